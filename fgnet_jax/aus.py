@@ -1,0 +1,77 @@
+"""Facial action units (AUs): names, the order of each corpus' heatmap channels, and where on the face each AU lies.
+
+Constants only, and no imports from the rest of the package. Landmarks are dlib's 68 points, numbered from 0.
+"""
+
+import dataclasses
+
+NAMES: dict[int, str] = {
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    14: "dimpler",
+    15: "lip corner depressor",
+    17: "chin raiser",
+    23: "lip tightener",
+    24: "lip pressor",
+    25: "lips part",
+    26: "jaw drop",
+}
+"""FACS names of the fifteen AUs that either corpus trains."""
+
+CORPUS_AUS: dict[str, tuple[int, ...]] = {
+    "bp4d": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+    "disfa": (1, 2, 4, 6, 9, 12, 25, 26),
+}
+"""AUs per corpus, in the order of the heatmap channels of the published weights."""
+
+SHARED_AUS: tuple[int, ...] = tuple(au for au in CORPUS_AUS["bp4d"] if au in CORPUS_AUS["disfa"])
+"""The AUs that both corpora have: what a cross-corpus figure is over."""
+
+PRESENT_INTENSITY = 2
+"""A FACS intensity (0-5) from which on an AU counts as present, in DISFA and in the synthetic corpora."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Centres:
+    """Where an AU's two heatmap blobs lie.
+
+    Attributes:
+      first: Landmarks whose mean is the first centre.
+      second: Landmarks whose mean is the second centre.
+      down: How far both are moved down the picture, in inter-ocular distances (|landmark 42 - landmark 39|).
+    """
+
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    down: float = 0.0
+
+
+CENTRES: dict[int, Centres] = {
+    1: Centres((21,), (22,)),
+    2: Centres((17,), (26,)),
+    4: Centres((17, 18, 19, 20, 21), (22, 23, 24, 25, 26)),
+    6: Centres((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), down=1.0),
+    7: Centres((38,), (43,)),
+    9: Centres((39,), (42,)),
+    10: Centres((50,), (52,)),
+    12: Centres((48,), (54,)),
+    14: Centres((48,), (54,)),
+    15: Centres((48,), (54,)),
+    17: Centres((56,), (58,), down=0.5),
+    23: Centres((51,), (57,)),
+    24: Centres((51,), (57,)),
+    25: Centres((51,), (57,)),
+    26: Centres((56,), (58,)),
+}
+"""The published centres of every AU's target heatmap."""
+
+
+def label(au: int) -> str:
+    """`AU06` for 6: the two-digit spelling that result tables use."""
+    return f"AU{au:02d}"

@@ -1,0 +1,1 @@
+"""Corpora: dataset builders, the input pipeline, protocols and synthetic faces."""

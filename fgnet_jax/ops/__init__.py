@@ -1,0 +1,1 @@
+"""Array operations that the models are built from."""
