@@ -1,0 +1,111 @@
+"""Sizes of the network: one frozen dataclass, the published sizes being its defaults."""
+
+import dataclasses
+import math
+from typing import Any
+
+COARSE_STYLES = 3
+"""Style blocks that read the encoder's smallest map (pSp's `coarse_ind`)."""
+
+MIDDLE_STYLES = 7
+"""Style blocks before the fine ones, the coarse ones included (pSp's `middle_ind`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and number formats of an FG-Net. Frozen and hashable, so it can be a static argument of `jax.jit`.
+
+    Attributes:
+      image_size: Side of the aligned face in pixels, a power of two.
+      encoder_channels: Widths of the encoder's groups of residual units; each group halves the side.
+      encoder_units: Residual units per group.
+      style_dim: Width of codes, w and style blocks.
+      mapping_layers: Layers of the generator's mapping network.
+      generator_channels: Width of synthesis at 4x4, 8x8, ...: one per feature map.
+      heatmap_size: Side of the heatmaps; larger features are shrunk to it.
+      num_heatmaps: Output channels of the interpreter; those beyond the corpus' AUs mean nothing.
+      dropout: Probability of the interpreter's dropout in training.
+      map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
+      dtype: Number format that is computed in, "float32" or "bfloat16".
+      param_dtype: Number format that parameters are kept in.
+      remat: What of the forward pass is computed again in the backward pass to save memory: "none", or "blocks"
+        for every encoder unit, style block, synthesis layer and interpreter stage.
+    """
+
+    image_size: int = 256
+    encoder_channels: tuple[int, ...] = (64, 128, 256, 512)
+    encoder_units: tuple[int, ...] = (3, 4, 14, 3)
+    style_dim: int = 512
+    mapping_layers: int = 8
+    generator_channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
+    heatmap_size: int = 128
+    num_heatmaps: int = 32
+    dropout: float = 0.1
+    map_codes: bool = True
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+    remat: str = "none"
+
+    def __post_init__(self):
+        for name in ("encoder_channels", "encoder_units", "generator_channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.encoder_channels) != len(self.encoder_units) or len(self.encoder_units) < 3:
+            raise ValueError("encoder_channels and encoder_units need one entry per group, and three groups at least")
+        for name in ("image_size", "heatmap_size"):
+            if not math.log2(getattr(self, name)).is_integer():
+                raise ValueError(f"{name} must be a power of two, got {getattr(self, name)}")
+        if self.image_size >> len(self.encoder_units) < 2:
+            raise ValueError(f"image_size {self.image_size} leaves nothing after {len(self.encoder_units)} halvings")
+        if self.num_styles < MIDDLE_STYLES + 1:
+            raise ValueError("generator_channels needs five entries (a 64x64 generator) at least")
+        if self.remat not in ("none", "blocks"):
+            raise ValueError(f'remat must be "none" or "blocks", got {self.remat!r}')
+
+    @property
+    def generator_size(self) -> int:
+        """Side of the generated picture."""
+        return 4 << (len(self.generator_channels) - 1)
+
+    @property
+    def num_styles(self) -> int:
+        """Number of codes (and of w): two a resolution, 18 at 1024."""
+        return 2 * len(self.generator_channels)
+
+    @property
+    def num_layers(self) -> int:
+        """Styled convolutions of synthesis: one at 4x4, two a resolution after, 17 at 1024."""
+        return self.num_styles - 1
+
+    def style_side(self, style: int) -> int:
+        """Side of the encoder's map that style block `style` reads."""
+        smallest = self.image_size >> len(self.encoder_units)
+        return smallest << ((style >= COARSE_STYLES) + (style >= MIDDLE_STYLES))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """The configuration whose `to_dict` gave `values`.
+
+        Raises:
+          ValueError: for a key that is no field.
+        """
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"model configuration has unknown keys: {', '.join(unknown)}")
+        return cls(**values)
+
+
+TINY = ModelConfig(
+    image_size=64,
+    encoder_channels=(16, 16, 32, 32),
+    encoder_units=(1, 1, 2, 1),
+    style_dim=32,
+    mapping_layers=2,
+    generator_channels=(32, 32, 16, 16, 8),
+    heatmap_size=16,
+    num_heatmaps=16,
+)
+"""The same shape of network, small enough to build and run in a second: for tests."""

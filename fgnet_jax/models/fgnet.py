@@ -1,0 +1,138 @@
+"""FG-Net: encoder, generator and interpreter joined, and the pure functions over its variables.
+
+Inside, the networks are flax.nnx modules. Outside, a model is a `ModelConfig` and a `Variables` of flat dictionaries
+("encoder/body/0/conv1/kernel": array), which `jax.jit`, optax and Orbax take as they are.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.interpreter import Interpreter
+from fgnet_jax.models.layers import Buffer
+from fgnet_jax.models.psp import Encoder
+from fgnet_jax.models.stylegan2 import Generator
+
+Arrays = dict[str, Any]
+"""Arrays (NumPy, JAX or `jax.ShapeDtypeStruct`) by their path in the network."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Variables:
+    """Everything that a network consists of beside its configuration.
+
+    Attributes:
+      params: What training may change.
+      batch_stats: Running means and variances of BatchNorm.
+      buffers: What never changes: the generator's noise maps and the encoder's average latent.
+    """
+
+    params: Arrays
+    batch_stats: Arrays
+    buffers: Arrays
+
+
+_KINDS = (nnx.Param, nnx.BatchStat, Buffer)  # in the order of Variables' fields
+
+
+class FGNet(nnx.Module):
+    """The whole network: aligned faces to AU heatmaps (paper, figure 2)."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.encoder = Encoder(config, rngs=rngs)
+        self.generator = Generator(config, rngs=rngs)
+        self.interpreter = Interpreter(config, rngs=rngs)
+        self.map_codes = config.map_codes
+
+    def __call__(self, images: jax.Array, train: bool = False, dropout_key=None) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped."""
+        features = self.generator.features(self.latents(images, train))
+        return self.interpreter(features, train, dropout_key)
+
+    def latents(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to w (N, num_styles, style_dim).
+
+        FG-Net's quirk: it sends pSp's codes, which are w already, through the mapping network (`map_codes`).
+        """
+        codes = self.encoder(images, train)
+        return self.generator.map(codes) if self.map_codes else codes
+
+
+def init(config: ModelConfig, seed: int = 0) -> Variables:
+    """A freshly initialised network; the same seed gives the same arrays."""
+
+    def build() -> Variables:
+        return _variables(FGNet(config, rngs=nnx.Rngs(seed)))
+
+    return jax.jit(build)()
+
+
+def abstract(config: ModelConfig) -> Variables:
+    """Shapes and number formats of a network's variables, without the memory."""
+    _, states = _abstract_model(config)
+    return Variables(*({_name(path): _struct(variable) for path, variable in state} for state in states))
+
+
+def merge(config: ModelConfig, variables: Variables) -> FGNet:
+    """The module over these variables: call it, or one of its parts, inside `jax.jit`.
+
+    Raises:
+      KeyError: where a variable of the configured network is missing.
+    """
+    graph, abstract_states = _abstract_model(config)
+    states = []
+    for group, state in zip((variables.params, variables.batch_stats, variables.buffers), abstract_states, strict=True):
+        states.append(nnx.from_flat_state([(path, v.replace(group[_name(path)])) for path, v in state]))
+    return nnx.merge(graph, *states)
+
+
+def apply(config: ModelConfig, variables: Variables, images: jax.Array) -> jax.Array:
+    """Heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1]."""
+    return merge(config, variables)(images)
+
+
+def apply_train(
+    config: ModelConfig, variables: Variables, images: jax.Array, dropout_key: jax.Array | None
+) -> tuple[jax.Array, Arrays]:
+    """Heatmaps by the batch's own statistics and with dropout, and `batch_stats` as the batch moved them."""
+    model = merge(config, variables)
+    heatmaps = model(images, train=True, dropout_key=dropout_key)
+    return heatmaps, _variables(model).batch_stats
+
+
+def normalise(images: jax.Array) -> jax.Array:
+    """Pixels 0..255 of any shape to float32 in [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def scores(heatmaps: jax.Array) -> jax.Array:
+    """Heatmaps (N, H, W, C) to one score per channel, (N, C) in [-1, 1]; an AU is present where it is above 0."""
+    return jnp.clip(heatmaps, -1, 1).mean((1, 2))
+
+
+@functools.cache
+def _abstract_model(config: ModelConfig):
+    model = nnx.eval_shape(lambda: FGNet(config, rngs=nnx.Rngs(0)))
+    graph, *states = nnx.split(model, *_KINDS)
+    return graph, tuple(tuple(nnx.to_flat_state(state)) for state in states)
+
+
+def _variables(model: FGNet) -> Variables:
+    states = nnx.split(model, *_KINDS)[1:]
+    return Variables(*({_name(path): variable[...] for path, variable in nnx.to_flat_state(state)} for state in states))
+
+
+def _name(path: tuple) -> str:
+    return "/".join(map(str, path))
+
+
+def _struct(variable) -> jax.ShapeDtypeStruct:
+    value = variable.get_value()
+    return jax.ShapeDtypeStruct(value.shape, np.dtype(value.dtype))

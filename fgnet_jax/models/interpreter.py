@@ -1,0 +1,71 @@
+"""The Pyramid CNN interpreter: the generator's feature maps to one heatmap per AU (FG-Net, section 3.3)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.layers import BatchNorm, conv
+from fgnet_jax.ops.resize import shrink, upsample
+
+INIT_STD = 0.02
+
+
+def _scale_init(key, shape, dtype):
+    return 1 + INIT_STD * jax.random.normal(key, shape, dtype)
+
+
+class Stage(nnx.Module):
+    """Upsampling where the next feature is larger, convolution, ReLU, dropout, BatchNorm: in this order."""
+
+    def __init__(
+        self, config: ModelConfig, features_in: int, features: int, kernel: int, upsample: bool, *, rngs: nnx.Rngs
+    ):
+        init = nnx.initializers.normal(INIT_STD)
+        self.conv = conv(config, features_in, features, kernel, kernel_init=init, rngs=rngs)
+        self.norm = BatchNorm(features, rngs=rngs, scale_init=_scale_init)
+        self.upsample = upsample
+        self.dropout = config.dropout
+
+    def __call__(self, x: jax.Array, train: bool, dropout_key: jax.Array | None) -> jax.Array:
+        """(N, H, W, Cin) to (N, H, W, C), or twice the side where it upsamples."""
+        if self.upsample:
+            x = upsample(x, 2 * x.shape[1])
+        x = nnx.relu(self.conv(x))
+        if dropout_key is not None and self.dropout > 0:
+            keep = jax.random.bernoulli(dropout_key, 1 - self.dropout, x.shape)
+            x = jnp.where(keep, x / (1 - self.dropout), 0)
+        return self.norm(x, train)
+
+
+class Interpreter(nnx.Module):
+    """Pyramid CNN: features of every resolution, added up from the smallest on, to heatmaps."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        widths = (*config.generator_channels, config.generator_channels[-1])
+        self.stages = nnx.List()
+        for i in range(len(widths) - 1):
+            is_larger = i + 1 < len(config.generator_channels) and (8 << i) <= config.heatmap_size
+            kernel = 3 if i == 0 else 5
+            self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, is_larger, rngs=rngs))
+        init = nnx.initializers.normal(INIT_STD)
+        self.output = conv(config, widths[-1], config.num_heatmaps, 5, kernel_init=init, rngs=rngs)
+        self.heatmap_size = config.heatmap_size
+        self.remat = config.remat != "none"
+
+    def __call__(self, features: list[jax.Array], train: bool = False, dropout_key=None) -> jax.Array:
+        """Feature maps of side 4, 8, ... to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+
+        Args:
+          features: One map (N, side, side, C) a resolution, smallest first; larger ones are shrunk to heatmap_size.
+          train: Whether BatchNorm uses the batch's statistics and moves the running ones.
+          dropout_key: A key for dropout, or None for none.
+        """
+        call = nnx.remat(Stage.__call__, static_argnums=(2,)) if self.remat else Stage.__call__
+        x = features[0]
+        for i, stage in enumerate(self.stages):
+            key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
+            x = call(stage, x, train, key)
+            if i + 1 < len(features):
+                x = x + shrink(features[i + 1], min(features[i + 1].shape[1], self.heatmap_size))
+        return self.output(x).astype(jnp.float32)

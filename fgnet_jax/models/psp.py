@@ -1,0 +1,117 @@
+"""pSp's encoder (`GradualStyleEncoder`): an IR-SE ResNet, a feature pyramid, and one style block per code."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
+from fgnet_jax.models.layers import BatchNorm, Buffer, EqualLinear, PReLU, conv
+from fgnet_jax.ops.resize import upsample
+
+SQUEEZE = 16
+"""Reduction of the squeeze-excite bottleneck."""
+
+STYLE_SLOPE = 0.01
+
+
+class SqueezeExcite(nnx.Module):
+    """Scales each channel by a gate computed from the channels' spatial means."""
+
+    def __init__(self, config: ModelConfig, features: int, *, rngs: nnx.Rngs):
+        hidden = features // SQUEEZE
+        formats = {"dtype": jnp.dtype(config.dtype), "param_dtype": jnp.dtype(config.param_dtype)}
+        self.reduce = nnx.Linear(features, hidden, use_bias=False, rngs=rngs, **formats)
+        self.expand = nnx.Linear(hidden, features, use_bias=False, rngs=rngs, **formats)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Gates (N, H, W, C)."""
+        gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(x.mean((1, 2))))))
+        return x * gate[:, None, None]
+
+
+class Unit(nnx.Module):
+    """Residual unit `bottleneck_IR_SE`: norm, conv, PReLU, strided conv, norm, squeeze-excite, plus a shortcut."""
+
+    def __init__(self, config: ModelConfig, features_in: int, features: int, stride: int, *, rngs: nnx.Rngs):
+        self.norm1 = BatchNorm(features_in, rngs=rngs)
+        self.conv1 = conv(config, features_in, features, 3, use_bias=False, rngs=rngs)
+        self.prelu = PReLU(features)
+        self.conv2 = conv(config, features, features, 3, stride=stride, use_bias=False, rngs=rngs)
+        self.norm2 = BatchNorm(features, rngs=rngs)
+        self.se = SqueezeExcite(config, features, rngs=rngs)
+        self.stride = stride
+        self.widens = features_in != features
+        if self.widens:
+            self.shortcut_conv = conv(config, features_in, features, 1, stride=stride, use_bias=False, rngs=rngs)
+            self.shortcut_norm = BatchNorm(features, rngs=rngs)
+
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(N, H, W, Cin) to (N, H / stride, W / stride, C)."""
+        residual = self.conv2(self.prelu(self.conv1(self.norm1(x, train))))
+        residual = self.se(self.norm2(residual, train))
+        if self.widens:
+            return residual + self.shortcut_norm(self.shortcut_conv(x), train)
+        return residual + x[:, :: self.stride, :: self.stride]  # published as a max-pool of window 1
+
+
+class StyleBlock(nnx.Module):
+    """`GradualStyleBlock`: strided convolutions down to one pixel, then an equalised linear layer."""
+
+    def __init__(self, config: ModelConfig, side: int, *, rngs: nnx.Rngs):
+        dim = config.style_dim
+        widths = [config.encoder_channels[-1]] + [dim] * int(math.log2(side))
+        self.convs = nnx.List(conv(config, n, dim, 3, stride=2, rngs=rngs) for n in widths[:-1])
+        self.linear = EqualLinear(config, dim, dim, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, side, side, C) to a code (N, style_dim)."""
+        for layer in self.convs:
+            x = nnx.leaky_relu(layer(x), STYLE_SLOPE)
+        return self.linear(x[:, 0, 0])
+
+
+class Encoder(nnx.Module):
+    """pSp's `GradualStyleEncoder` with its average latent, which it adds to every code."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        widths = config.encoder_channels
+        self.input_conv = conv(config, 3, widths[0], 3, use_bias=False, rngs=rngs)
+        self.input_norm = BatchNorm(widths[0], rngs=rngs)
+        self.input_prelu = PReLU(widths[0])
+        self.body = nnx.List()
+        for before, width, count in zip((widths[0], *widths), widths, config.encoder_units, strict=False):
+            self.body.append(Unit(config, before, width, 2, rngs=rngs))
+            self.body.extend(Unit(config, width, width, 1, rngs=rngs) for _ in range(count - 1))
+        ends = [sum(config.encoder_units[: group + 1]) - 1 for group in range(len(widths))]
+        self.taps = tuple(ends[-3:])
+        self.lateral1 = conv(config, widths[-2], widths[-1], 1, rngs=rngs)
+        self.lateral2 = conv(config, widths[-3], widths[-1], 1, rngs=rngs)
+        sides = [config.style_side(style) for style in range(config.num_styles)]
+        self.styles = nnx.List(StyleBlock(config, side, rngs=rngs) for side in sides)
+        self.latent_avg = Buffer(jnp.zeros((config.num_styles, config.style_dim), jnp.dtype(config.param_dtype)))
+        self.dtype = config.dtype
+        self.remat = config.remat != "none"
+
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to codes (N, num_styles, style_dim)."""
+        call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
+        fine, middle, coarse = self.pyramid(images, train)
+        codes = []
+        for i, block in enumerate(self.styles):
+            codes.append(call(block, coarse if i < COARSE_STYLES else middle if i < MIDDLE_STYLES else fine))
+        return jnp.stack(codes, axis=1) + self.latent_avg[...].astype(codes[0].dtype)
+
+    def pyramid(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The maps that fine, middle and coarse style blocks read, of a quarter, an eighth and a sixteenth the side."""
+        call = nnx.remat(Unit.__call__, static_argnums=(2,)) if self.remat else Unit.__call__
+        x = self.input_prelu(self.input_norm(self.input_conv(images.astype(self.dtype)), train))
+        taps = []
+        for i, unit in enumerate(self.body):
+            x = call(unit, x, train)
+            if i in self.taps:
+                taps.append(x)
+        middle = upsample(taps[2], taps[1].shape[1]) + self.lateral1(taps[1])
+        fine = upsample(middle, taps[0].shape[1]) + self.lateral2(taps[0])
+        return fine, middle, taps[2]

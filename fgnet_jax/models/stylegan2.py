@@ -1,0 +1,115 @@
+"""StyleGAN2's generator (config F): mapping, synthesis and, where the picture is wanted, its RGB branch."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.layers import Buffer, EqualLinear
+from fgnet_jax.ops.activations import scaled_leaky_relu
+from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+
+MAPPING_LR_MUL = 0.01
+
+
+class StyledConv(nnx.Module):
+    """A 3x3 convolution whose input channels a style scales, with noise, bias and activation.
+
+    Activations are modulated, not weights: the style scales the input, every image shares one convolution, and the
+    demodulation scales the output. The same mathematics as the published grouped convolution.
+    """
+
+    def __init__(
+        self, config: ModelConfig, features_in: int, features_out: int, side: int, upsample: bool, *, rngs: nnx.Rngs
+    ):
+        param_dtype = jnp.dtype(config.param_dtype)
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (3, 3, features_in, features_out), param_dtype))
+        self.modulation = EqualLinear(config, config.style_dim, features_in, rngs=rngs, bias_init=1.0)
+        self.noise_strength = nnx.Param(jnp.zeros((), param_dtype))
+        self.noise = Buffer(jax.random.normal(rngs.params(), (side, side), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
+        self.upsample = upsample
+
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """(N, H, W, Cin) styled by w (N, style_dim): (N, H, W, Cout), or twice the side where it upsamples."""
+        kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
+        style = self.modulation(w).astype(jnp.float32)
+        demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
+        x = x * style[:, None, None].astype(x.dtype)
+        kernel = kernel.astype(x.dtype)
+        if self.upsample:
+            x = upsample_conv(x, kernel)
+        else:
+            x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        noise = (self.noise_strength[...] * self.noise[...])[None, :, :, None]
+        x = x * demodulation[:, None, None].astype(x.dtype) + (noise + self.bias[...]).astype(x.dtype)
+        return scaled_leaky_relu(x)
+
+
+class ToRGB(nnx.Module):
+    """A modulated 1x1 convolution to three channels, without demodulation."""
+
+    def __init__(self, config: ModelConfig, features: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (features, 3), jnp.dtype(config.param_dtype)))
+        self.modulation = EqualLinear(config, config.style_dim, features, rngs=rngs, bias_init=1.0)
+        self.bias = nnx.Param(jnp.zeros((3,), jnp.dtype(config.param_dtype)))
+
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """(N, H, W, C) to (N, H, W, 3)."""
+        style = self.modulation(w) / math.sqrt(x.shape[-1])
+        kernel = self.kernel[...].astype(x.dtype)
+        return (x * style[:, None, None]) @ kernel + self.bias[...].astype(x.dtype)
+
+
+class Generator(nnx.Module):
+    """Mapping and synthesis networks of StyleGAN2, with the checkpoint's fixed noise."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dim, channels = config.style_dim, config.generator_channels
+        self.mapping = nnx.List(
+            EqualLinear(config, dim, dim, rngs=rngs, lr_mul=MAPPING_LR_MUL) for _ in range(config.mapping_layers)
+        )
+        constant = jax.random.normal(rngs.params(), (4, 4, channels[0]), jnp.dtype(config.param_dtype))
+        self.constant = nnx.Param(constant)
+        self.convs = nnx.List([StyledConv(config, channels[0], channels[0], 4, False, rngs=rngs)])
+        for r in range(1, len(channels)):
+            side = 4 << r
+            self.convs.append(StyledConv(config, channels[r - 1], channels[r], side, True, rngs=rngs))
+            self.convs.append(StyledConv(config, channels[r], channels[r], side, False, rngs=rngs))
+        self.to_rgbs = nnx.List(ToRGB(config, width, rngs=rngs) for width in channels)
+        self.dtype = config.dtype
+        self.remat = config.remat != "none"
+
+    def map(self, z: jax.Array) -> jax.Array:
+        """Mapping network: (..., style_dim) to w of the same shape; every vector on its own, PixelNorm first."""
+        # Eight layers of one vector cost nothing and lose most in bfloat16: z is normalised in float32.
+        z = z.astype(jnp.float32)
+        z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
+        for layer in self.mapping:
+            z = scaled_leaky_relu(layer(z))
+        return z
+
+    def features(self, w: jax.Array) -> list[jax.Array]:
+        """Synthesis without its RGB branch: w (N, num_styles, style_dim) to feature maps of side 4, 8, ..., size.
+
+        Layer k reads w[:, k]; the maps are those after the 4x4 convolution and after every resolution's second.
+        """
+        call = nnx.remat(StyledConv.__call__) if self.remat else StyledConv.__call__
+        constant = self.constant[...].astype(self.dtype)
+        x = call(self.convs[0], jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w[:, 0])
+        maps = [x]
+        for k in range(1, len(self.convs), 2):
+            x = call(self.convs[k + 1], call(self.convs[k], x, w[:, k]), w[:, k + 1])
+            maps.append(x)
+        return maps
+
+    def picture(self, w: jax.Array) -> jax.Array:
+        """The synthesised RGB picture (N, size, size, 3), about [-1, 1], not clipped: for inversion."""
+        rgb = None
+        for r, (to_rgb, feature) in enumerate(zip(self.to_rgbs, self.features(w), strict=True)):
+            here = to_rgb(feature, w[:, 2 * r + 1])
+            rgb = here if rgb is None else here + upsample_rgb(rgb)
+        assert rgb is not None
+        return rgb
