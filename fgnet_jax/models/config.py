@@ -57,7 +57,7 @@ class ModelConfig:
         if self.image_size >> len(self.encoder_units) < 2:
             raise ValueError(f"image_size {self.image_size} leaves nothing after {len(self.encoder_units)} halvings")
         if self.num_styles < MIDDLE_STYLES + 1:
-            raise ValueError("generator_channels needs five entries (a 64x64 generator) at least")
+            raise ValueError("generator_channels needs four entries (a 32x32 generator) at least")
         if self.remat not in ("none", "blocks"):
             raise ValueError(f'remat must be "none" or "blocks", got {self.remat!r}')
 

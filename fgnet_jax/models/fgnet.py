@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.initial import initial
 from fgnet_jax.models.interpreter import Interpreter
 from fgnet_jax.models.layers import Buffer
 from fgnet_jax.models.psp import Encoder
@@ -43,12 +44,12 @@ _KINDS = (nnx.Param, nnx.BatchStat, Buffer)  # in the order of Variables' fields
 
 
 class FGNet(nnx.Module):
-    """The whole network: aligned faces to AU heatmaps (paper, figure 2)."""
+    """The whole network: aligned faces to AU heatmaps (paper, figure 2). Its values come with `merge`."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.encoder = Encoder(config, rngs=rngs)
-        self.generator = Generator(config, rngs=rngs)
-        self.interpreter = Interpreter(config, rngs=rngs)
+    def __init__(self, config: ModelConfig):
+        self.encoder = Encoder(config)
+        self.generator = Generator(config)
+        self.interpreter = Interpreter(config)
         self.map_codes = config.map_codes
 
     def __call__(self, images: jax.Array, train: bool = False, dropout_key=None) -> jax.Array:
@@ -66,12 +67,10 @@ class FGNet(nnx.Module):
 
 
 def init(config: ModelConfig, seed: int = 0) -> Variables:
-    """A freshly initialised network; the same seed gives the same arrays."""
-
-    def build() -> Variables:
-        return _variables(FGNet(config, rngs=nnx.Rngs(seed)))
-
-    return jax.jit(build)()
+    """A freshly initialised network of NumPy arrays; the same seed gives the same bytes on every machine."""
+    shapes = abstract(config)
+    groups = (shapes.params, shapes.batch_stats, shapes.buffers)
+    return Variables(*({path: initial(path, s.shape, s.dtype, seed) for path, s in group.items()} for group in groups))
 
 
 def abstract(config: ModelConfig) -> Variables:
@@ -119,7 +118,7 @@ def scores(heatmaps: jax.Array) -> jax.Array:
 
 @functools.cache
 def _abstract_model(config: ModelConfig):
-    model = nnx.eval_shape(lambda: FGNet(config, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: FGNet(config))
     graph, *states = nnx.split(model, *_KINDS)
     return graph, tuple(tuple(nnx.to_flat_state(state)) for state in states)
 

@@ -5,25 +5,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.layers import BatchNorm, conv
+from fgnet_jax.models.layers import BatchNorm, Conv
 from fgnet_jax.ops.resize import shrink, upsample
-
-INIT_STD = 0.02
-
-
-def _scale_init(key, shape, dtype):
-    return 1 + INIT_STD * jax.random.normal(key, shape, dtype)
 
 
 class Stage(nnx.Module):
     """Upsampling where the next feature is larger, convolution, ReLU, dropout, BatchNorm: in this order."""
 
-    def __init__(
-        self, config: ModelConfig, features_in: int, features: int, kernel: int, upsample: bool, *, rngs: nnx.Rngs
-    ):
-        init = nnx.initializers.normal(INIT_STD)
-        self.conv = conv(config, features_in, features, kernel, kernel_init=init, rngs=rngs)
-        self.norm = BatchNorm(features, rngs=rngs, scale_init=_scale_init)
+    def __init__(self, config: ModelConfig, features_in: int, features: int, kernel: int, upsample: bool):
+        self.conv = Conv(config, features_in, features, kernel)
+        self.norm = BatchNorm(features)
         self.upsample = upsample
         self.dropout = config.dropout
 
@@ -41,15 +32,14 @@ class Stage(nnx.Module):
 class Interpreter(nnx.Module):
     """Pyramid CNN: features of every resolution, added up from the smallest on, to heatmaps."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig):
         widths = (*config.generator_channels, config.generator_channels[-1])
         self.stages = nnx.List()
         for i in range(len(widths) - 1):
             is_larger = i + 1 < len(config.generator_channels) and (8 << i) <= config.heatmap_size
             kernel = 3 if i == 0 else 5
-            self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, is_larger, rngs=rngs))
-        init = nnx.initializers.normal(INIT_STD)
-        self.output = conv(config, widths[-1], config.num_heatmaps, 5, kernel_init=init, rngs=rngs)
+            self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, is_larger))
+        self.output = Conv(config, widths[-1], config.num_heatmaps, 5)
         self.heatmap_size = config.heatmap_size
         self.remat = config.remat != "none"
 

@@ -1,4 +1,8 @@
-"""Layers that more than one of the three networks uses, or that flax has with other semantics than PyTorch."""
+"""Layers that more than one of the three networks uses, or that flax has with other semantics than PyTorch.
+
+Constructors of the networks only declare shapes (all zeros, abstract in practice); `fgnet_jax.models.initial` has the
+values, drawn by NumPy, since compiling a random number generator for each of 600 shapes takes half a minute.
+"""
 
 import math
 
@@ -17,21 +21,45 @@ class Buffer(nnx.Variable):
     """An array that belongs to the model and is never trained: a noise map, the average latent."""
 
 
-def conv(
-    config: ModelConfig, features_in: int, features_out: int, kernel: int, *, rngs: nnx.Rngs, stride: int = 1, **kwargs
-) -> nnx.Conv:
-    """A convolution padded like PyTorch's `padding=kernel // 2` (flax's "SAME" differs when it strides)."""
-    return nnx.Conv(
-        features_in,
-        features_out,
-        (kernel, kernel),
-        strides=stride,
-        padding=kernel // 2,
-        dtype=jnp.dtype(config.dtype),
-        param_dtype=jnp.dtype(config.param_dtype),
-        rngs=rngs,
-        **kwargs,
+class Conv(nnx.Module):
+    """A convolution padded like PyTorch's `padding=kernel // 2` (flax's "SAME" differs when it strides).
+
+    Attributes:
+      kernel: (kernel, kernel, in, out).
+      bias: (out,), or None.
+    """
+
+    def __init__(
+        self, config: ModelConfig, features_in: int, features_out: int, kernel: int, *, stride: int = 1, bias=True
+    ):
+        param_dtype = jnp.dtype(config.param_dtype)
+        self.kernel = nnx.Param(jnp.zeros((kernel, kernel, features_in, features_out), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype)) if bias else None
+        self.stride = stride
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, H, W, in) to (N, H / stride, W / stride, out), in the format of x."""
+        x = conv2d(x, self.kernel[...].astype(x.dtype), self.stride)
+        return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+
+
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """(N, H, W, in) convolved with an odd square kernel (k, k, in, out), padded by k // 2 on every side."""
+    padding = [(kernel.shape[0] // 2,) * 2] * 2
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+class Linear(nnx.Module):
+    """x @ kernel, kernel being (in, out)."""
+
+    def __init__(self, config: ModelConfig, features_in: int, features_out: int):
+        self.kernel = nnx.Param(jnp.zeros((features_in, features_out), jnp.dtype(config.param_dtype)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., in) to (..., out), in the format of x."""
+        return x @ self.kernel[...].astype(x.dtype)
 
 
 class BatchNorm(nnx.Module):
@@ -41,11 +69,11 @@ class BatchNorm(nnx.Module):
     the biased one. Statistics are float32 in any compute format; over a sharded batch they are global.
     """
 
-    def __init__(self, features: int, *, rngs: nnx.Rngs, scale_init=nnx.initializers.ones):
-        self.scale = nnx.Param(scale_init(rngs.params(), (features,), jnp.float32))
+    def __init__(self, features: int):
+        self.scale = nnx.Param(jnp.zeros((features,)))
         self.bias = nnx.Param(jnp.zeros((features,)))
         self.mean = nnx.BatchStat(jnp.zeros((features,)))
-        self.var = nnx.BatchStat(jnp.ones((features,)))
+        self.var = nnx.BatchStat(jnp.zeros((features,)))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Normalises (N, H, W, C) by the batch's statistics, moving the running ones, or by the running ones."""
@@ -71,7 +99,7 @@ class PReLU(nnx.Module):
     """max(x, 0) + slope * min(x, 0) with one slope per channel (`nnx.PReLU` has a single one)."""
 
     def __init__(self, features: int):
-        self.slope = nnx.Param(jnp.full((features,), 0.25))
+        self.slope = nnx.Param(jnp.zeros((features,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies it to (..., C)."""
@@ -82,17 +110,14 @@ class EqualLinear(nnx.Module):
     """Linear layer with equalised learning rate: x @ (kernel * lr_mul / sqrt(in)) + bias * lr_mul (StyleGAN2).
 
     Attributes:
-      kernel: (in, out), standard normal over lr_mul when fresh.
+      kernel: (in, out).
       bias: (out,).
     """
 
-    def __init__(
-        self, config: ModelConfig, features_in: int, features_out: int, *, rngs: nnx.Rngs, lr_mul=1.0, bias_init=0.0
-    ):
+    def __init__(self, config: ModelConfig, features_in: int, features_out: int, lr_mul: float = 1.0):
         param_dtype = jnp.dtype(config.param_dtype)
-        normal = jax.random.normal(rngs.params(), (features_in, features_out), param_dtype)
-        self.kernel = nnx.Param(normal / lr_mul)
-        self.bias = nnx.Param(jnp.full((features_out,), bias_init, param_dtype))
+        self.kernel = nnx.Param(jnp.zeros((features_in, features_out), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
         self.lr_mul = lr_mul
         self.dtype = config.dtype
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
-from fgnet_jax.models.layers import BatchNorm, Buffer, EqualLinear, PReLU, conv
+from fgnet_jax.models.layers import BatchNorm, Buffer, Conv, EqualLinear, Linear, PReLU
 from fgnet_jax.ops.resize import upsample
 
 SQUEEZE = 16
@@ -19,11 +19,10 @@ STYLE_SLOPE = 0.01
 class SqueezeExcite(nnx.Module):
     """Scales each channel by a gate computed from the channels' spatial means."""
 
-    def __init__(self, config: ModelConfig, features: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, features: int):
         hidden = features // SQUEEZE
-        formats = {"dtype": jnp.dtype(config.dtype), "param_dtype": jnp.dtype(config.param_dtype)}
-        self.reduce = nnx.Linear(features, hidden, use_bias=False, rngs=rngs, **formats)
-        self.expand = nnx.Linear(hidden, features, use_bias=False, rngs=rngs, **formats)
+        self.reduce = Linear(config, features, hidden)
+        self.expand = Linear(config, hidden, features)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Gates (N, H, W, C)."""
@@ -34,18 +33,18 @@ class SqueezeExcite(nnx.Module):
 class Unit(nnx.Module):
     """Residual unit `bottleneck_IR_SE`: norm, conv, PReLU, strided conv, norm, squeeze-excite, plus a shortcut."""
 
-    def __init__(self, config: ModelConfig, features_in: int, features: int, stride: int, *, rngs: nnx.Rngs):
-        self.norm1 = BatchNorm(features_in, rngs=rngs)
-        self.conv1 = conv(config, features_in, features, 3, use_bias=False, rngs=rngs)
+    def __init__(self, config: ModelConfig, features_in: int, features: int, stride: int):
+        self.norm1 = BatchNorm(features_in)
+        self.conv1 = Conv(config, features_in, features, 3, bias=False)
         self.prelu = PReLU(features)
-        self.conv2 = conv(config, features, features, 3, stride=stride, use_bias=False, rngs=rngs)
-        self.norm2 = BatchNorm(features, rngs=rngs)
-        self.se = SqueezeExcite(config, features, rngs=rngs)
+        self.conv2 = Conv(config, features, features, 3, stride=stride, bias=False)
+        self.norm2 = BatchNorm(features)
+        self.se = SqueezeExcite(config, features)
         self.stride = stride
         self.widens = features_in != features
         if self.widens:
-            self.shortcut_conv = conv(config, features_in, features, 1, stride=stride, use_bias=False, rngs=rngs)
-            self.shortcut_norm = BatchNorm(features, rngs=rngs)
+            self.shortcut_conv = Conv(config, features_in, features, 1, stride=stride, bias=False)
+            self.shortcut_norm = BatchNorm(features)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(N, H, W, Cin) to (N, H / stride, W / stride, C)."""
@@ -59,11 +58,11 @@ class Unit(nnx.Module):
 class StyleBlock(nnx.Module):
     """`GradualStyleBlock`: strided convolutions down to one pixel, then an equalised linear layer."""
 
-    def __init__(self, config: ModelConfig, side: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, side: int):
         dim = config.style_dim
         widths = [config.encoder_channels[-1]] + [dim] * int(math.log2(side))
-        self.convs = nnx.List(conv(config, n, dim, 3, stride=2, rngs=rngs) for n in widths[:-1])
-        self.linear = EqualLinear(config, dim, dim, rngs=rngs)
+        self.convs = nnx.List(Conv(config, n, dim, 3, stride=2) for n in widths[:-1])
+        self.linear = EqualLinear(config, dim, dim)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, side, side, C) to a code (N, style_dim)."""
@@ -75,21 +74,21 @@ class StyleBlock(nnx.Module):
 class Encoder(nnx.Module):
     """pSp's `GradualStyleEncoder` with its average latent, which it adds to every code."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig):
         widths = config.encoder_channels
-        self.input_conv = conv(config, 3, widths[0], 3, use_bias=False, rngs=rngs)
-        self.input_norm = BatchNorm(widths[0], rngs=rngs)
+        self.input_conv = Conv(config, 3, widths[0], 3, bias=False)
+        self.input_norm = BatchNorm(widths[0])
         self.input_prelu = PReLU(widths[0])
         self.body = nnx.List()
         for before, width, count in zip((widths[0], *widths), widths, config.encoder_units, strict=False):
-            self.body.append(Unit(config, before, width, 2, rngs=rngs))
-            self.body.extend(Unit(config, width, width, 1, rngs=rngs) for _ in range(count - 1))
+            self.body.append(Unit(config, before, width, 2))
+            self.body.extend(Unit(config, width, width, 1) for _ in range(count - 1))
         ends = [sum(config.encoder_units[: group + 1]) - 1 for group in range(len(widths))]
         self.taps = tuple(ends[-3:])
-        self.lateral1 = conv(config, widths[-2], widths[-1], 1, rngs=rngs)
-        self.lateral2 = conv(config, widths[-3], widths[-1], 1, rngs=rngs)
+        self.lateral1 = Conv(config, widths[-2], widths[-1], 1)
+        self.lateral2 = Conv(config, widths[-3], widths[-1], 1)
         sides = [config.style_side(style) for style in range(config.num_styles)]
-        self.styles = nnx.List(StyleBlock(config, side, rngs=rngs) for side in sides)
+        self.styles = nnx.List(StyleBlock(config, side) for side in sides)
         self.latent_avg = Buffer(jnp.zeros((config.num_styles, config.style_dim), jnp.dtype(config.param_dtype)))
         self.dtype = config.dtype
         self.remat = config.remat != "none"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.layers import Buffer, EqualLinear
+from fgnet_jax.models.layers import Buffer, EqualLinear, conv2d
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
 
@@ -21,14 +21,12 @@ class StyledConv(nnx.Module):
     demodulation scales the output. The same mathematics as the published grouped convolution.
     """
 
-    def __init__(
-        self, config: ModelConfig, features_in: int, features_out: int, side: int, upsample: bool, *, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: ModelConfig, features_in: int, features_out: int, side: int, upsample: bool):
         param_dtype = jnp.dtype(config.param_dtype)
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (3, 3, features_in, features_out), param_dtype))
-        self.modulation = EqualLinear(config, config.style_dim, features_in, rngs=rngs, bias_init=1.0)
+        self.kernel = nnx.Param(jnp.zeros((3, 3, features_in, features_out), param_dtype))
+        self.modulation = EqualLinear(config, config.style_dim, features_in)
         self.noise_strength = nnx.Param(jnp.zeros((), param_dtype))
-        self.noise = Buffer(jax.random.normal(rngs.params(), (side, side), param_dtype))
+        self.noise = Buffer(jnp.zeros((side, side), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
         self.upsample = upsample
 
@@ -42,7 +40,7 @@ class StyledConv(nnx.Module):
         if self.upsample:
             x = upsample_conv(x, kernel)
         else:
-            x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = conv2d(x, kernel)
         noise = (self.noise_strength[...] * self.noise[...])[None, :, :, None]
         x = x * demodulation[:, None, None].astype(x.dtype) + (noise + self.bias[...]).astype(x.dtype)
         return scaled_leaky_relu(x)
@@ -51,9 +49,9 @@ class StyledConv(nnx.Module):
 class ToRGB(nnx.Module):
     """A modulated 1x1 convolution to three channels, without demodulation."""
 
-    def __init__(self, config: ModelConfig, features: int, *, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (features, 3), jnp.dtype(config.param_dtype)))
-        self.modulation = EqualLinear(config, config.style_dim, features, rngs=rngs, bias_init=1.0)
+    def __init__(self, config: ModelConfig, features: int):
+        self.kernel = nnx.Param(jnp.zeros((features, 3), jnp.dtype(config.param_dtype)))
+        self.modulation = EqualLinear(config, config.style_dim, features)
         self.bias = nnx.Param(jnp.zeros((3,), jnp.dtype(config.param_dtype)))
 
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -66,19 +64,17 @@ class ToRGB(nnx.Module):
 class Generator(nnx.Module):
     """Mapping and synthesis networks of StyleGAN2, with the checkpoint's fixed noise."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig):
         dim, channels = config.style_dim, config.generator_channels
-        self.mapping = nnx.List(
-            EqualLinear(config, dim, dim, rngs=rngs, lr_mul=MAPPING_LR_MUL) for _ in range(config.mapping_layers)
-        )
-        constant = jax.random.normal(rngs.params(), (4, 4, channels[0]), jnp.dtype(config.param_dtype))
+        self.mapping = nnx.List(EqualLinear(config, dim, dim, MAPPING_LR_MUL) for _ in range(config.mapping_layers))
+        constant = jnp.zeros((4, 4, channels[0]), jnp.dtype(config.param_dtype))
         self.constant = nnx.Param(constant)
-        self.convs = nnx.List([StyledConv(config, channels[0], channels[0], 4, False, rngs=rngs)])
+        self.convs = nnx.List([StyledConv(config, channels[0], channels[0], 4, False)])
         for r in range(1, len(channels)):
             side = 4 << r
-            self.convs.append(StyledConv(config, channels[r - 1], channels[r], side, True, rngs=rngs))
-            self.convs.append(StyledConv(config, channels[r], channels[r], side, False, rngs=rngs))
-        self.to_rgbs = nnx.List(ToRGB(config, width, rngs=rngs) for width in channels)
+            self.convs.append(StyledConv(config, channels[r - 1], channels[r], side, True))
+            self.convs.append(StyledConv(config, channels[r], channels[r], side, False))
+        self.to_rgbs = nnx.List(ToRGB(config, width) for width in channels)
         self.dtype = config.dtype
         self.remat = config.remat != "none"
 
