@@ -1,0 +1,172 @@
+"""Reading pictures that nobody vouches for: any file in, 8-bit RGB out, or a reason why not.
+
+A picture is untrusted input. Only the formats listed here are tried (Pillow's readers for PostScript and the like
+start other programs), only regular files are opened (a pipe or a device would hang or never end), and the size that the
+file's header claims is checked before a pixel is decoded, so that a small file cannot fill the memory.
+
+What comes out is what a viewer shows, with two choices of our own: transparency lies over black, and embedded colour
+profiles are ignored, as they were when the corpora's pictures were read for training. Of files with several pictures
+(animations, multi-page TIFF) the first is read.
+"""
+
+import functools
+import os
+import stat
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+"""Pillow's names of the formats that are read."""
+
+MAX_PIXELS = 50_000_000
+"""Pictures of more pixels are refused before they are decoded: above a phone's 48 megapixels, 200 MB as RGBA."""
+
+MAX_BYTES = 256 * 2**20
+"""Files of more bytes are refused before they are opened: some readers take the whole file into memory."""
+
+MIN_SIDE = 32
+"""An aligned face with a shorter side, in pixels, is refused: enlarging it would invent the face."""
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+
+
+class PictureError(ValueError):
+    """A picture that cannot be used; the message says why, without the file's name."""
+
+
+def read(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a picture file as 8-bit RGB, upright.
+
+    Greyscale, palette and CMYK pictures become RGB; 16-bit samples keep their high byte; transparency is laid over
+    black; the rotation or mirroring that EXIF asks for is done.
+
+    Args:
+      path: A file in one of `FORMATS`.
+
+    Returns:
+      uint8 (height, width, 3).
+
+    Raises:
+      PictureError: The file is absent, empty, no regular file, no picture of those kinds, broken, cut off, of a pixel
+        type without a defined range (floats, 32-bit integers), or larger than `MAX_BYTES` or `MAX_PIXELS`.
+    """
+    _check_file(path)
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            _check_pixels(*image.size)
+            image.load()
+            return np.asarray(_upright(image, _rgb(image)))
+    except PictureError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureError(f"not a picture of a kind that is read here ({', '.join(FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(f"larger than {MAX_PIXELS:,} pixels: {error}") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on a broken file; each costs one picture only
+        raise PictureError(f"broken or cut off: {type(error).__name__}: {error}") from error
+
+
+def as_aligned(picture: np.ndarray, size: int) -> np.ndarray:
+    """Brings an aligned face to the network's size.
+
+    Args:
+      picture: uint8 (height, width, 3), a face already aligned (FFHQ's recipe), hence square.
+      size: The side wanted, in pixels.
+
+    Returns:
+      uint8 (size, size, 3); `picture` itself where it has that size, else resampled (Lanczos, antialiased).
+
+    Raises:
+      PictureError: The picture is not square, or smaller than `MIN_SIDE`.
+    """
+    height, width = picture.shape[:2]
+    if height != width:
+        raise PictureError(f"{width}x{height} is not square, as an aligned face ({size}x{size}) is")
+    if height < MIN_SIDE:
+        raise PictureError(f"{width}x{height} is too small: an aligned face has {size}x{size}, at least {MIN_SIDE}")
+    if height == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _check_file(path: str | os.PathLike[str]) -> None:
+    """Refuses what is not a regular file of a sensible length, without opening it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise PictureError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError("a folder, not a picture")
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("not a regular file")
+    if status.st_size == 0:
+        raise PictureError("the file is empty")
+    if status.st_size > MAX_BYTES:
+        raise PictureError(f"{status.st_size:,} bytes: more than the {MAX_BYTES:,} that are read")
+    if not os.access(path, os.R_OK):
+        raise PictureError("cannot be opened: Permission denied")
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """`FORMATS`, less those that this build of Pillow lacks (it raises KeyError for them)."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _check_pixels(width: int, height: int) -> None:
+    """Refuses a header that claims more pixels than we are ready to decode."""
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The same picture in mode RGB, before any rotation."""
+    if image.mode.startswith("I"):
+        return _eight_bits(image).convert("RGB")
+    if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and image.has_transparency_data):
+        return _over_black(image)
+    if image.mode in _PLAIN_MODES:
+        return image.convert("RGB")
+    raise PictureError(f"pixels of type {image.mode} are not read: their range is not defined")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The high byte of 16-bit grey, which is what Pillow itself keeps of 16-bit colour."""
+    bits = 16
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these two use I for 16 bits; others for anything
+        raise PictureError("32-bit or signed integers are not read: their range is not defined")
+    if "transparency" in image.info:
+        raise PictureError("a transparent grey level in a 16-bit picture is not read")
+    bits = tags.get(_TIFF_BITS, (bits,))[0]
+    samples = np.asarray(image).astype(np.int32) >> (bits - 8)
+    if tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:  # Pillow inverts these in 8 bits, not in 16
+        samples = 255 - samples
+    return Image.fromarray(samples.astype(np.uint8))
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """Composites a picture with any kind of transparency over black."""
+    rgba = image.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, rgba).convert("RGB")
+
+
+def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
+    """`rgb`, turned as the EXIF data of the loaded `image` asks (of TIFF, Pillow has dropped it: turned already)."""
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    return rgb if turn is None else rgb.transpose(turn)
