@@ -1,0 +1,144 @@
+"""Weights on disk: one Orbax directory of flat dictionaries with a small JSON beside them.
+
+    DIR/params  DIR/batch_stats  DIR/buffers    Orbax
+    DIR/meta/model.json                         what network it is, for which AUs, and where it came from
+
+`convert_weights` writes such a directory, training writes its best state as one, and everything else reads them.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+GROUPS = ("params", "batch_stats", "buffers")
+_META_FILE = "model.json"
+
+
+class WeightsError(ValueError):
+    """A weights directory that is absent, unfinished or not for this network; the message names it and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsMeta:
+    """What a weights directory holds.
+
+    Attributes:
+      model: `ModelConfig.to_dict()` of the network (filled in by `fgnet_jax.weights.save`).
+      aus: AU of each heatmap channel, in order; empty where the interpreter is not trained.
+      corpus: Name of the corpus that the AUs belong to, or None.
+      sources: The files that it was made from: {"file": name, "sha256": hex digest}.
+      version: Version of fgnet_jax that wrote it.
+      extra: Anything else worth keeping (training writes its step and selection rule).
+    """
+
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    aus: tuple[int, ...] = ()
+    corpus: str | None = None
+    sources: tuple[dict[str, str], ...] = ()
+    version: str = ""
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WeightsMeta":
+        """The meta whose `to_dict` gave `values`; keys that a later version may have added are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
+        return cls(**values | {"aus": tuple(values["aus"]), "sources": tuple(values["sources"])})
+
+
+def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]], meta: WeightsMeta) -> None:
+    """Writes `params`, `batch_stats` and `buffers` (flat dictionaries of arrays) with their meta.
+
+    An existing directory is replaced. Nothing of this name exists before all of it is written: Orbax writes to a
+    temporary name beside it and renames at the end. On several hosts, every process calls this.
+    """
+    items = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
+    items["meta"] = ocp.args.JsonSave(meta.to_dict())
+    with ocp.Checkpointer(_handler()) as checkpointer:
+        checkpointer.save(_absolute(directory), args=ocp.args.Composite(**items), force=True)
+
+
+def load_meta(directory: str | Path) -> WeightsMeta:
+    """The meta of a weights directory, without its arrays.
+
+    Raises:
+      WeightsError: where there is no such directory, or it is none of ours.
+    """
+    path = _absolute(directory)
+    file = path / "meta" / _META_FILE
+    if not path.is_dir():
+        raise WeightsError(f"{directory}: no such weights directory; make one with `python -m convert_weights`")
+    if not file.exists():
+        raise WeightsError(f"{directory}: not a weights directory (it has no meta/{_META_FILE})")
+    try:
+        return WeightsMeta.from_dict(json.loads(file.read_text()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{file}: not the JSON of a weights directory: {error!r}") from error
+
+
+def load_weights(
+    directory: str | Path, expected: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of a weights directory, as NumPy arrays in flat dictionaries named `params`, `batch_stats`, `buffers`.
+
+    Args:
+      directory: What `save_weights` wrote.
+      expected: Path and shape of every array of the network, by group.
+
+    Raises:
+      WeightsError: where an array is missing, unknown or of another shape, all of them listed; or a file is damaged.
+    """
+    path = _absolute(directory)
+    with ocp.Checkpointer(_handler()) as checkpointer:
+        try:
+            items = checkpointer.metadata(path).item_metadata
+            stored = {name: {key: leaf.shape for key, leaf in items[name].items()} for name in GROUPS}
+            _check_shapes(directory, stored, expected)
+            restore = {name: _restore_numpy(expected[name]) for name in GROUPS}
+            return dict(checkpointer.restore(path, args=ocp.args.Composite(**restore)).items())
+        except WeightsError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise WeightsError(f"{directory}: damaged weights directory: {error}") from error
+
+
+def _check_shapes(directory: str | Path, stored: Mapping[str, Mapping], expected: Mapping[str, Mapping]) -> None:
+    problems = []
+    for name in GROUPS:
+        problems += [f"{name}: {key} is missing" for key in sorted(set(expected[name]) - set(stored[name]))]
+        problems += [
+            f"{name}: {key} is not part of the network" for key in sorted(set(stored[name]) - set(expected[name]))
+        ]
+        for key in sorted(set(stored[name]) & set(expected[name])):
+            have, want = tuple(stored[name][key]), tuple(expected[name][key].shape)
+            if have != want:
+                problems.append(f"{name}: {key} has shape {have}, the network wants {want}")
+    if problems:
+        raise WeightsError(f"{directory} does not fit its network:\n  " + "\n  ".join(problems))
+
+
+def _restore_numpy(group: Mapping[str, Any]) -> ocp.args.PyTreeRestore:
+    args = {key: ocp.RestoreArgs(restore_type=np.ndarray, dtype=value.dtype) for key, value in group.items()}
+    return ocp.args.PyTreeRestore(item=dict(group), restore_args=args)
+
+
+def _handler() -> ocp.CompositeCheckpointHandler:
+    handlers = {name: ocp.PyTreeCheckpointHandler() for name in GROUPS}
+    return ocp.CompositeCheckpointHandler(**handlers, meta=ocp.JsonCheckpointHandler(filename=_META_FILE))
+
+
+def _absolute(directory: str | Path) -> epath.Path:
+    # Orbax wants absolute paths; gs:// and other remote ones stay what they are.
+    path = epath.Path(directory)
+    return path if "://" in str(directory) else epath.Path(str(Path(str(path)).absolute()))
