@@ -1,0 +1,1 @@
+"""Synthetic faces and the corpora made of them."""

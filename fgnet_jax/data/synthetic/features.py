@@ -1,0 +1,135 @@
+"""Eyes, brows, nostrils and mouth, painted over the skin."""
+
+import numpy as np
+
+from fgnet_jax.data.synthetic.frame import Frame, View
+from fgnet_jax.data.synthetic.identity import Identity
+from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, polygon, spline
+from fgnet_jax.data.synthetic.shape import LIP_STEPS, Half, Lips, Shape
+
+
+def _disc(patch: Patch, centre: np.ndarray, radius: float) -> np.ndarray:
+    """Anti-aliased disc on a patch's window, times the patch's own coverage."""
+    columns, rows = patch.grids()
+    distance = np.sqrt((columns - centre[0]) ** 2 + (rows - centre[1]) ** 2)
+    return patch.alpha * np.clip(radius + 0.5 - distance, 0, 1)
+
+
+def paint_eye(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: Frame, view: View) -> None:
+    """Paints an eyeball between its lids, in place."""
+    upper, lower = frame(half.upper_lid * (side, 1)), frame(half.lower_lid * (side, 1))
+    slit = polygon(np.concatenate([upper, lower[::-1]]))
+    lit = min(1.0, view.ambient + 0.5)
+    blend(canvas, slit, np.array((0.93, 0.91, 0.90)) * lit)
+    rest = np.array([(32 * who.eye_distance * side + 3.4 * view.gaze[0], -1.0 + 1.6 * view.gaze[1])])
+    centre, scale = frame(rest)[0], frame.scale
+    iris = Patch(_disc(slit, centre, 6.2 * scale), slit.y, slit.x)
+    blend(canvas, iris, who.iris * 0.55 * lit)
+    blend(canvas, Patch(_disc(slit, centre, 5.0 * scale), slit.y, slit.x), np.clip(who.iris * 1.25, 0, 1) * lit)
+    blend(canvas, Patch(_disc(slit, centre, 2.5 * scale), slit.y, slit.x), (0.03, 0.03, 0.03))
+    glint = centre + np.array((np.sign(view.light[0]) * 2.2, -2.2)) * scale
+    blend(canvas, Patch(_disc(slit, glint, 1.1 * scale), slit.y, slit.x).times(0.9), (1.0, 1.0, 1.0))
+    under = np.concatenate([upper, (upper + (0, 3.0 * scale))[::-1]])
+    multiply(canvas, polygon(under).times(0.45), (0.45, 0.42, 0.45))
+    _lashes(canvas, who, half, upper, lower, scale)
+
+
+def _lashes(
+    canvas: np.ndarray, who: Identity, half: Half, upper: np.ndarray, lower: np.ndarray, scale: float
+) -> None:
+    dark = who.hair * 0.25 + 0.02
+    blend(canvas, lines([upper], [2.0 * scale], [1.0]).times(0.85), dark)
+    blend(canvas, lines([upper[:9] - (0, 0.6)], [1.6 * scale], [1.0]).times(0.6), dark)
+    blend(canvas, lines([lower], [1.2 * scale], [1.0]).times(0.4 + 0.3 * half.amount[7]), who.skin * (0.5, 0.38, 0.36))
+
+
+def paint_brow(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: Frame) -> None:
+    """Paints a brow as a soft band under combed hairs, in place."""
+    spine = spline(half.brow, steps=8)
+    t = np.linspace(0, 1, len(spine), dtype=np.float32)
+    thick = 3.5 * who.brow_thick * (0.35 + 0.75 * np.clip(t / 0.6, 0, 1)) * (1 - 0.25 * np.clip((t - 0.85) / 0.15, 0, 1))
+    offset = np.stack([np.zeros_like(t), thick], 1)
+    band = frame(np.concatenate([spine - offset, (spine + offset)[::-1]]) * (side, 1))
+    colour = who.hair * 0.55 + who.skin * 0.08
+    blend(canvas, polygon(band).times(0.55), colour)
+    rng = np.random.default_rng(who.texture_seed + 1)
+    pick = np.arange(34) * (len(spine) - 1) // 33
+    root = spine[pick] + offset[pick] * rng.uniform(-0.3, 1.0, (34, 1))
+    lean = np.stack([0.3 + 1.0 * (1 - t[pick]), -(0.25 + 0.9 * t[pick])], 1) * (1.1 + thick[pick, None])
+    ends = root + lean * rng.uniform(0.7, 1.2, (34, 1))
+    hairs = frame(np.stack([root, ends], 1).reshape(-1, 2) * (side, 1)).reshape(-1, 2, 2)
+    blend(canvas, lines(list(hairs), [1.0] * 34, [0.8] * 34), colour * 0.7)
+
+
+def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
+    """Paints nostrils and the shadow under the nose, in place."""
+    for side, half in zip((-1, 1), shape.halves, strict=True):
+        (wx, wy), (mx, my) = half.nose[0], half.nose[1]
+        hole = [(wx - 2.5, wy - 0.5), (mx + 1.5, my - 3.0), (mx - 2.5, my - 1.0), (mx - 2, my + 0.8), (mx + 2, my - 0.2)]
+        ring = spline(np.array(hole, np.float32) * (side, 1), steps=4, closed=True)
+        multiply(canvas, polygon(frame(ring)).times(0.8), (0.28, 0.18, 0.17))
+    base = np.concatenate([shape.landmarks[31:36], shape.landmarks[35:30:-1] + (0, 3.0)])
+    multiply(canvas, polygon(frame(base)).times(0.35), (0.6, 0.5, 0.48))
+
+
+def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Frame, lit: float) -> None:
+    """Upper teeth hang from the upper lip into the gap; the gap's own coverage keeps them inside."""
+    top = lips.upper_inner
+    size = 7.5 * (1 - LIP_STEPS**4)
+    row = polygon(frame(np.concatenate([top - (0, 1), (top + np.stack([0 * size, size], 1))[::-1]])))
+    inside = _overlap(row, gap)
+    blend(canvas, inside, np.array((0.93, 0.90, 0.84)) * lit)
+    middle = top[14, 0]
+    seams = [np.array([(middle + x, top[14, 1] - 1), (middle + x, top[14, 1] + 7)]) for x in (-11.5, -6.5, 0, 6.5, 11.5)]
+    marks = lines([frame(s) for s in seams], [0.8] * 5, [0.6] * 5)
+    multiply(canvas, _overlap(marks, inside).times(0.5), (0.6, 0.5, 0.45))
+
+
+def _overlap(a: Patch, b: Patch) -> Patch:
+    """Product of two coverages on the window that both have."""
+    if a.alpha.size == 0 or b.alpha.size == 0:
+        return a.times(0.0)
+    y0, x0 = max(a.y, b.y), max(a.x, b.x)
+    y1 = max(y0, min(a.y + a.alpha.shape[0], b.y + b.alpha.shape[0]))
+    x1 = max(x0, min(a.x + a.alpha.shape[1], b.x + b.alpha.shape[1]))
+    part_a = a.alpha[y0 - a.y : y1 - a.y, x0 - a.x : x1 - a.x]
+    part_b = b.alpha[y0 - b.y : y1 - b.y, x0 - b.x : x1 - b.x]
+    return Patch(part_a * part_b, y0, x0)
+
+
+def _lip(canvas: np.ndarray, upper: np.ndarray, lower: np.ndarray, colour: np.ndarray, shine: float) -> None:
+    """One lip between two pixel curves, with a highlight along its middle."""
+    patch = polygon(np.concatenate([upper, lower[::-1]]))
+    if patch.alpha.size == 0:
+        return
+    columns, rows = patch.grids()
+    top = np.interp(columns[0], upper[:, 0], upper[:, 1])[None]
+    bottom = np.interp(columns[0], lower[:, 0], lower[:, 1])[None]
+    t = np.clip((rows - top) / np.maximum(bottom - top, 1.0), 0, 1).astype(np.float32)
+    x = (columns - columns.mean()) / max(columns.shape[1] / 2, 1)
+    light = 0.82 + 0.28 * t * (1 - t) * 4 * (1 - 0.6 * x**2) if shine > 0 else 0.92 - 0.25 * t
+    glow = shine * np.exp(-(((t - 0.42) / 0.2) ** 2) - (x / 0.45) ** 2)
+    grain = 1 + 0.05 * np.sin(columns * 1.9 + 2 * np.sin(columns * 0.7))
+    blend(canvas, patch, colour[:, None, None] * (light * grain)[None] + glow[None])
+
+
+def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+    """Paints the gap with teeth and tongue, both lips and the line between them, in place."""
+    lips, lit = shape.lips, min(1.05, view.ambient + 0.5)
+    curves = [frame(c) for c in (lips.upper_outer, lips.upper_inner, lips.lower_inner, lips.lower_outer)]
+    height = float((lips.lower_inner - lips.upper_inner)[14, 1])
+    if height > 0.3:
+        gap = polygon(np.concatenate([curves[1], curves[2][::-1]]))
+        blend(canvas, gap, (0.16, 0.04, 0.05))
+        tongue = frame(lips.lower_inner - np.stack([0 * LIP_STEPS, 0.35 * height * (1 - LIP_STEPS**2)], 1))
+        blend(canvas, _overlap(polygon(np.concatenate([tongue, curves[2][::-1]])), gap).times(0.8), (0.45, 0.16, 0.17))
+        _teeth(canvas, lips, gap, frame, lit)
+    a = (shape.halves[0].amount + shape.halves[1].amount) / 2
+    colour = who.lips * lit
+    _lip(canvas, curves[0], curves[1], colour * 0.9, 0.0)
+    _lip(canvas, curves[2], curves[3], colour, 0.10)
+    seam = [(curves[1] + curves[2]) / 2] if height <= 0.3 else [curves[1], curves[2]]
+    pen = (1.5 + 1.3 * a[24] + 0.6 * a[23]) * frame.scale if height <= 0.3 else 0.9 * frame.scale
+    multiply(canvas, lines(seam, [pen] * len(seam), [1.0] * len(seam)).times(0.75), (0.38, 0.22, 0.22))
+    ends = [np.stack([c[0] - (1, 0), c[1]]) for c in (curves[1], curves[1][::-1] + 0.0)]
+    multiply(canvas, lines(ends, [2.0, 2.0], [1.0, 1.0]).times(0.4), (0.5, 0.35, 0.35))

@@ -1,0 +1,129 @@
+"""Everything around the face: background, clothes, neck, ears and hair."""
+
+import numpy as np
+
+from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
+from fgnet_jax.data.synthetic.identity import Identity
+from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, polygon, spline
+from fgnet_jax.data.synthetic.shape import Shape
+
+
+def paint_background(view: View) -> np.ndarray:
+    """A canvas filled with a vertical gradient and a softer side light, (3, SIZE, SIZE) float32."""
+    top, bottom = np.array(view.background, np.float32)
+    t = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None]
+    x = np.linspace(-1, 1, SIZE, dtype=np.float32)[None, None, :]
+    side = 1 + 0.10 * np.sign(view.light[0]) * x
+    return (top[:, None, None] * (1 - t) + bottom[:, None, None] * t) * side
+
+
+def _both(half: list[tuple[float, float]]) -> np.ndarray:
+    """A closed outline from its right half, listed from the top down."""
+    right = np.array(half, np.float32)
+    return np.concatenate([right, right[::-1] * (-1, 1)])
+
+
+def _skull(who: Identity, shape: Shape) -> np.ndarray:
+    """The face's closed outline in face coordinates: jaw and forehead."""
+    jaw = shape.landmarks[:17]
+    top = np.array([(72, -28), (63, -56), (40, -82), (0, -92), (-40, -82), (-63, -56), (-72, -28)], np.float32)
+    return np.concatenate([jaw, top * (who.face_width, 1)])
+
+
+def face_outline(who: Identity, shape: Shape, frame: Frame) -> Patch:
+    """Coverage of the face without hair, neck and ears."""
+    return polygon(frame(spline(_skull(who, shape), steps=4, closed=True)), factor=2)
+
+
+_VOLUME = {"short": 1.06, "long": 1.12, "bob": 1.14, "fringe": 1.1, "buzz": 1.02, "tied": 1.05}
+_LENGTH = {"long": 140.0, "bob": 72.0}
+
+
+def _cap(who: Identity) -> list[tuple[float, float]]:
+    """Right half of the hair's outer edge, from the top to where it ends."""
+    v = _VOLUME[who.hair_style] * who.face_width
+    lift = who.forehead + (10 if who.hair_style != "buzz" else 4)
+    edge = [(0.0, -100.0 - lift), (38 * v, -92.0 - lift), (66 * v, -66.0 - 0.6 * lift), (79 * v, -30.0), (80 * v, -2.0)]
+    end = _LENGTH.get(who.hair_style)
+    if end:
+        edge += [(87 * v, 40.0), (84 * v if end < 100 else 92 * v, end), (50 * v, end + 4)]
+    return edge
+
+
+def _hairline(who: Identity) -> list[tuple[float, float]]:
+    """Right half of the hair's inner edge, from the middle of the forehead to the sideburn."""
+    y, w = -68 - who.forehead, who.face_width
+    if who.hair_style == "fringe":
+        return [(0, y + 20), (25 * w, y + 22), (48 * w, y + 26), (64 * w, -26), (71 * w, 6)]
+    if who.hair_style == "long":
+        return [(0, y - 4), (30 * w, y + 6), (56 * w, -38), (67 * w, -6), (69 * w, 40), (62 * w, 90), (70 * w, 140)]
+    if who.hair_style == "bob":
+        return [(0, y), (30 * w, y + 4), (56 * w, -40), (67 * w, -8), (70 * w, 30), (64 * w, 70)]
+    return [(0, y), (30 * w, y + 3), (54 * w, -48), (64 * w, -26), (71 * w, 4 if who.hair_style == "short" else -8)]
+
+
+def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray, frame: Frame) -> Patch:
+    """Fine lines from the outer edge to the hairline, as the hair is combed."""
+    rng = np.random.default_rng(who.texture_seed)
+    a, b = frame(spline(outer, steps=9)), frame(spline(inner, steps=9))
+    count = 70
+    start = a[(rng.random(count) * (len(a) - 1)).astype(int)]
+    at = np.linspace(0, len(b) - 1, len(a)).astype(int)
+    nearest = np.minimum((rng.random(count) * len(a)).astype(int), len(a) - 1)
+    start = a[nearest]
+    end = b[at[nearest]] + rng.normal(0, 3, (count, 2))
+    middle = (start + end) / 2 + rng.normal(0, 2, (count, 2))
+    strokes = [np.stack([s, m, e]) for s, m, e in zip(start, middle, end, strict=True)]
+    return lines(strokes, (rng.random(count) * 1.2 + 0.5).tolist(), (rng.random(count) * 0.6 + 0.2).tolist(), factor=2)
+
+
+def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+    """Paints in place what the face covers: hair at the back, neck, clothes, ears."""
+    shade = view.ambient + 0.35
+    if who.hair_style in _LENGTH:
+        back = _both([*_cap(who)])
+        blend(canvas, polygon(frame(spline(back, steps=4, closed=True)), factor=2), who.hair * 0.6 * shade)
+    drop = shape.landmarks[8, 1] - 109
+    neck = _both([(40, 60), (41, 100 + drop / 2), (50, 122), (80, 180)])
+    blend(canvas, polygon(frame(neck), factor=2), who.skin * (0.66, 0.58, 0.55) * shade)
+    collar = _both([(0, 136), (24, 131), (48, 121), (90, 128), (150, 150), (150, 240)])
+    blend(canvas, polygon(frame(collar), factor=2), who.shirt * shade)
+    if who.hair_style not in _LENGTH:
+        for side in (-1, 1):
+            _ear(canvas, who, frame, view, side)
+
+
+def _ear(canvas: np.ndarray, who: Identity, frame: Frame, view: View, side: int) -> None:
+    w = who.face_width
+    lit = view.ambient + 0.45 + 0.2 * np.sign(view.light[0]) * side
+    outer = np.array([(72, -8), (80, -16), (87, -10), (87, 8), (82, 24), (74, 30)], np.float32) * (side * w, 1)
+    inner = np.array([(78, -8), (83, -6), (82, 8), (77, 16)], np.float32) * (side * w, 1)
+    blend(canvas, polygon(frame(spline(outer, closed=True))), who.skin * lit * (0.95, 0.86, 0.84))
+    multiply(canvas, polygon(frame(spline(inner, closed=True))).times(0.45), (0.7, 0.58, 0.55))
+
+
+def paint_hair(canvas: np.ndarray, who: Identity, frame: Frame, view: View) -> None:
+    """Paints in place the hair that lies over the forehead and beside the face."""
+    outer, inner = np.array(_cap(who), np.float32), np.array(_hairline(who), np.float32)
+    edge, line = spline(outer, steps=5), spline(inner, steps=5)
+    ring = np.concatenate([edge, line[::-1], line[1:] * (-1, 1), edge[::-1] * (-1, 1)])
+    patch = polygon(frame(ring), factor=2)
+    strength = 0.55 if who.hair_style == "buzz" else 1.0
+    columns, rows = patch.grids()
+    crown = frame(np.array([(-12 * np.sign(view.light[0] or 1) * -1, -70.0)]))[0]
+    glow = np.exp(-(((columns - crown[0]) / 60) ** 2)) * np.exp(-(((rows - crown[1]) / 26) ** 2))
+    colour = who.hair[:, None, None] * (view.ambient + 0.25 + 0.35 * glow) + 0.05 * glow
+    blend(canvas, patch.times(strength), colour)
+    if who.hair_style == "buzz":
+        return
+    for side in (-1, 1):
+        strands = _strands(who, outer * (side, 1), inner * (side, 1), frame)
+        inside = strands.times(_covered(patch, strands))
+        blend(canvas, inside.times(0.5), np.clip(who.hair * 1.5 + 0.06, 0, 1) if side < 0 else who.hair * 0.45)
+
+
+def _covered(patch: Patch, other: Patch) -> np.ndarray:
+    """Coverage of `patch` read on the window of `other`."""
+    full = np.zeros((SIZE, SIZE), np.float32)
+    full[patch.window] = patch.alpha
+    return full[other.window]

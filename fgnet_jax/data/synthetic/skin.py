@@ -1,0 +1,94 @@
+"""Skin under a light: the head's bowl, bumps and creases shaded, reddened and spotted."""
+
+import functools
+
+import numpy as np
+
+from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
+from fgnet_jax.data.synthetic.identity import Identity
+from fgnet_jax.data.synthetic.paint import ribbons, slopes, soften, spots
+from fgnet_jax.data.synthetic.relief import Relief
+from fgnet_jax.data.synthetic.shape import Shape
+
+_CREASE_HEIGHT = 3.4
+_CREASE_TINT = np.array((0.58, 0.72, 0.74), np.float32)
+
+
+@functools.cache
+def mottling() -> np.ndarray:
+    """A fixed tile of smooth skin texture with mean 0 and deviation 1, (SIZE + 64, SIZE + 64) float32."""
+    rng = np.random.default_rng(11)
+    tile = np.zeros((SIZE + 64, SIZE + 64), np.float32)
+    for level in (2, 4, 8):
+        coarse = rng.standard_normal(((SIZE + 64) // level, (SIZE + 64) // level)).astype(np.float32)
+        tile += soften(soften(np.kron(coarse, np.ones((level, level), np.float32))))
+    return (tile / tile.std()).astype(np.float32)
+
+
+def _bowl(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Normal of the head as an ellipsoid: x along columns (1, SIZE) and y along rows (SIZE, 1)."""
+    pixels = np.arange(SIZE, dtype=np.float32)
+    middle = frame(np.array([(0.0, 10.0)]))[0]
+    x = (pixels - middle[0]) / (84 * frame.scale)
+    y = (pixels - middle[1]) / (128 * frame.scale)
+    nx = (0.75 * x + 0.9 * x**3).astype(np.float32)
+    ny = (0.25 * y + 0.75 * y**3).astype(np.float32)
+    return nx[None], ny[:, None]
+
+
+def _normals(frame: Frame, relief: Relief, creases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    bumps = relief.bumps
+    slope_x, slope_y = slopes(bumps[:, :2], bumps[:, 2:4], bumps[:, 4])
+    nx, ny = _bowl(frame)
+    nx, ny = nx - slope_x, ny - slope_y
+    nx[:, 1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[:, 2:] - creases[:, :-2])
+    ny[1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[2:] - creases[:-2])
+    return nx, ny
+
+
+def _tints(who: Identity, shape: Shape, frame: Frame) -> np.ndarray:
+    """Blush, sockets and stubble as a factor on the albedo, (3, SIZE, SIZE)."""
+    a = (shape.halves[0].amount + shape.halves[1].amount) / 2
+    red, blue = np.array((0.0, -0.10, -0.09)), np.array((-0.10, -0.10, -0.06))
+    beard = -who.stubble * np.array((0.34, 0.30, 0.25))
+    socket = np.array((-0.09, -0.10, -0.07)) * (1 + 0.6 * who.age)
+    rows = []
+    for side in (-1, 1):
+        rows += [
+            (side * 43, 34, 17, 13, red * (1 + 0.8 * a[6] + 0.5 * a[12])),
+            (side * 24, 0, 14, 9, socket),
+            (side * 33, 13, 12, 4, socket * 0.8),
+            (side * 40, 78, 20, 16, beard),
+            (side * 74, 40, 10, 40, blue),
+            (side * 9, 55, 10, 6, beard * 0.9),
+        ]
+    rows += [(0, 36, 11, 8, red * 1.1), (0, 92, 24, 15, beard), (0, -78, 50, 12, blue)]
+    centres = frame(np.array([r[:2] for r in rows], np.float32))
+    spreads = np.array([r[2:4] for r in rows], np.float32) * frame.scale
+    return 1 + spots(centres, spreads, np.array([r[4] for r in rows], np.float32))
+
+
+def paint_skin(who: Identity, shape: Shape, relief: Relief, frame: Frame, view: View) -> np.ndarray:
+    """The whole picture filled with lit skin, (3, SIZE, SIZE) float32; the face's outline is cut out of it later."""
+    creases = soften(ribbons(relief.curves, relief.widths, relief.depths))
+    nx, ny = _normals(frame, relief, creases)
+    light = np.array(view.light, np.float32)
+    light /= np.linalg.norm(light)
+    length = 1 / np.sqrt(nx * nx + ny * ny + 1)
+    facing = (nx * light[0] + ny * light[1] + light[2]) * length
+    diffuse = view.ambient + (1.15 - view.ambient) * np.clip(facing, 0, None)
+    half = light + (0, 0, 1)
+    half /= np.linalg.norm(half)
+    shine = np.clip((nx * half[0] + ny * half[1] + half[2]) * length, 0, None)
+    for _ in range(4):
+        shine = shine * shine
+    texture = mottling()
+    row, column = who.texture_seed % 61, who.texture_seed // 61 % 61
+    diffuse = diffuse * (1 + 0.016 * texture[row : row + SIZE, column : column + SIZE])
+    skin = _tints(who, shape, frame)
+    skin *= who.skin[:, None, None]
+    skin *= diffuse
+    skin += 0.09 * shine
+    for channel in range(3):
+        skin[channel] *= 1 - (1 - _CREASE_TINT[channel]) * creases
+    return skin.astype(np.float32, copy=False)
