@@ -1,3 +1,19 @@
 """FG-Net facial action unit detection in JAX and Flax."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fgnet_jax.detector import Detector, Predictions
+
 __version__ = "0.1.0"
+
+__all__ = ["Detector", "Predictions", "__version__"]
+
+
+def __getattr__(name: str):
+    """Imports `Detector` and `Predictions`, and JAX with them, when they are first asked for."""
+    if name in ("Detector", "Predictions"):
+        from fgnet_jax import detector
+
+        return getattr(detector, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -159,7 +159,7 @@ def _rings(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequenc
 
 
 def _tags(image: Image.Image, heatmaps: Sequence[np.ndarray], aus: Sequence[int]) -> None:
-    """Writes each AU's name at its peak, moved downwards where peaks coincide."""
+    """Writes each AU's name at its peak, moved up or down where peaks coincide."""
     pen = ImageDraw.Draw(image)
     width, height = 66, 28
     taken: list[tuple[int, int]] = []
@@ -168,13 +168,20 @@ def _tags(image: Image.Image, heatmaps: Sequence[np.ndarray], aus: Sequence[int]
         coarse = ndimage.gaussian_filter(heatmap[::4, ::4], 6)
         row, column = (4 * int(i) for i in np.unravel_index(np.argmax(coarse), coarse.shape))
         x = int(np.clip(column - width // 2, 0, image.width - width))
-        y = int(np.clip(row - height // 2, 0, image.height - height))
-        while any(abs(x - other_x) < width and abs(y - other_y) < height for other_x, other_y in taken):
-            y += 4
+        y = _free_row(x, row - height // 2, width, height, image.height - height, taken)
         taken.append((x, y))
         _rounded(image, (x, y, x + width, y + height), 8, _BACKGROUND)
         _rounded(image, (x + 1, y + 1, x + width - 1, y + height - 1), 7, colour(au))
         pen.text((x + width // 2, y + height // 2), aus_lib.label(au), _BACKGROUND, _font(21), anchor="mm")
+
+
+def _free_row(x: int, y: int, width: int, height: int, limit: int, taken: Sequence[tuple[int, int]]) -> int:
+    """The y in [0, limit] nearest to the wanted one where a tag covers no other; that one itself if there is none."""
+    y = min(max(y, 0), limit)
+    for candidate in sorted(range(limit + 1), key=lambda row: abs(row - y)):
+        if all(abs(x - left) >= width or abs(candidate - top) >= height for left, top in taken):
+            return candidate
+    return y
 
 
 def _rounded(image: Image.Image, box: tuple[int, int, int, int], radius: int, rgb: Colour) -> None:

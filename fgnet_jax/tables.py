@@ -81,10 +81,9 @@ def open_csv(path: str | os.PathLike[str], aus: Sequence[int]) -> Iterator[CsvTa
     Raises:
       OSError: The file cannot be written.
     """
-    if path == "-":
-        yield CsvTable(sys.stdout.buffer, aus)
-        return
-    with open(path, "wb") as stream:
+    # Standard output gets a stream of its own, so that Python's has nothing left to flush when the reader is gone.
+    target, owned = (sys.stdout.fileno(), False) if path == "-" else (path, True)
+    with open(target, "wb", closefd=owned) as stream:
         yield CsvTable(stream, aus)
 
 
@@ -145,7 +144,17 @@ def open_archive(path: str | os.PathLike[str], aus: Sequence[int], size: int) ->
         try:
             yield archive
         finally:
-            partial = f"{os.fspath(path)}.partial"
-            with open(partial, "wb") as stream:
-                archive.write(stream)
-            os.replace(partial, path)
+            _write_whole(path, archive)
+
+
+def _write_whole(path: str | os.PathLike[str], archive: HeatmapArchive) -> None:
+    """Writes the archive under another name first, so that one of the right name is whole."""
+    partial = f"{os.fspath(path)}.partial"
+    try:
+        with open(partial, "wb") as stream:
+            archive.write(stream)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial)
+        raise
