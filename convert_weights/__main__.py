@@ -1,0 +1,124 @@
+"""`python -m convert_weights`: published weights to a weights directory, and back."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from convert_weights.errors import Refused
+
+_DESCRIPTION = """\
+Brings published weights over, without PyTorch, TensorFlow or NVIDIA's sources, and without running any code that is
+in them; and writes FG-Net's own file back.
+
+  To start training from, the interpreter being freshly initialised:
+    python -m convert_weights --generator stylegan2-ffhq-config-f.pt --encoder psp_ffhq_encode.pt --output weights/pretrained
+
+  FG-Net as published (the encoder's file has the average latent that model.pth lacks):
+    python -m convert_weights --fgnet model.pth --encoder psp_ffhq_encode.pt --corpus disfa --output weights/fgnet_disfa
+
+  Back to FG-Net's own format (needs PyTorch: pip install 'fgnet_jax[torch]'):
+    python -m convert_weights --weights weights/fgnet_disfa --to-pytorch model.pth
+"""  # noqa: E501 - commands to be copied in one piece
+
+_FORMS = (
+    {"generator", "encoder", "output"},
+    {"fgnet", "encoder", "corpus", "output"},
+    {"weights", "to_pytorch"},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+      Its exit status: 0, or 1 if something was refused.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _check_form(parser, options)
+    from fgnet_jax.checkpoint import WeightsError  # after the help and its errors, which need not wait for JAX
+
+    try:
+        for line in _run(options):
+            print(line)
+    except (Refused, WeightsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> list[str]:
+    from convert_weights import convert, to_pytorch
+
+    if options.weights:
+        return to_pytorch.export(options.weights, options.to_pytorch, options.overwrite)
+    convert.check_free(options.output, options.overwrite)
+    config = _config(options.config)
+    if options.fgnet:
+        conversion = convert.trained(options.fgnet, options.encoder, config, options.corpus)
+    else:
+        conversion = convert.pretrained(options.generator, options.encoder, config, options.seed)
+    convert.write(options.output, conversion, options.overwrite)
+    hashes = [f"{source['file']}: sha256 {source['sha256']}" for source in conversion.meta.sources]
+    return [*hashes, *conversion.report, f"wrote {options.output}"]
+
+
+def _config(name: str):
+    """The published sizes, the tiny ones, or those in a JSON file.
+
+    Raises:
+      Refused: if there is no such file, or it holds no sizes.
+    """
+    from fgnet_jax.models.config import TINY, ModelConfig
+
+    if name in ("published", "tiny"):
+        return ModelConfig() if name == "published" else TINY
+    try:
+        values = json.loads(Path(name).read_text())
+        return ModelConfig.from_dict(values.get("model", values))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Refused(f"--config {name}: not published, not tiny, and no JSON file of sizes: {error}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m convert_weights", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--generator", type=Path, help="stylegan2-ffhq-config-f.pt, or NVIDIA's pickle of StyleGAN2 (either kind)")
+    add("--encoder", type=Path, help="psp_ffhq_encode.pt")
+    add("--fgnet", type=Path, help="FG-Net's model.pth")
+    add("--corpus", choices=("bp4d", "disfa"), help="what --fgnet was trained on: its AUs and their order")
+    add("--output", type=Path, help="the weights directory to write")
+    add("--weights", type=Path, help="a weights directory to read")
+    add("--to-pytorch", type=Path, metavar="FILE", help="the model.pth to write")
+    add("--seed", type=int, default=0, help="seed of the freshly initialised interpreter (default 0)")
+    add("--config", default="published", help="sizes: published (default), tiny, or a JSON file such as model.json")
+    add("--overwrite", action="store_true", help="replace the output if it exists")
+    return parser
+
+
+def _check_form(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the program with a usage error unless the options are those of one of the three forms."""
+    names = set().union(*_FORMS)
+    given = {name for name in names if getattr(options, name) is not None}
+    if given in _FORMS:
+        return
+    form = max(_FORMS, key=lambda form: (len(form & given), -len(form)))
+    missing, surplus = _spell(form - given), _spell(given - form)
+    _usage(parser, f"missing: {missing}" if missing else f"these do not go together: {surplus} with {_spell(form)}")
+
+
+def _spell(names: set[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+
+
+def _usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    parser.error(f"{message}; see --help for the three forms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""From files of published weights to a weights directory."""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from convert_weights import engine, sources
+from convert_weights.errors import Refused
+from convert_weights.files import read, sha256
+from fgnet_jax import weights
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.checkpoint import GROUPS, WeightsMeta
+from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.initial import initial
+
+_FRESH = "interpreter/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A network made of published files.
+
+    Attributes:
+      config: Its sizes.
+      variables: Its values, float32 NumPy arrays.
+      meta: What the weights directory says of it.
+      report: What was used and what was left alone, in lines for the user.
+    """
+
+    config: ModelConfig
+    variables: fgnet.Variables
+    meta: WeightsMeta
+    report: list[str]
+
+
+def pretrained(generator: Path, encoder: Path, config: ModelConfig, seed: int = 0) -> Conversion:
+    """What training starts from: StyleGAN2 and pSp as published, and a freshly initialised interpreter.
+
+    Args:
+      generator: rosinality's `stylegan2-ffhq-config-f.pt`, or either of NVIDIA's pickles.
+      encoder: `psp_ffhq_encode.pt`.
+      config: Sizes of the network.
+      seed: Of the interpreter.
+
+    Raises:
+      Refused: if a file is not understood, or its tensors do not fit.
+    """
+    groups = [sources.generator(read(generator), config), *sources.encoder(read(encoder), config)]
+    shapes = _shapes(config)
+    fresh = {path: shape for path, shape in shapes.items() if path.startswith(_FRESH)}
+    arrays = engine.convert(groups, {path: shape for path, shape in shapes.items() if path not in fresh})
+    arrays |= {path: initial(path, shape, np.dtype(np.float32), seed) for path, shape in fresh.items()}
+    report = [*_reports(groups), f"interpreter: {len(fresh)} tensors freshly initialised (seed {seed})"]
+    return _conversion(config, arrays, WeightsMeta(sources=_sources(generator, encoder)), report)
+
+
+def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Conversion:
+    """FG-Net as published.
+
+    Args:
+      model: FG-Net's `model.pth`.
+      encoder: `psp_ffhq_encode.pt`, for the average latent that `model.pth` lacks.
+      config: Sizes of the network.
+      corpus: "bp4d" or "disfa": what it was trained on.
+
+    Raises:
+      Refused: if a file is not understood, or its tensors do not fit.
+    """
+    aus = CORPUS_AUS[corpus]
+    if len(aus) > config.num_heatmaps:
+        raise Refused(f"{corpus} has {len(aus)} AUs, the network only {config.num_heatmaps} heatmaps")
+    groups = [*sources.fgnet(read(model), config), sources.latent_avg(read(encoder))]
+    arrays = engine.convert(groups, _shapes(config))
+    meta = WeightsMeta(corpus=corpus, aus=aus, sources=_sources(model, encoder))
+    return _conversion(config, arrays, meta, _reports(groups))
+
+
+def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> None:
+    """Writes a weights directory; whatever interrupts it, `directory` is whole, or as before, or absent.
+
+    Raises:
+      Refused: if it exists and `overwrite` is not set, or is something else than a weights directory.
+    """
+    check_free(directory, overwrite)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(directory) as place:
+        weights.save(place, conversion.config, conversion.variables, conversion.meta)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuses an output that exists, unless it is an older one of the same kind and may be replaced.
+
+    Raises:
+      Refused: as said.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise Refused(f"{path} exists; give another --output, or --overwrite to replace it")
+    if not (path / "meta" / "model.json").is_file() or path.is_symlink():
+        raise Refused(f"{path} exists and is no weights directory, so it is not replaced")
+
+
+@contextlib.contextmanager
+def _replacing(directory: Path) -> Iterator[Path]:
+    """Where to write what is to become `directory`: the old one stays until the new one is whole."""
+    if not directory.exists():
+        yield directory
+        return
+    new, old = (directory.with_name(f"{directory.name}.{word}") for word in ("new", "old"))
+    yield new
+    shutil.rmtree(old, ignore_errors=True)
+    directory.rename(old)
+    new.rename(directory)
+    shutil.rmtree(old)
+
+
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    groups = weights.groups(fgnet.abstract(config)).values()
+    return {path: tuple(struct.shape) for group in groups for path, struct in group.items()}
+
+
+def _conversion(config: ModelConfig, arrays: dict[str, np.ndarray], meta: WeightsMeta, report: list[str]) -> Conversion:
+    abstract = weights.groups(fgnet.abstract(config))
+    variables = fgnet.Variables(*({path: arrays[path] for path in abstract[name]} for name in GROUPS))
+    return Conversion(config, variables, meta, report)
+
+
+def _reports(groups: Sequence[engine.Group]) -> list[str]:
+    return [line for group in groups for line in engine.report(group)]
+
+
+def _sources(*paths: Path) -> tuple[dict[str, str], ...]:
+    return tuple({"file": path.name, "sha256": sha256(path)} for path in paths)

@@ -1,0 +1,124 @@
+"""The one engine behind all tables: every tensor used once, every variable filled once, or nothing is converted."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import ml_dtypes
+import numpy as np
+
+from convert_weights.errors import Mismatch
+from convert_weights.layouts import source_shape
+from convert_weights.rules import Extra, Rule
+from convert_weights.tensors import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+"""Formats that are widened to float32, without loss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Tensors of a file that one table is about.
+
+    Attributes:
+      name: What messages call it.
+      tensors: The tensors by their name in the file, a `module.` prefix gone.
+      rules: The table.
+      extras: What else may be among them.
+      problems: What was found wrong with them already.
+      notes: What the report says of them beside their counts.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    rules: Sequence[Rule]
+    extras: Sequence[Extra] = ()
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def convert(groups: Sequence[Group], shapes: Shapes, others: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """The network's variables, float32, out of tensors of files.
+
+    Args:
+      groups: The tensors, with their tables.
+      shapes: Shape by path of every variable that must come out, no more and no fewer.
+      others: Problems found elsewhere, to be listed with those found here.
+
+    Raises:
+      Mismatch: for tensors unknown, missing, used twice, or of the wrong shape or format, all of them at once. It is
+        raised before anything large is read.
+    """
+    problems = [*others, *(problem for group in groups for problem in _problems(group, shapes))]
+    problems += _path_problems(groups, shapes)
+    if problems:
+        raise Mismatch(problems)
+    arrays = {}
+    for group in groups:
+        for rule in group.rules:
+            arrays[rule.path] = _read(group.tensors[rule.source], rule)
+    return arrays
+
+
+def report(group: Group) -> list[str]:
+    """What a converted group held, in lines for the user."""
+    half = sum(group.tensors[rule.source].format in HALF for rule in group.rules)
+    widened = f", {half} of them widened from half precision" if half else ""
+    lines = [f"{group.name}: {len(group.rules)} tensor{'s' * (len(group.rules) > 1)} used{widened}"]
+    for extra in group.extras:
+        count = sum(extra.matches(name) for name in group.tensors)
+        if count:
+            lines.append(f"{group.name}: {count} ignored: {extra.meaning}")
+    return [*lines, *(f"{group.name}: {note}" for note in group.notes)]
+
+
+def _read(tensor: Tensor, rule: Rule) -> np.ndarray:
+    # One tensor at a time, so that the copies are the network and nothing else.
+    values = tensor.array().astype(np.float32, copy=False)
+    return np.array(rule.layout.ours(values), np.float32, order="C")
+
+
+def _problems(group: Group, shapes: Shapes) -> Iterator[str]:
+    yield from (f"{group.name}: {problem}" for problem in group.problems)
+    by_source = {rule.source: rule for rule in group.rules}
+    for name, tensor in group.tensors.items():
+        problem = _tensor_problem(name, tensor, by_source, group.extras, shapes)
+        if problem:
+            yield f"{group.name}: {name}: {problem}"
+    for rule in group.rules:
+        if rule.source not in group.tensors:
+            yield f"{group.name}: {rule.source}: missing (for {rule.path})"
+
+
+def _tensor_problem(name: str, tensor: Tensor, rules: Mapping[str, Rule], extras: Iterable[Extra], shapes: Shapes):
+    if name not in rules:
+        extra = next((extra for extra in extras if extra.matches(name)), None)
+        return _extra_problem(tensor, extra) if extra else "unknown"
+    rule = rules[name]
+    if rule.path not in shapes:
+        return f"is for {rule.path}, which the network does not have"
+    expected = source_shape(rule.layout, shapes[rule.path])
+    if tensor.shape != expected:
+        return f"has shape {tensor.shape}, expected {expected}"
+    if tensor.format != np.float32 and tensor.format not in HALF:
+        return f"is of {tensor.format.name}, expected float32, float16 or bfloat16"
+    return None
+
+
+def _extra_problem(tensor: Tensor, extra: Extra) -> str | None:
+    if extra.value is None:
+        return None
+    if tensor.shape != extra.value.shape or not np.array_equal(tensor.array().astype(np.float32), extra.value):
+        return "another filter than the [1, 3, 3, 1] low-pass, so another network"
+    return None
+
+
+def _path_problems(groups: Sequence[Group], shapes: Shapes) -> Iterator[str]:
+    paths = [rule.path for group in groups for rule in group.rules]
+    seen = set()
+    for path in paths:
+        if path in seen:
+            yield f"{path}: filled twice"
+        seen.add(path)
+    yield from (f"{path}: filled by no table" for path in shapes if path not in seen)

@@ -1,0 +1,100 @@
+"""One file of weights, whatever its kind: opened, told by its content, hashed, and read as tensors and containers."""
+
+import dataclasses
+import hashlib
+import mmap
+from pathlib import Path
+from typing import Any
+
+from convert_weights import allowed, torch_file
+from convert_weights.errors import Refused
+from convert_weights.records import Budget, budget_for
+from convert_weights.tensors import Storage
+from convert_weights.unpickle import Handler, Machine
+
+TORCH_ZIP = "PyTorch file"
+TORCH_LEGACY = "PyTorch file from before version 1.6"
+PICKLE = "pickle"
+
+_LOOKS_LIKE = {
+    b"<": "a web page: the download gave a page instead of the file",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"BZh": "a bzip2 archive: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+      path: The file.
+      kind: One of the kinds above.
+      value: Its tensors, in the containers that the file has them in.
+      size: Its size in bytes.
+    """
+
+    path: Path
+    kind: str
+    value: Any
+    size: int
+
+
+def read(path: str | Path) -> Contents:
+    """Reads a file of weights; tensors are views of it, so nothing large is loaded yet.
+
+    Raises:
+      Refused: if it is of no known kind, broken, or holds anything but tensors and plain containers.
+      OSError: if it cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb") as stream:
+        if path.stat().st_size == 0:
+            raise Refused(f"{path} is empty")
+        data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        kind = _kind(path, bytes(data[:32]))
+        try:
+            if kind == TORCH_ZIP:
+                value = torch_file.read_zip(data, stream)
+            else:
+                value = torch_file.read_legacy(data) if kind == TORCH_LEGACY else _read_pickle(data)
+        except Refused as error:
+            raise Refused(f"{path}: {error}") from None
+    return Contents(path, kind, value, len(data))
+
+
+def sha256(path: str | Path) -> str:
+    """The file's SHA-256, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kind(path: Path, start: bytes) -> str:
+    if start.startswith(b"PK"):
+        return TORCH_ZIP
+    if start[:1] == b"\x80" and start[2:].startswith(torch_file.LEGACY_START):
+        return TORCH_LEGACY
+    if start[:1] == b"\x80" or start[:1] in (b"(", b"c", b"]", b"}"):
+        return PICKLE
+    likely = next((what for prefix, what in _LOOKS_LIKE.items() if start.startswith(prefix)), "of no known kind")
+    raise Refused(f"{path} is {likely} (it starts with {start[:8]!r}); expected a PyTorch file or NVIDIA's pickle")
+
+
+def _read_pickle(data: memoryview) -> Any:
+    """NVIDIA's pickles, where every tensor of PyTorch is a file of the old layout in itself."""
+    budget = budget_for(len(data))
+    names: dict[str, Handler | None] = allowed.plain() | allowed.tensors() | allowed.arrays() | allowed.networks()
+    names["torch.storage._load_from_bytes"] = lambda blob: _read_storage(blob, budget)
+    return Machine(data, names, budget).run()
+
+
+def _read_storage(blob: Any, budget: Budget) -> Storage:
+    if not isinstance(blob, bytes | memoryview):
+        raise Refused("the pickle has a storage that is no bytes")
+    value = torch_file.read_legacy(memoryview(blob), budget)
+    if not isinstance(value, Storage):
+        raise Refused("the pickle has something else than a storage where a storage belongs")
+    return value

@@ -1,0 +1,150 @@
+"""The generator out of NVIDIA's pickles: their network objects as data, never built."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from convert_weights.allowed import MODULE, NETWORK, as_tensor
+from convert_weights.errors import Refused
+from convert_weights.records import Record
+from convert_weights.tensors import Tensor
+
+MAX_DEPTH = 16
+MAX_NETWORKS = 1000
+"""A network has some forty parts; an object that contains itself many times over has no end of them."""
+
+_TF_SETTINGS = {
+    "mapping_lrmul": 0.01,
+    "mapping_nonlinearity": "lrelu",
+    "nonlinearity": "lrelu",
+    "architecture": "skip",
+    "resample_kernel": [1, 3, 3, 1],
+    "normalize_latents": True,
+    "use_noise": True,
+}
+_TORCH_SETTINGS = {
+    r"mapping\.fc\d+": {"activation": "lrelu", "bias_gain": 0.01},
+    r"synthesis\.b\d+": {"architecture": "skip"},
+    r"synthesis\.b\d+\.conv\d": {"activation": "lrelu", "use_noise": True},
+    r"synthesis\..*\.affine": {"activation": "linear", "bias_gain": 1},
+}
+
+Found = tuple[dict[str, Tensor], list[str], list[str]]
+
+
+def is_tf(value: Any) -> bool:
+    """Whether a pickle holds TensorFlow-era networks: (G, D, Gs), or one of them."""
+    networks = value if isinstance(value, tuple) and len(value) == 3 else (value,)
+    return all(isinstance(network, Record) and network.name == NETWORK for network in networks)
+
+
+def is_torch(value: Any) -> bool:
+    """Whether a pickle holds a PyTorch network: a dict with `G_ema`, or the network itself."""
+    network = value.get("G_ema") if isinstance(value, dict) else value
+    return isinstance(network, Record) and network.name == MODULE
+
+
+def tf_tensors(value: Any) -> Found:
+    """Variables of `Gs` by their full name; what is wrong with it; what the report should say.
+
+    Raises:
+      Refused: if the object is not what a pickled network looks like.
+    """
+    network = value[2] if isinstance(value, tuple) else value
+    tensors: dict[str, Tensor] = {}
+    problems, notes = (
+        [],
+        ["2 networks ignored: G without averaging, and the discriminator D"] * isinstance(value, tuple),
+    )
+    for prefix, state in _tf_networks("", network, [MAX_NETWORKS]):
+        problems += _differences(prefix or "Gs", state.get("static_kwargs"), _TF_SETTINGS)
+        notes += _clamp_note(state.get("static_kwargs"))
+        for name, array in _variables(state):
+            problems += [f"{prefix}{name}: used twice"] * (prefix + name in tensors)
+            tensors[prefix + name] = array
+    return tensors, problems, sorted(set(notes))
+
+
+def torch_tensors(value: Any) -> Found:
+    """Parameters and buffers of `G_ema` by their full name; what is wrong with it; what the report should say.
+
+    Raises:
+      Refused: if the object is not what a pickled module looks like.
+    """
+    network = value["G_ema"] if isinstance(value, dict) else value
+    others = sorted(str(key) for key in value if key != "G_ema") if isinstance(value, dict) else []
+    tensors: dict[str, Tensor] = {}
+    problems, notes = [], [f"{len(others)} other entries ignored: {', '.join(others)}"] if others else []
+    for prefix, state in _modules("", network, [MAX_NETWORKS]):
+        for pattern, settings in _TORCH_SETTINGS.items():
+            if re.fullmatch(pattern, prefix.removesuffix(".")):
+                problems += _differences(prefix.removesuffix("."), state, settings)
+        notes += _clamp_note(state)
+        for part in ("_parameters", "_buffers"):
+            for name, tensor in _named(state, part):
+                if tensor is not None:
+                    tensors[prefix + name] = _tensor(prefix + name, tensor)
+    return tensors, problems, sorted(set(notes))
+
+
+def _tf_networks(prefix: str, network: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
+    left[0] -= 1
+    if depth > MAX_DEPTH or left[0] < 0:
+        raise Refused("the pickle has networks inside each other without end")
+    if not isinstance(network, Record) or network.name != NETWORK or not isinstance(network.state, dict):
+        raise Refused("the pickle has a network without a state")
+    yield prefix, network.state
+    for _, part in _named(network.state, "components"):
+        name = part.state.get("name") if isinstance(part, Record) and isinstance(part.state, dict) else None
+        yield from _tf_networks(f"{prefix}{name}/", part, left, depth + 1)
+
+
+def _variables(state: Mapping) -> Iterator[tuple[str, Tensor]]:
+    variables = state.get("variables")
+    if not isinstance(variables, list):
+        raise Refused("the pickle has a network without a list of variables")
+    for pair in variables:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise Refused("the pickle has a network whose variables are no pairs of name and array")
+        yield pair[0], _tensor(*pair)
+
+
+def _modules(prefix: str, module: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
+    left[0] -= 1
+    if depth > MAX_DEPTH or left[0] < 0:
+        raise Refused("the pickle has modules inside each other without end")
+    if not isinstance(module, Record) or module.name != MODULE or not isinstance(module.state, dict):
+        raise Refused(f"the pickle has no module where {prefix or 'the network'} should be")
+    yield prefix, module.state
+    for name, part in _named(module.state, "_modules"):
+        if part is not None:
+            yield from _modules(f"{prefix}{name}.", part, left, depth + 1)
+
+
+def _named(state: Mapping, part: str) -> list[tuple[str, Any]]:
+    values = state.get(part, {})
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise Refused(f"the pickle has a network whose {part} are no dictionary of names")
+    return list(values.items())
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    tensor = as_tensor(value)
+    if tensor is None:
+        raise Refused(f"{name[:80]} is a {type(value).__name__}, no tensor")
+    return tensor
+
+
+def _differences(where: str, settings: Any, wanted: Mapping[str, Any]) -> list[str]:
+    if not isinstance(settings, Mapping):
+        return []
+    return [
+        f"{where}: {name} is {str(settings[name])[:40]}, expected {value}: another network"
+        for name, value in wanted.items()
+        if name in settings and settings[name] != value
+    ]
+
+
+def _clamp_note(settings: Any) -> list[str]:
+    clamp = settings.get("conv_clamp") if isinstance(settings, Mapping) else None
+    return [f"its conv_clamp ({str(clamp)[:20]}) is not applied here"] if clamp is not None else []

@@ -1,0 +1,365 @@
+"""A pickle machine that can only make data.
+
+Python's own unpickler looks callables up and calls them; a restricted `find_class` leaves it its other ways in
+(attributes set by BUILD, a memo as large as an index in the file, buffers as large as a length in the file). Here a
+global is a symbol, never an import: it can be called only where the caller's table has a function of ours for its
+full name, and every other one is refused as soon as it is named. Lengths are checked against the bytes that are there,
+and work and memory are bounded by a budget.
+"""
+
+import codecs
+import pickle
+import pickletools
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from convert_weights.errors import Refused
+from convert_weights.records import Budget, Global, Record
+
+VIEW_BYTES = 256
+"""Byte strings longer than this stay views of the file instead of copies."""
+
+Handler = Callable[..., Any]
+
+_ALIASES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # of Python 2
+_NAMES = {op.code.encode("latin-1")[0]: op.name for op in pickletools.opcodes}
+_MAX_INTEGER_BYTES = 255
+_MAX_KEY_PARTS = 8
+_LINE_STEP = 1 << 16
+_SIZES = {str: 1, tuple: 8, list: 8, set: 64, dict: 64}  # bytes that a copy takes per element, about
+
+
+_MARK = object()
+
+
+class Machine:
+    """Runs one pickle.
+
+    Attributes:
+      position: Index of the byte after the last one read, so the pickle after this one starts there.
+    """
+
+    def __init__(
+        self,
+        data: memoryview,
+        allowed: Mapping[str, Handler | None],
+        budget: Budget,
+        persistent: Handler | None = None,
+        position: int = 0,
+    ):
+        """Prepares to run the pickle in `data` from `position` on.
+
+        Args:
+          data: The file's bytes.
+          allowed: By full name what makes the result of calling a global, None for one that may only be mentioned.
+          budget: What it may cost; shared with other pickles of the file.
+          persistent: What makes the object of a persistent id (PyTorch's storages), or None to refuse them.
+          position: Where the pickle starts.
+        """
+        self.data, self.allowed, self.budget, self.persistent = data, allowed, budget, persistent
+        self.position = position
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The pickled value: None, bool, int, float, str, bytes, list, tuple, dict, set, or what handlers return.
+
+        Raises:
+          Refused: for anything else, and for a broken pickle.
+        """
+        while True:
+            self.budget.spend()
+            code = self.take(1)[0]
+            if code == pickle.STOP[0]:
+                return self.pop()
+            operation = _OPERATIONS.get(code)
+            if operation is None:
+                raise Refused(f"the pickle uses opcode {_NAMES.get(code, hex(code))}, which no weights need")
+            operation(self)
+
+    def take(self, count: int) -> memoryview:
+        """The next `count` bytes, as a view."""
+        end = self.position + count
+        if count < 0 or end > len(self.data):
+            raise Refused(f"the pickle ends early: {count:,} bytes expected at byte {self.position:,}")
+        view = self.data[self.position : end]
+        self.position = end
+        return view
+
+    def unpack(self, code: str) -> Any:
+        """The next number, in the struct format `code`, little-endian unless it says otherwise."""
+        code = code if code[0] == ">" else "<" + code
+        return struct.unpack(code, self.take(struct.calcsize(code)))[0]
+
+    def line(self) -> str:
+        """Text up to the next newline, one character a byte, for the oldest protocol's opcodes."""
+        end = -1
+        for start in range(self.position, len(self.data), _LINE_STEP):
+            end = bytes(self.data[start : start + _LINE_STEP]).find(b"\n")
+            if end >= 0:
+                break
+        else:
+            start = len(self.data)
+        line = self.take(start + end - self.position)
+        self.take(1)
+        return str(line, "latin-1")
+
+    def push(self, value: Any) -> None:
+        """Puts a value on the stack."""
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        """Takes the last value off the stack."""
+        if not self.stack or self.stack[-1] is _MARK:
+            raise Refused("the pickle is broken: it takes a value off an empty stack")
+        return self.stack.pop()
+
+    def top(self, kind: type | tuple[type, ...]) -> Any:
+        """The last value, which must be of this kind."""
+        value = self.pop()
+        if not isinstance(value, kind):
+            raise Refused(f"the pickle is broken: a {type(value).__name__} where it needs another kind of value")
+        self.push(value)
+        return value
+
+    def marked(self) -> list[Any]:
+        """Takes everything after the last mark off the stack."""
+        for i in range(len(self.stack) - 1, -1, -1):
+            if self.stack[i] is _MARK:
+                values = self.stack[i + 1 :]
+                del self.stack[i:]
+                return values
+        raise Refused("the pickle is broken: a mark is missing")
+
+    def remember(self, index: int) -> None:
+        """Puts the last value into the memo."""
+        self.memo[index] = self.top(object)
+
+    def recall(self, index: int) -> None:
+        """Pushes a value of the memo."""
+        if index not in self.memo:
+            raise Refused(f"the pickle is broken: nothing is stored under {index}")
+        self.push(self.memo[index])
+
+    def name(self, module: Any, name: Any) -> None:
+        """Pushes a global, if it is one of those allowed."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Refused("the pickle is broken: a global's name is not a string")
+        full = f"{_ALIASES.get(module, module)}.{name}"
+        if full not in self.allowed:
+            raise Refused(f"the pickle asks for {full}, which is neither a tensor nor a plain container")
+        self.push(Global(full))
+
+    def call(self, function: Any, args: Any) -> None:
+        """Pushes what the handler of `function` makes of `args`."""
+        if not isinstance(function, Global) or not isinstance(args, tuple):
+            raise Refused(f"the pickle calls a {type(function).__name__}, which is no function")
+        handler = self.allowed[function.name]
+        if handler is None:
+            raise Refused(f"the pickle calls {function.name}, which may only be mentioned")
+        # The memo can give one large argument to a million calls.
+        self.budget.copy(sum(_SIZES.get(type(arg), 0) * len(arg) for arg in args if type(arg) in _SIZES))
+        try:
+            self.push(handler(*args))
+        except (TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, Refused):
+                raise
+            raise Refused(f"the pickle calls {function.name} with arguments that are not understood: {error}") from None
+
+    def build(self) -> None:
+        """Gives the last value its state; attributes of plain containers (`_metadata`) are dropped."""
+        state = self.pop()
+        target = self.top((Record, dict))
+        if isinstance(target, dict):
+            return
+        if target.state is not None:
+            raise Refused(f"the pickle gives one {target.name} two states")
+        target.state = state
+
+    def find_persistent(self) -> None:
+        """Replaces a persistent id by its object."""
+        key = self.pop()
+        if self.persistent is None:
+            raise Refused("the pickle has a persistent id, which only PyTorch's files have")
+        self.push(self.persistent(key))
+
+
+def _text(view: memoryview) -> str:
+    try:
+        return str(view, "utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise Refused(f"the pickle has a broken string: {error}") from None
+
+
+def _bytes(view: memoryview) -> bytes | memoryview:
+    return bytes(view) if len(view) <= VIEW_BYTES else view
+
+
+def _key(key: Any) -> Any:
+    # Hashing nested tuples recurses in C without a limit, so keys are scalars, or short flat tuples of them.
+    flat = key if isinstance(key, tuple) else (key,)
+    if len(flat) > _MAX_KEY_PARTS or not all(
+        isinstance(part, str | int | float | bytes | Global | None) for part in flat
+    ):
+        raise Refused(f"the pickle has a {type(key).__name__} for a key")
+    return key
+
+
+def _pairs(values: list[Any]) -> dict:
+    if len(values) % 2:
+        raise Refused("the pickle is broken: a key without a value")
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+def _decimal(text: str) -> int | bool:
+    if text in ("00", "01"):
+        return text == "01"
+    return _number(int, text.rstrip("L"))
+
+
+def _number(kind: Callable[[str], Any], text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise Refused(f"the pickle has a broken number: {str(error)[:100]}") from None
+
+
+def _integer(machine: Machine, count: int) -> None:
+    if not 0 <= count <= _MAX_INTEGER_BYTES:
+        raise Refused(f"the pickle has an integer of {count:,} bytes")
+    machine.push(int.from_bytes(machine.take(count), "little", signed=True))
+
+
+def _quoted(text: str) -> str:
+    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
+        raise Refused("the pickle has a string without quotes")
+    try:
+        # Old strings are bytes; Latin-1 keeps every one of them, as NumPy's own reader wants it.
+        return codecs.escape_decode(text[1:-1].encode("latin-1"))[0].decode("latin-1")  # pyright: ignore
+    except ValueError as error:
+        raise Refused(f"the pickle has a broken string: {error}") from None
+
+
+def _escaped(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("raw-unicode-escape")
+    except UnicodeDecodeError as error:
+        raise Refused(f"the pickle has a broken string: {error}") from None
+
+
+def _extend(machine: Machine) -> None:
+    values = machine.marked()
+    machine.top(list).extend(values)
+
+
+def _append(machine: Machine) -> None:
+    value = machine.pop()
+    machine.top(list).append(value)
+
+
+def _set_items(machine: Machine) -> None:
+    values = machine.marked()
+    machine.top(dict).update(_pairs(values))
+
+
+def _set_item(machine: Machine) -> None:
+    value, key = machine.pop(), machine.pop()
+    machine.top(dict)[_key(key)] = value
+
+
+def _add_items(machine: Machine) -> None:
+    values = machine.marked()
+    machine.top(set).update(map(_key, values))
+
+
+def _tuple(machine: Machine, count: int) -> None:
+    machine.push(tuple([machine.pop() for _ in range(count)][::-1]))
+
+
+def _call_two(machine: Machine) -> None:
+    args, function = machine.pop(), machine.pop()
+    machine.call(function, args)
+
+
+def _call_keywords(machine: Machine) -> None:
+    if machine.pop() != {}:
+        raise Refused("the pickle calls a constructor with keywords")
+    _call_two(machine)
+
+
+def _stack_global(machine: Machine) -> None:
+    name, module = machine.pop(), machine.pop()
+    machine.name(module, name)
+
+
+def _protocol(machine: Machine) -> None:
+    version = machine.take(1)[0]
+    if version > 5:
+        raise Refused(f"the pickle is of protocol {version}; up to 5 is known")
+
+
+_OPERATIONS: dict[int, Callable[[Machine], object]] = {
+    code[0]: operation
+    for code, operation in {
+        pickle.PROTO: _protocol,
+        pickle.FRAME: lambda m: m.unpack("Q"),  # a hint for readers of streams
+        pickle.MARK: lambda m: m.push(_MARK),
+        pickle.POP: lambda m: m.stack.pop() if m.stack else m.pop(),
+        pickle.POP_MARK: lambda m: m.marked(),
+        pickle.DUP: lambda m: m.push(m.top(object)),
+        pickle.NONE: lambda m: m.push(None),
+        pickle.NEWTRUE: lambda m: m.push(True),
+        pickle.NEWFALSE: lambda m: m.push(False),
+        pickle.INT: lambda m: m.push(_decimal(m.line())),
+        pickle.LONG: lambda m: m.push(_decimal(m.line())),
+        pickle.BININT: lambda m: m.push(m.unpack("i")),
+        pickle.BININT1: lambda m: m.push(m.unpack("B")),
+        pickle.BININT2: lambda m: m.push(m.unpack("H")),
+        pickle.LONG1: lambda m: _integer(m, m.unpack("B")),
+        pickle.LONG4: lambda m: _integer(m, m.unpack("i")),
+        pickle.FLOAT: lambda m: m.push(_number(float, m.line())),
+        pickle.BINFLOAT: lambda m: m.push(m.unpack(">d")),
+        pickle.STRING: lambda m: m.push(_quoted(m.line())),
+        pickle.BINSTRING: lambda m: m.push(str(m.take(m.unpack("i")), "latin-1")),
+        pickle.SHORT_BINSTRING: lambda m: m.push(str(m.take(m.unpack("B")), "latin-1")),
+        pickle.BINBYTES: lambda m: m.push(_bytes(m.take(m.unpack("I")))),
+        pickle.SHORT_BINBYTES: lambda m: m.push(_bytes(m.take(m.unpack("B")))),
+        pickle.BINBYTES8: lambda m: m.push(_bytes(m.take(m.unpack("Q")))),
+        pickle.BYTEARRAY8: lambda m: m.push(_bytes(m.take(m.unpack("Q")))),
+        pickle.UNICODE: lambda m: m.push(_escaped(m.line())),
+        pickle.BINUNICODE: lambda m: m.push(_text(m.take(m.unpack("I")))),
+        pickle.SHORT_BINUNICODE: lambda m: m.push(_text(m.take(m.unpack("B")))),
+        pickle.BINUNICODE8: lambda m: m.push(_text(m.take(m.unpack("Q")))),
+        pickle.EMPTY_TUPLE: lambda m: m.push(()),
+        pickle.TUPLE1: lambda m: _tuple(m, 1),
+        pickle.TUPLE2: lambda m: _tuple(m, 2),
+        pickle.TUPLE3: lambda m: _tuple(m, 3),
+        pickle.TUPLE: lambda m: m.push(tuple(m.marked())),
+        pickle.EMPTY_LIST: lambda m: m.push([]),
+        pickle.LIST: lambda m: m.push(m.marked()),
+        pickle.APPEND: _append,
+        pickle.APPENDS: _extend,
+        pickle.EMPTY_DICT: lambda m: m.push({}),
+        pickle.DICT: lambda m: m.push(_pairs(m.marked())),
+        pickle.SETITEM: _set_item,
+        pickle.SETITEMS: _set_items,
+        pickle.EMPTY_SET: lambda m: m.push(set()),
+        pickle.ADDITEMS: _add_items,
+        pickle.FROZENSET: lambda m: m.push(frozenset(map(_key, m.marked()))),
+        pickle.GET: lambda m: m.recall(_number(int, m.line())),
+        pickle.BINGET: lambda m: m.recall(m.unpack("B")),
+        pickle.LONG_BINGET: lambda m: m.recall(m.unpack("I")),
+        pickle.PUT: lambda m: m.remember(_number(int, m.line())),
+        pickle.BINPUT: lambda m: m.remember(m.unpack("B")),
+        pickle.LONG_BINPUT: lambda m: m.remember(m.unpack("I")),
+        pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
+        pickle.GLOBAL: lambda m: m.name(m.line(), m.line()),
+        pickle.STACK_GLOBAL: _stack_global,
+        pickle.REDUCE: _call_two,
+        pickle.NEWOBJ: _call_two,
+        pickle.NEWOBJ_EX: _call_keywords,
+        pickle.BUILD: lambda m: m.build(),
+        pickle.BINPERSID: lambda m: m.find_persistent(),
+    }.items()
+}
