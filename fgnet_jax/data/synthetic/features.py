@@ -1,5 +1,7 @@
 """Eyes, brows, nostrils and mouth, painted over the skin."""
 
+import math
+
 import numpy as np
 
 from fgnet_jax.data.synthetic.frame import Frame, View
@@ -27,27 +29,29 @@ def paint_eye(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: F
     blend(canvas, iris, who.iris * 0.55 * lit)
     blend(canvas, Patch(_disc(slit, centre, 5.0 * scale), slit.y, slit.x), np.clip(who.iris * 1.25, 0, 1) * lit)
     blend(canvas, Patch(_disc(slit, centre, 2.5 * scale), slit.y, slit.x), (0.03, 0.03, 0.03))
-    glint = centre + np.array((np.sign(view.light[0]) * 2.2, -2.2)) * scale
+    glint = centre + np.array((math.copysign(2.2, view.light[0]), -2.2)) * scale
     blend(canvas, Patch(_disc(slit, glint, 1.1 * scale), slit.y, slit.x).times(0.9), (1.0, 1.0, 1.0))
     under = np.concatenate([upper, (upper + (0, 3.0 * scale))[::-1]])
     multiply(canvas, polygon(under).times(0.45), (0.45, 0.42, 0.45))
     _lashes(canvas, who, half, upper, lower, scale)
 
 
-def _lashes(
-    canvas: np.ndarray, who: Identity, half: Half, upper: np.ndarray, lower: np.ndarray, scale: float
-) -> None:
+def _lashes(canvas: np.ndarray, who: Identity, half: Half, upper: np.ndarray, lower: np.ndarray, scale: float) -> None:
     dark = who.hair * 0.25 + 0.02
-    blend(canvas, lines([upper], [2.0 * scale], [1.0]).times(0.85), dark)
-    blend(canvas, lines([upper[:9] - (0, 0.6)], [1.6 * scale], [1.0]).times(0.6), dark)
-    blend(canvas, lines([lower], [1.2 * scale], [1.0]).times(0.4 + 0.3 * half.amount[7]), who.skin * (0.5, 0.38, 0.36))
+    blend(canvas, lines(upper[None], [2.0 * scale], [1.0]).times(0.85), dark)
+    blend(canvas, lines(upper[None, :9] - (0, 0.6), [1.6 * scale], [1.0]).times(0.6), dark)
+    blend(
+        canvas, lines(lower[None], [1.2 * scale], [1.0]).times(0.4 + 0.3 * half.amount[7]), who.skin * (0.5, 0.38, 0.36)
+    )
 
 
 def paint_brow(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: Frame) -> None:
     """Paints a brow as a soft band under combed hairs, in place."""
     spine = spline(half.brow, steps=8)
     t = np.linspace(0, 1, len(spine), dtype=np.float32)
-    thick = 3.5 * who.brow_thick * (0.35 + 0.75 * np.clip(t / 0.6, 0, 1)) * (1 - 0.25 * np.clip((t - 0.85) / 0.15, 0, 1))
+    thick = (
+        3.5 * who.brow_thick * (0.35 + 0.75 * np.clip(t / 0.6, 0, 1)) * (1 - 0.25 * np.clip((t - 0.85) / 0.15, 0, 1))
+    )
     offset = np.stack([np.zeros_like(t), thick], 1)
     band = frame(np.concatenate([spine - offset, (spine + offset)[::-1]]) * (side, 1))
     colour = who.hair * 0.55 + who.skin * 0.08
@@ -58,14 +62,20 @@ def paint_brow(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: 
     lean = np.stack([0.3 + 1.0 * (1 - t[pick]), -(0.25 + 0.9 * t[pick])], 1) * (1.1 + thick[pick, None])
     ends = root + lean * rng.uniform(0.7, 1.2, (34, 1))
     hairs = frame(np.stack([root, ends], 1).reshape(-1, 2) * (side, 1)).reshape(-1, 2, 2)
-    blend(canvas, lines(list(hairs), [1.0] * 34, [0.8] * 34), colour * 0.7)
+    blend(canvas, lines(hairs, [1.0] * 34, [0.8] * 34), colour * 0.7)
 
 
 def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
     """Paints nostrils and the shadow under the nose, in place."""
     for side, half in zip((-1, 1), shape.halves, strict=True):
         (wx, wy), (mx, my) = half.nose[0], half.nose[1]
-        hole = [(wx - 2.5, wy - 0.5), (mx + 1.5, my - 3.0), (mx - 2.5, my - 1.0), (mx - 2, my + 0.8), (mx + 2, my - 0.2)]
+        hole = [
+            (wx - 2.5, wy - 0.5),
+            (mx + 1.5, my - 3.0),
+            (mx - 2.5, my - 1.0),
+            (mx - 2, my + 0.8),
+            (mx + 2, my - 0.2),
+        ]
         ring = spline(np.array(hole, np.float32) * (side, 1), steps=4, closed=True)
         multiply(canvas, polygon(frame(ring)).times(0.8), (0.28, 0.18, 0.17))
     base = np.concatenate([shape.landmarks[31:36], shape.landmarks[35:30:-1] + (0, 3.0)])
@@ -80,8 +90,8 @@ def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Frame, lit: float)
     inside = _overlap(row, gap)
     blend(canvas, inside, np.array((0.93, 0.90, 0.84)) * lit)
     middle = top[14, 0]
-    seams = [np.array([(middle + x, top[14, 1] - 1), (middle + x, top[14, 1] + 7)]) for x in (-11.5, -6.5, 0, 6.5, 11.5)]
-    marks = lines([frame(s) for s in seams], [0.8] * 5, [0.6] * 5)
+    seams = np.array([(middle + x, top[14, 1] + y) for x in (-11.5, -6.5, 0, 6.5, 11.5) for y in (-1, 7)])
+    marks = lines(frame(seams).reshape(5, 2, 2), [0.8] * 5, [0.6] * 5)
     multiply(canvas, _overlap(marks, inside).times(0.5), (0.6, 0.5, 0.45))
 
 
@@ -130,6 +140,6 @@ def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, v
     _lip(canvas, curves[2], curves[3], colour, 0.10)
     seam = [(curves[1] + curves[2]) / 2] if height <= 0.3 else [curves[1], curves[2]]
     pen = (1.5 + 1.3 * a[24] + 0.6 * a[23]) * frame.scale if height <= 0.3 else 0.9 * frame.scale
-    multiply(canvas, lines(seam, [pen] * len(seam), [1.0] * len(seam)).times(0.75), (0.38, 0.22, 0.22))
-    ends = [np.stack([c[0] - (1, 0), c[1]]) for c in (curves[1], curves[1][::-1] + 0.0)]
-    multiply(canvas, lines(ends, [2.0, 2.0], [1.0, 1.0]).times(0.4), (0.5, 0.35, 0.35))
+    multiply(canvas, lines(np.stack(seam), [pen] * len(seam), [1.0] * len(seam)).times(0.75), (0.38, 0.22, 0.22))
+    ends = np.stack([curves[1][:2], curves[1][:-3:-1]])
+    multiply(canvas, lines(ends, [2.4, 2.4], [1.0, 1.0]).times(0.4), (0.5, 0.35, 0.35))

@@ -1,6 +1,7 @@
 """From face coordinates to pixels: turning the head, and framing it as FFHQ alignment does."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class View:
       contrast: Slope of the camera's tone curve around middle grey.
       tint: Gain per channel, RGB.
       background: Colours at the top and the bottom, (2, 3).
-      blur: Standard deviation of the lens' blur in pixels.
+      blur: How soft the lens is: passes of a [1, 2, 1] / 4 filter.
       noise: Standard deviation of the sensor's noise, in grey levels of 255.
       gaze: Where the eyes look, (-1, -1) to (1, 1), x right and y down.
       seed: Seed of the noise.
@@ -43,7 +44,7 @@ class View:
     contrast: float = 1.0
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     background: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.62, 0.66, 0.7), (0.45, 0.5, 0.55))
-    blur: float = 0.0
+    blur: int = 0
     noise: float = 2.0
     gaze: tuple[float, float] = (0.0, 0.0)
     seed: int = 0
@@ -68,13 +69,13 @@ class Frame:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Maps face coordinates (N, 2) to pixels (N, 2), float32."""
         turned = turn(np.asarray(points, np.float32), self.yaw, self.pitch)
-        return (turned @ self.matrix[:, :2].T + self.matrix[:, 2]).astype(np.float32)
+        return turned @ self.matrix[:, :2].T + self.matrix[:, 2]
 
 
 def depth(points: np.ndarray) -> np.ndarray:
     """How far the surface of a face stands out at (N, 2) face coordinates, in the same unit: an ellipsoid and a nose."""
     x, y = points[:, 0], points[:, 1]
-    bowl = np.sqrt(np.clip(1 - (x / 90) ** 2 - ((y - 12) / 135) ** 2, 0, None))
+    bowl = np.sqrt(np.maximum(1 - (x / 90) ** 2 - ((y - 12) / 135) ** 2, 0))
     nose = np.exp(-((x / 13) ** 2) - ((y - 31) / 17) ** 2)
     return 48 * bowl + 19 * nose
 
@@ -82,10 +83,11 @@ def depth(points: np.ndarray) -> np.ndarray:
 def turn(points: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
     """Turns face coordinates (N, 2) by yaw and pitch (radians) and projects them in parallel."""
     z = depth(points) - 40
-    x = points[:, 0] * np.cos(yaw) + z * np.sin(yaw)
-    back = z * np.cos(yaw) - points[:, 0] * np.sin(yaw)
-    y = points[:, 1] * np.cos(pitch) + back * np.sin(pitch)
-    return np.stack([x, y], 1)
+    out = np.empty_like(points)
+    out[:, 0] = points[:, 0] * math.cos(yaw) + z * math.sin(yaw)
+    back = z * math.cos(yaw) - points[:, 0] * math.sin(yaw)
+    out[:, 1] = points[:, 1] * math.cos(pitch) + back * math.sin(pitch)
+    return out
 
 
 def _rotate(v: np.ndarray) -> np.ndarray:
@@ -110,4 +112,5 @@ def frame_face(shape: Shape, view: View) -> Frame:
     angle = np.deg2rad(view.roll) - angle
     rotation = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
     offset = (SIZE - 1) / 2 + np.array(view.shift) - rotation @ centre
-    return Frame(float(yaw), float(pitch), np.concatenate([rotation, offset[:, None]], 1), float(scale))
+    matrix = np.concatenate([rotation, offset[:, None]], 1).astype(np.float32)
+    return Frame(float(yaw), float(pitch), matrix, float(scale))

@@ -1,5 +1,7 @@
 """Everything around the face: background, clothes, neck, ears and hair."""
 
+import math
+
 import numpy as np
 
 from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
@@ -13,7 +15,7 @@ def paint_background(view: View) -> np.ndarray:
     top, bottom = np.array(view.background, np.float32)
     t = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None]
     x = np.linspace(-1, 1, SIZE, dtype=np.float32)[None, None, :]
-    side = 1 + 0.10 * np.sign(view.light[0]) * x
+    side = 1 + math.copysign(0.10, view.light[0]) * x
     return (top[:, None, None] * (1 - t) + bottom[:, None, None] * t) * side
 
 
@@ -62,19 +64,19 @@ def _hairline(who: Identity) -> list[tuple[float, float]]:
     return [(0, y), (30 * w, y + 3), (54 * w, -48), (64 * w, -26), (71 * w, 4 if who.hair_style == "short" else -8)]
 
 
+_STRANDS = 70
+
+
 def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray, frame: Frame) -> Patch:
     """Fine lines from the outer edge to the hairline, as the hair is combed."""
     rng = np.random.default_rng(who.texture_seed)
     a, b = frame(spline(outer, steps=9)), frame(spline(inner, steps=9))
-    count = 70
-    start = a[(rng.random(count) * (len(a) - 1)).astype(int)]
-    at = np.linspace(0, len(b) - 1, len(a)).astype(int)
-    nearest = np.minimum((rng.random(count) * len(a)).astype(int), len(a) - 1)
-    start = a[nearest]
-    end = b[at[nearest]] + rng.normal(0, 3, (count, 2))
-    middle = (start + end) / 2 + rng.normal(0, 2, (count, 2))
-    strokes = [np.stack([s, m, e]) for s, m, e in zip(start, middle, end, strict=True)]
-    return lines(strokes, (rng.random(count) * 1.2 + 0.5).tolist(), (rng.random(count) * 0.6 + 0.2).tolist(), factor=2)
+    at = rng.random(_STRANDS)
+    strokes = np.empty((_STRANDS, 3, 2), np.float32)
+    strokes[:, 0] = a[(at * len(a)).astype(int)]
+    strokes[:, 2] = b[(at * len(b)).astype(int)] + rng.normal(0, 3, (_STRANDS, 2))
+    strokes[:, 1] = (strokes[:, 0] + strokes[:, 2]) / 2 + rng.normal(0, 2, (_STRANDS, 2))
+    return lines(strokes, rng.uniform(0.5, 1.7, _STRANDS).tolist(), rng.uniform(0.2, 0.8, _STRANDS).tolist(), factor=2)
 
 
 def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
@@ -95,7 +97,7 @@ def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, 
 
 def _ear(canvas: np.ndarray, who: Identity, frame: Frame, view: View, side: int) -> None:
     w = who.face_width
-    lit = view.ambient + 0.45 + 0.2 * np.sign(view.light[0]) * side
+    lit = view.ambient + 0.45 + math.copysign(0.2, view.light[0]) * side
     outer = np.array([(72, -8), (80, -16), (87, -10), (87, 8), (82, 24), (74, 30)], np.float32) * (side * w, 1)
     inner = np.array([(78, -8), (83, -6), (82, 8), (77, 16)], np.float32) * (side * w, 1)
     blend(canvas, polygon(frame(spline(outer, closed=True))), who.skin * lit * (0.95, 0.86, 0.84))
@@ -110,7 +112,7 @@ def paint_hair(canvas: np.ndarray, who: Identity, frame: Frame, view: View) -> N
     patch = polygon(frame(ring), factor=2)
     strength = 0.55 if who.hair_style == "buzz" else 1.0
     columns, rows = patch.grids()
-    crown = frame(np.array([(-12 * np.sign(view.light[0] or 1) * -1, -70.0)]))[0]
+    crown = frame(np.array([(math.copysign(12, view.light[0]), -70.0)], np.float32))[0]
     glow = np.exp(-(((columns - crown[0]) / 60) ** 2)) * np.exp(-(((rows - crown[1]) / 26) ** 2))
     colour = who.hair[:, None, None] * (view.ambient + 0.25 + 0.35 * glow) + 0.05 * glow
     blend(canvas, patch.times(strength), colour)

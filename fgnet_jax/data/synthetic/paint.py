@@ -2,12 +2,17 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from fgnet_jax.data.synthetic.frame import SIZE
+
+
+Window = tuple[slice, slice]
+"""Rows and columns of the picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Patch:
     x: int
 
     @property
-    def window(self) -> tuple[slice, slice]:
+    def window(self) -> Window:
         """Rows and columns that the patch covers."""
         h, w = self.alpha.shape
         return slice(self.y, self.y + h), slice(self.x, self.x + w)
@@ -38,7 +43,7 @@ class Patch:
 
     def times(self, factor: np.ndarray | float) -> "Patch":
         """The patch with its coverage multiplied."""
-        return Patch(self.alpha * factor, self.y, self.x)
+        return Patch(self.alpha * np.asarray(factor, np.float32), self.y, self.x)
 
 
 @functools.cache
@@ -65,15 +70,20 @@ def spline(points: np.ndarray, *, steps: int = 6, closed: bool = False) -> np.nd
 
 
 def _window(points: np.ndarray, margin: float) -> tuple[int, int, int, int] | None:
-    low = np.clip(np.floor(points.min(0) - margin), 0, SIZE).astype(int)
-    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, SIZE).astype(int)
-    if (high <= low).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    """The part of the picture that (N, 2) points can touch: x0, y0, x1, y1; None when they lie outside."""
+    (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
+    x0, y0 = max(0, math.floor(x0 - margin)), max(0, math.floor(y0 - margin))
+    x1, y1 = min(SIZE, math.ceil(x1 + margin) + 1), min(SIZE, math.ceil(y1 + margin) + 1)
+    return None if x1 <= x0 or y1 <= y0 else (x0, y0, x1, y1)
 
 
-def _scaled(points: np.ndarray, x: int, y: int, factor: int) -> list[float]:
-    return ((points - (x, y) + 0.5) * factor - 0.5).ravel().tolist()
+def _scaled(points: np.ndarray, x: int, y: int, factor: int) -> np.ndarray:
+    """Pixel coordinates on a drawing that begins at (x, y) and is `factor` times larger."""
+    return points * factor + np.array((factor * (0.5 - x) - 0.5, factor * (0.5 - y) - 0.5), np.float32)
+
+
+def _coverage(image: Image.Image, factor: int) -> np.ndarray:
+    return np.asarray(image.reduce(factor), np.float32) * np.float32(1 / 255)
 
 
 EMPTY = Patch(np.zeros((0, 0), np.float32), 0, 0)
@@ -91,107 +101,112 @@ def polygon(points: np.ndarray, *, factor: int = 4) -> Patch:
         return EMPTY
     x0, y0, x1, y1 = box
     image = Image.new("L", ((x1 - x0) * factor, (y1 - y0) * factor))
-    ImageDraw.Draw(image).polygon(_scaled(points, x0, y0, factor), fill=255)
-    return Patch(np.asarray(image.reduce(factor), np.float32) * np.float32(1 / 255), y0, x0)
+    ImageDraw.Draw(image).polygon(_scaled(points, x0, y0, factor).ravel().tolist(), fill=255)
+    return Patch(_coverage(image, factor), y0, x0)
 
 
-def lines(
-    strokes: Sequence[np.ndarray], widths: Sequence[float], levels: Sequence[float], *, factor: int = 3
-) -> Patch:
-    """Coverage of many thin lines, drawn in order.
+def lines(strokes: np.ndarray, widths: Sequence[float], levels: Sequence[float], *, factor: int = 3) -> Patch:
+    """Coverage of thin lines, drawn in order.
 
     Args:
-      strokes: (N, 2) pixel coordinates each.
+      strokes: (N, K, 2) pixel coordinates: N lines through K points.
       widths: Width of each in pixels.
       levels: Coverage of each, 0 to 1.
       factor: Supersampling.
     """
-    if not strokes:
-        return EMPTY
-    box = _window(np.concatenate(strokes), 1 + max(widths))
+    box = _window(strokes.reshape(-1, 2), 1 + max(widths))
     if box is None:
         return EMPTY
     x0, y0, x1, y1 = box
     image = Image.new("L", ((x1 - x0) * factor, (y1 - y0) * factor))
     draw = ImageDraw.Draw(image)
-    for stroke, width, level in zip(strokes, widths, levels, strict=True):
-        pen = max(1, round(width * factor))
-        draw.line(_scaled(stroke, x0, y0, factor), fill=round(255 * min(level, 1.0)), width=pen)
-    return Patch(np.asarray(image.reduce(factor), np.float32) * np.float32(1 / 255), y0, x0)
+    flat = _scaled(strokes, x0, y0, factor).reshape(len(strokes), -1).tolist()
+    for stroke, width, level in zip(flat, widths, levels, strict=True):
+        draw.line(stroke, fill=round(255 * level), width=max(1, round(width * factor)))
+    return Patch(_coverage(image, factor), y0, x0)
 
 
-def _ribbon(curve: np.ndarray, width: float) -> np.ndarray:
-    """Outline of a stroke that tapers at both ends, (2N, 2)."""
-    along = np.gradient(curve, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-    taper = np.sin(np.pi * np.linspace(0.04, 0.96, len(curve)))[:, None] ** 0.7
-    offset = normal * (taper * width / 2)
-    return np.concatenate([curve + offset, (curve - offset)[::-1]])
+def _outlines(curves: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Outlines (N, 2 L, 2) of strokes through (N, K, 2) points that taper at both ends."""
+    smooth = _spline_matrix(curves.shape[1], 4, False) @ curves
+    along = np.empty_like(smooth)
+    along[:, 1:-1] = smooth[:, 2:] - smooth[:, :-2]
+    along[:, 0], along[:, -1] = smooth[:, 1] - smooth[:, 0], smooth[:, -1] - smooth[:, -2]
+    along /= np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-6)[..., None]
+    taper = np.sin(np.pi * np.linspace(0.04, 0.96, smooth.shape[1], dtype=np.float32)) ** 0.7
+    offset = along[..., ::-1] * (-1, 1) * (taper * widths[:, None] / 2)[..., None]
+    return np.concatenate([smooth + offset, (smooth - offset)[:, ::-1]], 1)
 
 
-def ribbons(curves: Sequence[np.ndarray], widths: Sequence[float], levels: Sequence[float]) -> np.ndarray:
-    """A full-frame map of tapered strokes, the deepest on top, (SIZE, SIZE) float32 in [0, 1].
+def ribbons(curves: Sequence[np.ndarray], widths: np.ndarray, levels: np.ndarray, window: Window) -> np.ndarray:
+    """A map of tapered strokes, the deepest on top, float32 in [0, 1].
 
     Args:
-      curves: (N, 2) pixel coordinates each.
-      widths: Width of each at its middle, in pixels.
-      levels: Depth of each, 0 to 1.
+      curves: (K, 2) pixel coordinates each; K may differ.
+      widths: (N,) width of each at its middle, in pixels.
+      levels: (N,) depth of each, 0 to 1.
+      window: The part of the picture to draw.
     """
-    factor = 2
-    image = Image.new("L", (SIZE * factor, SIZE * factor))
+    factor, (rows, columns) = 2, window
+    image = Image.new("L", ((columns.stop - columns.start) * factor, (rows.stop - rows.start) * factor))
     draw = ImageDraw.Draw(image)
-    for k in np.argsort(levels):
-        if levels[k] > 0.01:
-            outline = _ribbon(spline(curves[k], steps=4), widths[k])
-            draw.polygon(_scaled(outline, 0, 0, factor), fill=round(255 * min(float(levels[k]), 1.0)))
-    return np.asarray(image.reduce(factor), np.float32) * np.float32(1 / 255)
+    lengths = np.array([len(c) for c in curves])
+    outlines: dict[int, list[float]] = {}
+    for length in set(lengths.tolist()):
+        which = np.flatnonzero(lengths == length)
+        drawn = _outlines(np.stack([curves[k] for k in which]), widths[which])
+        flat = _scaled(drawn, columns.start, rows.start, factor).reshape(len(which), -1).tolist()
+        outlines.update(zip(which.tolist(), flat, strict=True))
+    for k in np.argsort(levels, kind="stable").tolist():
+        draw.polygon(outlines[k], fill=round(255 * min(float(levels[k]), 1.0)))
+    return _coverage(image, factor)
 
 
-@functools.cache
-def _pixels() -> np.ndarray:
-    return np.arange(SIZE, dtype=np.float32)
+def _bells(centres: np.ndarray, spreads: np.ndarray, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.arange(part.start, part.stop, dtype=np.float32)
+    offset = (pixels - centres[:, None]) / spreads[:, None]
+    return np.exp(-0.5 * offset * offset), offset
 
 
-def _bells(centres: np.ndarray, spreads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    offset = (_pixels()[None] - centres[:, None]) / spreads[:, None]
-    return np.exp(-0.5 * offset**2), offset
-
-
-def spots(centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Sum of Gaussian spots over the whole picture.
+def spots(centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray, window: Window) -> np.ndarray:
+    """Sums of Gaussian spots.
 
     Args:
       centres: (K, 2) pixel coordinates.
       spreads: (K, 2) standard deviations along x and y.
-      heights: (K,) or (K, C) values at the centres.
+      heights: (K, C) values at the centres.
+      window: The part of the picture to compute.
 
     Returns:
-      (SIZE, SIZE) or (C, SIZE, SIZE) float32.
+      (C, h, w) float32.
     """
-    across, _ = _bells(centres[:, 0], spreads[:, 0])
-    down, _ = _bells(centres[:, 1], spreads[:, 1])
-    if heights.ndim == 1:
-        return down.T @ (across * heights[:, None])
+    across, _ = _bells(centres[:, 0], spreads[:, 0], window[1])
+    down, _ = _bells(centres[:, 1], spreads[:, 1], window[0])
     return np.stack([down.T @ (across * h[:, None]) for h in heights.T])
 
 
-def slopes(centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes along x and y of the sum of Gaussian spots that `spots` returns, (SIZE, SIZE) float32 each."""
-    across, off_x = _bells(centres[:, 0], spreads[:, 0])
-    down, off_y = _bells(centres[:, 1], spreads[:, 1])
+def slopes(
+    centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray, window: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes along x and y of a sum of Gaussian spots of heights (K,), (h, w) float32 each; see `spots`."""
+    across, off_x = _bells(centres[:, 0], spreads[:, 0], window[1])
+    down, off_y = _bells(centres[:, 1], spreads[:, 1], window[0])
     along_x = down.T @ (across * off_x * (-heights / spreads[:, 0])[:, None])
     along_y = (down * off_y * (-heights / spreads[:, 1])[:, None]).T @ across
     return along_x, along_y
 
 
 def soften(image: np.ndarray) -> np.ndarray:
-    """Blurs an (h, w) array a little: [1, 2, 1] / 4 along both axes, edges repeated."""
+    """Blurs (..., h, w) a little: [1, 2, 1] / 4 along both axes, edges repeated; a deviation of 0.7 pixels."""
     rows = np.empty_like(image)
-    rows[1:-1] = 0.25 * (image[:-2] + image[2:]) + 0.5 * image[1:-1]
-    rows[0], rows[-1] = image[0], image[-1]
+    np.add(image[..., :-2, :], image[..., 2:, :], out=rows[..., 1:-1, :])
+    rows[..., 1:-1, :] += 2 * image[..., 1:-1, :]
+    rows[..., 0, :], rows[..., -1, :] = 4 * image[..., 0, :], 4 * image[..., -1, :]
     out = np.empty_like(image)
-    out[:, 1:-1] = 0.25 * (rows[:, :-2] + rows[:, 2:]) + 0.5 * rows[:, 1:-1]
-    out[:, 0], out[:, -1] = rows[:, 0], rows[:, -1]
+    np.add(rows[..., :-2], rows[..., 2:], out=out[..., 1:-1])
+    out[..., 1:-1] += 2 * rows[..., 1:-1]
+    out[..., 0], out[..., -1] = 4 * rows[..., 0], 4 * rows[..., -1]
+    out *= np.float32(1 / 16)
     return out
 
 

@@ -33,14 +33,14 @@ class Relief:
 
     Attributes:
       curves: Creases, (N, 2) pixel coordinates each.
-      widths: Their widths in pixels.
-      depths: Their depths, 0 to 1.
+      widths: Their widths in pixels, (N,).
+      depths: Their depths, 0 to 1, (N,).
       bumps: Gaussian bumps, rows of (x, y, spread x, spread y, height) in pixels, (K, 5).
     """
 
     curves: list[np.ndarray]
-    widths: list[float]
-    depths: list[float]
+    widths: np.ndarray
+    depths: np.ndarray
     bumps: np.ndarray
 
 
@@ -116,12 +116,8 @@ def _mouth_side(half: Half, corner: np.ndarray) -> list[Crease]:
 def _lips(shape: Shape, half: Half) -> list[Crease]:
     a = half.amount
     top, bottom = shape.lips.upper_outer[14, 1], shape.lips.lower_outer[14, 1]
-    creases = [
-        Crease([(x, top - 1 + 0.06 * x), (1.25 * x + 1, top - 11)], 2.4, a[23]) for x in (4.5, 9.5, 14.5)
-    ]
-    creases += [
-        Crease([(x, bottom + 1.5), (1.2 * x + 1, bottom + 10)], 2.4, 0.9 * a[23]) for x in (3.5, 9.5)
-    ]
+    creases = [Crease([(x, top - 1 + 0.06 * x), (1.25 * x + 1, top - 11)], 2.4, a[23]) for x in (4.5, 9.5, 14.5)]
+    creases += [Crease([(x, bottom + 1.5), (1.2 * x + 1, bottom + 10)], 2.4, 0.9 * a[23]) for x in (3.5, 9.5)]
     creases += [
         Crease([(0, top - 8), (9, top - 7), (19, top - 2)], 3.0, 0.75 * a[24]),
         Crease([(0, bottom + 7.5), (10, bottom + 7), (20, bottom + 2)], 3.4, 0.9 * a[24]),
@@ -191,16 +187,17 @@ def _half_creases(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -
 
 def relief(who: Identity, shape: Shape, frame: Frame) -> Relief:
     """All creases and bumps of a face, in pixels."""
-    curves, widths, depths, bumps = [], [], [], []
+    creases, points, bumps = [], [], []
     for side, half, corner in zip((-1, 1), shape.halves, corners(shape), strict=True):
-        for crease in _half_creases(who, shape, half, corner):
-            if crease.depth > 0.02:
-                curves.append(frame(np.array(crease.points, np.float32) * (side, 1)))
-                widths.append(crease.width * frame.scale)
-                depths.append(crease.depth)
+        folded = [c for c in _half_creases(who, shape, half, corner) if c.depth > 0.02]
+        creases += folded
+        points += [(side * x, y) for crease in folded for x, y in crease.points]
         rows = np.array(_bumps(who, shape, half, corner), np.float32)
-        middle = rows[:, 0] == 0
-        rows[middle, 4] /= 2
-        centres = frame(rows[:, :2] * (side, 1))
-        bumps.append(np.concatenate([centres, rows[:, 2:] * frame.scale], 1))
-    return Relief(curves, widths, depths, np.concatenate(bumps))
+        rows[rows[:, 0] == 0, 4] /= 2  # what lies on the middle line comes from both halves
+        bumps.append(rows * np.array((side, 1, 1, 1, 1), np.float32))
+    ends = np.cumsum([len(c.points) for c in creases])
+    curves = np.split(frame(np.array(points, np.float32)), ends[:-1])
+    hills = np.concatenate(bumps)
+    hills = np.concatenate([frame(hills[:, :2]), hills[:, 2:] * frame.scale], 1).astype(np.float32)
+    widths = np.array([c.width * frame.scale for c in creases], np.float32)
+    return Relief(curves, widths, np.array([c.depth for c in creases], np.float32), hills)

@@ -5,13 +5,12 @@ import functools
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from fgnet_jax.data.synthetic.features import paint_brow, paint_eye, paint_mouth, paint_nostrils
 from fgnet_jax.data.synthetic.frame import SIZE, Frame, View, frame_face
 from fgnet_jax.data.synthetic.hair import face_outline, paint_background, paint_behind, paint_hair
 from fgnet_jax.data.synthetic.identity import Identity
-from fgnet_jax.data.synthetic.paint import Patch, blend
+from fgnet_jax.data.synthetic.paint import blend, soften
 from fgnet_jax.data.synthetic.relief import relief
 from fgnet_jax.data.synthetic.shape import Shape, face_shape
 from fgnet_jax.data.synthetic.skin import paint_skin
@@ -50,26 +49,19 @@ def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
     gain = np.array(view.tint, np.float32) * view.exposure * 255 * view.contrast
     image = canvas * gain[:, None, None]
     image += 127.5 * (1 - view.contrast)
-    if view.blur > 0:
-        image = _blurred(image, view.blur)
+    for _ in range(view.blur):
+        image = soften(image)
     image = _sensor(image, view)
     np.clip(image, 0, 255, out=image)
     image += 0.5
     return np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0))
 
 
-def _blurred(image: np.ndarray, radius: float) -> np.ndarray:
-    picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8).transpose(1, 2, 0))
-    blurred = picture.filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(blurred, np.float32).transpose(2, 0, 1).copy()
-
-
 def _paint(who: Identity, shape: Shape, frame: Frame, view: View) -> np.ndarray:
     canvas = paint_background(view)
     paint_behind(canvas, who, shape, frame, view)
     outline = face_outline(who, shape, frame)
-    skin = paint_skin(who, shape, relief(who, shape, frame), frame, view)
-    blend(canvas, outline, skin[(slice(None), *outline.window)])
+    blend(canvas, outline, paint_skin(who, shape, relief(who, shape, frame), frame, view, outline.window))
     paint_nostrils(canvas, shape, frame)
     for side, half in zip((-1, 1), shape.halves, strict=True):
         paint_eye(canvas, who, half, side, frame, view)
@@ -93,6 +85,3 @@ def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> 
     shape = face_shape(who, intensities)
     frame = frame_face(shape, view)
     return Face(_camera(_paint(who, shape, frame, view), view), frame(shape.landmarks))
-
-
-__all__ = ["Face", "Patch", "render_face"]

@@ -6,12 +6,12 @@ import numpy as np
 
 from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
-from fgnet_jax.data.synthetic.paint import ribbons, slopes, soften, spots
+from fgnet_jax.data.synthetic.paint import Window, ribbons, slopes, soften, spots
 from fgnet_jax.data.synthetic.relief import Relief
 from fgnet_jax.data.synthetic.shape import Shape
 
 _CREASE_HEIGHT = 3.4
-_CREASE_TINT = np.array((0.58, 0.72, 0.74), np.float32)
+_CREASE_TINT = np.array((0.70, 0.56, 0.53), np.float32)
 
 
 @functools.cache
@@ -25,29 +25,25 @@ def mottling() -> np.ndarray:
     return (tile / tile.std()).astype(np.float32)
 
 
-def _bowl(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Normal of the head as an ellipsoid: x along columns (1, SIZE) and y along rows (SIZE, 1)."""
-    pixels = np.arange(SIZE, dtype=np.float32)
-    middle = frame(np.array([(0.0, 10.0)]))[0]
-    x = (pixels - middle[0]) / (84 * frame.scale)
-    y = (pixels - middle[1]) / (128 * frame.scale)
-    nx = (0.75 * x + 0.9 * x**3).astype(np.float32)
-    ny = (0.25 * y + 0.75 * y**3).astype(np.float32)
-    return nx[None], ny[:, None]
+def _bowl(frame: Frame, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Normal of the head as an ellipsoid: x along columns (1, w) and y along rows (h, 1)."""
+    middle = frame(np.array([(0.0, 10.0)], np.float32))[0]
+    x = (np.arange(window[1].start, window[1].stop, dtype=np.float32) - middle[0]) / np.float32(84 * frame.scale)
+    y = (np.arange(window[0].start, window[0].stop, dtype=np.float32) - middle[1]) / np.float32(128 * frame.scale)
+    return (0.75 * x + 0.9 * x**3)[None], (0.25 * y + 0.75 * y**3)[:, None]
 
 
-def _normals(frame: Frame, relief: Relief, creases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    bumps = relief.bumps
-    slope_x, slope_y = slopes(bumps[:, :2], bumps[:, 2:4], bumps[:, 4])
-    nx, ny = _bowl(frame)
+def _normals(frame: Frame, bumps: np.ndarray, creases: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    slope_x, slope_y = slopes(bumps[:, :2], bumps[:, 2:4], bumps[:, 4], window)
+    nx, ny = _bowl(frame, window)
     nx, ny = nx - slope_x, ny - slope_y
     nx[:, 1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[:, 2:] - creases[:, :-2])
     ny[1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[2:] - creases[:-2])
     return nx, ny
 
 
-def _tints(who: Identity, shape: Shape, frame: Frame) -> np.ndarray:
-    """Blush, sockets and stubble as a factor on the albedo, (3, SIZE, SIZE)."""
+def _tints(who: Identity, shape: Shape, frame: Frame, window: Window) -> np.ndarray:
+    """Blush, sockets and stubble as a factor on the albedo, (3, h, w)."""
     a = (shape.halves[0].amount + shape.halves[1].amount) / 2
     red, blue = np.array((0.0, -0.10, -0.09)), np.array((-0.10, -0.10, -0.06))
     beard = -who.stubble * np.array((0.34, 0.30, 0.25))
@@ -65,30 +61,34 @@ def _tints(who: Identity, shape: Shape, frame: Frame) -> np.ndarray:
     rows += [(0, 36, 11, 8, red * 1.1), (0, 92, 24, 15, beard), (0, -78, 50, 12, blue)]
     centres = frame(np.array([r[:2] for r in rows], np.float32))
     spreads = np.array([r[2:4] for r in rows], np.float32) * frame.scale
-    return 1 + spots(centres, spreads, np.array([r[4] for r in rows], np.float32))
+    return 1 + spots(centres, spreads, np.array([r[4] for r in rows], np.float32), window)
 
 
-def paint_skin(who: Identity, shape: Shape, relief: Relief, frame: Frame, view: View) -> np.ndarray:
-    """The whole picture filled with lit skin, (3, SIZE, SIZE) float32; the face's outline is cut out of it later."""
-    creases = soften(ribbons(relief.curves, relief.widths, relief.depths))
-    nx, ny = _normals(frame, relief, creases)
+def _lit(nx: np.ndarray, ny: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Diffuse light and shine, (h, w) each, on a surface with normal (nx, ny, 1)."""
     light = np.array(view.light, np.float32)
     light /= np.linalg.norm(light)
     length = 1 / np.sqrt(nx * nx + ny * ny + 1)
-    facing = (nx * light[0] + ny * light[1] + light[2]) * length
-    diffuse = view.ambient + (1.15 - view.ambient) * np.clip(facing, 0, None)
-    half = light + (0, 0, 1)
+    facing = np.maximum((nx * light[0] + ny * light[1] + light[2]) * length, 0)
+    half = light + np.array((0, 0, 1), np.float32)
     half /= np.linalg.norm(half)
-    shine = np.clip((nx * half[0] + ny * half[1] + half[2]) * length, 0, None)
+    shine = np.maximum((nx * half[0] + ny * half[1] + half[2]) * length, 0)
     for _ in range(4):
-        shine = shine * shine
-    texture = mottling()
+        shine *= shine
+    return view.ambient + (1.15 - view.ambient) * facing, shine
+
+
+def paint_skin(who: Identity, shape: Shape, folds: Relief, frame: Frame, view: View, window: Window) -> np.ndarray:
+    """Lit skin all over a window of the picture, (3, h, w) float32; the face's outline is cut out of it later."""
+    creases = soften(soften(ribbons(folds.curves, folds.widths, folds.depths, window)))
+    diffuse, shine = _lit(*_normals(frame, folds.bumps, creases, window), view)
     row, column = who.texture_seed % 61, who.texture_seed // 61 % 61
-    diffuse = diffuse * (1 + 0.016 * texture[row : row + SIZE, column : column + SIZE])
-    skin = _tints(who, shape, frame)
-    skin *= who.skin[:, None, None]
+    h, w = diffuse.shape
+    diffuse *= 1 + 0.016 * mottling()[row : row + h, column : column + w]
+    skin = _tints(who, shape, frame, window)
     skin *= diffuse
-    skin += 0.09 * shine
     for channel in range(3):
-        skin[channel] *= 1 - (1 - _CREASE_TINT[channel]) * creases
-    return skin.astype(np.float32, copy=False)
+        dark = np.float32(1 - _CREASE_TINT[channel])
+        skin[channel] *= who.skin[channel] * (1 - dark * creases)
+        skin[channel] += np.float32(0.09) * shine
+    return skin

@@ -1,0 +1,131 @@
+"""Who is trained and tested on: the three subject-exclusive folds of each corpus, and subjects held out of training.
+
+The partition in common use since DRML (Zhao et al., CVPR 2016), with the frame counts and the shares of positive
+frames published with FG-Net (arXiv 2308.12380). No JAX, no reading of files.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+NUM_FOLDS = 3
+"""Folds per corpus: two to train on, one to test on."""
+
+_FOLD_TEXT: dict[str, tuple[str, str, str]] = {
+    "bp4d": (
+        "F001 F002 F008 F009 F010 F016 F018 F023 M001 M004 M007 M008 M012 M014",
+        "F003 F005 F011 F013 F020 F022 M002 M005 M010 M011 M013 M016 M017 M018",
+        "F004 F006 F007 F012 F014 F015 F017 F019 F021 M003 M006 M009 M015",
+    ),
+    "disfa": (
+        "SN001 SN002 SN009 SN010 SN016 SN026 SN027 SN030 SN032",
+        "SN006 SN011 SN012 SN013 SN018 SN021 SN024 SN028 SN031",
+        "SN003 SN004 SN005 SN007 SN008 SN017 SN023 SN025 SN029",
+    ),
+}
+
+FOLDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    corpus: tuple(tuple(line.split()) for line in lines) for corpus, lines in _FOLD_TEXT.items()
+}
+"""Subjects of every fold, per corpus."""
+
+SEQUENCES: dict[str, tuple[str, ...]] = {"bp4d": tuple(f"T{k}" for k in range(1, 9)), "disfa": ("left",)}
+"""What was recorded of each subject: BP4D's eight tasks; of DISFA the left camera's video."""
+
+PUBLISHED_FRAMES: dict[str, tuple[int, int, int]] = {"bp4d": (50579, 50157, 45687), "disfa": (43545, 43605, 43161)}
+"""Frames with a usable face per fold, as published."""
+
+BASE_RATES: dict[str, dict[int, float]] = {
+    "bp4d": {
+        1: 0.211,
+        2: 0.170,
+        4: 0.203,
+        6: 0.461,
+        7: 0.549,
+        10: 0.594,
+        12: 0.562,
+        14: 0.466,
+        15: 0.169,
+        17: 0.344,
+        23: 0.165,
+        24: 0.151,
+    },
+    "disfa": {1: 0.050, 2: 0.040, 4: 0.150, 6: 0.079, 9: 0.042, 12: 0.129, 25: 0.278, 26: 0.089},
+}
+"""Share of positive frames per AU, as published."""
+
+SYNTHETIC = "synthetic_"
+"""What the name of a corpus' synthetic twin begins with."""
+
+
+def family(corpus: str) -> str:
+    """The corpus whose AUs, subjects and folds a corpus has: `bp4d` for `bp4d` and for `synthetic_bp4d`.
+
+    Raises:
+      ValueError: if there are no published folds for it.
+    """
+    name = corpus.removeprefix(SYNTHETIC)
+    if name not in FOLDS:
+        known = [*FOLDS, *(SYNTHETIC + k for k in FOLDS)]
+        raise ValueError(f"unknown corpus {corpus!r}: expected one of {', '.join(known)}")
+    return name
+
+
+def split_name(fold: int) -> str:
+    """`fold_0` for 0: the name of the split that holds a fold.
+
+    Raises:
+      ValueError: for a fold that does not exist.
+    """
+    if fold not in range(NUM_FOLDS):
+        raise ValueError(f"unknown fold {fold!r}: expected 0 to {NUM_FOLDS - 1}")
+    return f"fold_{fold}"
+
+
+def train_splits(fold: int) -> tuple[str, ...]:
+    """The splits that are trained on when `fold` is tested on."""
+    split_name(fold)
+    return tuple(split_name(k) for k in range(NUM_FOLDS) if k != fold)
+
+
+def subjects(corpus: str, folds: Iterable[int] = range(NUM_FOLDS)) -> tuple[str, ...]:
+    """Subjects of some folds of a corpus, in the published order."""
+    parts = FOLDS[family(corpus)]
+    return tuple(s for fold in folds for s in parts[int(split_name(fold)[-1])])
+
+
+def fold_of(corpus: str, subject: str) -> int:
+    """The fold that a subject belongs to.
+
+    Raises:
+      ValueError: if the corpus has no such subject.
+    """
+    for fold, names in enumerate(FOLDS[family(corpus)]):
+        if subject in names:
+            return fold
+    raise ValueError(f"{corpus} has no subject {subject!r}: expected one of {', '.join(subjects(corpus))}")
+
+
+def hold_out(names: Sequence[str], share: float = 0.15, seed: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divides training subjects into those trained on and those that the best epoch is chosen by.
+
+    Args:
+      names: Training subjects; their order does not matter.
+      share: Part of the subjects to hold out; at least one is held out and at least one is kept.
+      seed: Seed of the choice.
+
+    Returns:
+      Subjects to train on and subjects held out, each sorted.
+
+    Raises:
+      ValueError: if there are fewer than two subjects or the share is not between 0 and 1.
+    """
+    unique = sorted(set(names))
+    if len(unique) < 2 or not 0 < share < 1:
+        raise ValueError(
+            f"cannot hold out a share of {share} of {len(unique)} subjects: expected 0 < share < 1 and >= 2"
+        )
+    count = min(len(unique) - 1, max(1, round(share * len(unique))))
+    chosen = np.random.default_rng(seed).permutation(len(unique))[:count]
+    held = tuple(unique[k] for k in sorted(chosen.tolist()))
+    return tuple(s for s in unique if s not in held), held
