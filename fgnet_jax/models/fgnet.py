@@ -6,6 +6,7 @@ Inside, the networks are flax.nnx modules. Outside, a model is a `ModelConfig` a
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -52,10 +53,16 @@ class FGNet(nnx.Module):
         self.interpreter = Interpreter(config)
         self.map_codes = config.map_codes
 
-    def __call__(self, images: jax.Array, train: bool = False, dropout_key=None) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped."""
-        features = self.generator.features(self.latents(images, train))
-        return self.interpreter(features, train, dropout_key)
+    def __call__(self, images: jax.Array, train: Collection[str] = (), dropout_key=None) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+
+        Args:
+          images: Aligned faces.
+          train: The parts ("encoder", "interpreter") whose BatchNorm uses and moves by the batch's statistics.
+          dropout_key: A key for the interpreter's dropout, or None for none.
+        """
+        features = self.generator.features(self.latents(images, "encoder" in train))
+        return self.interpreter(features, "interpreter" in train, dropout_key)
 
     def latents(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to w (N, num_styles, style_dim).
@@ -98,11 +105,15 @@ def apply(config: ModelConfig, variables: Variables, images: jax.Array) -> jax.A
 
 
 def apply_train(
-    config: ModelConfig, variables: Variables, images: jax.Array, dropout_key: jax.Array | None
+    config: ModelConfig,
+    variables: Variables,
+    images: jax.Array,
+    dropout_key: jax.Array | None,
+    train: Collection[str] = ("encoder", "generator", "interpreter"),
 ) -> tuple[jax.Array, Arrays]:
-    """Heatmaps by the batch's own statistics and with dropout, and `batch_stats` as the batch moved them."""
+    """As `apply`, but the parts in `train` normalise by the batch, with dropout; and `batch_stats` as they moved."""
     model = merge(config, variables)
-    heatmaps = model(images, train=True, dropout_key=dropout_key)
+    heatmaps = model(images, train, dropout_key)
     return heatmaps, _variables(model).batch_stats
 
 

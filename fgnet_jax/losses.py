@@ -1,0 +1,21 @@
+"""The training loss."""
+
+import jax
+import jax.numpy as jnp
+
+
+def heatmap_loss(heatmaps: jax.Array, targets: jax.Array, known: jax.Array) -> jax.Array:
+    """Mean over AUs of the mean squared error over batch and space.
+
+    Args:
+      heatmaps: (N, H, W, C) float32, not clipped; channels beyond the K AUs are not looked at.
+      targets: (N, H, W, K) float32.
+      known: (N, K) bool; an unknown label carries no loss, and an AU unknown in the whole batch leaves the mean.
+
+    Returns:
+      A scalar; with every label known the published loss.
+    """
+    errors = jnp.square(heatmaps[..., : targets.shape[-1]] - targets).mean((1, 2))
+    counts = known.sum(0)
+    per_au = jnp.where(known, errors, 0).sum(0) / jnp.maximum(counts, 1)
+    return per_au.sum() / jnp.maximum((counts > 0).sum(), 1)

@@ -1,0 +1,103 @@
+"""AdamW as FG-Net uses it: PyTorch's gradient clipping, a rate per part of the network, schedules."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+PARTS = ("encoder", "generator", "interpreter")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """How parameters are moved. The defaults are the published ones.
+
+    Attributes:
+      name: "adamw", or "sgd" (plain, for comparisons across devices).
+      lr: Rate of every part whose own rate is None.
+      lr_encoder: Rate of the encoder; 0 freezes it: no gradient, BatchNorm by its running statistics.
+      lr_generator: The same for the generator.
+      lr_interpreter: The same for the interpreter.
+      weight_decay: Decoupled, times the rate, on every trained parameter.
+      clip: Largest global norm of the gradient; 0 for no clipping.
+      warmup_steps: Steps of linear warm-up from 0.
+      schedule: "constant", or "cosine" down to 0 at the last step.
+    """
+
+    name: str = "adamw"
+    lr: float = 5e-5
+    lr_encoder: float | None = None
+    lr_generator: float | None = None
+    lr_interpreter: float | None = None
+    weight_decay: float = 5e-4
+    clip: float = 0.1
+    warmup_steps: int = 0
+    schedule: str = "constant"
+
+    def __post_init__(self):
+        if self.name not in ("adamw", "sgd"):
+            raise ValueError(f'optim.name must be "adamw" or "sgd", got {self.name!r}')
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f'optim.schedule must be "constant" or "cosine", got {self.schedule!r}')
+
+    def rate(self, part: str) -> float:
+        """Peak rate of a part of the network."""
+        own = getattr(self, f"lr_{part}")
+        return self.lr if own is None else own
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The parts that are trained."""
+        return tuple(part for part in PARTS if self.rate(part) > 0)
+
+
+def is_trained(path: str, config: OptimConfig) -> bool:
+    """Whether the parameter of this path is trained.
+
+    ToRGB never is: it is not on the way to the heatmaps, has no gradient, and PyTorch skips what has none altogether,
+    weight decay included.
+    """
+    return path.split("/", 1)[0] in config.trained and not path.startswith("generator/to_rgbs/")
+
+
+def split(params: Mapping[str, Any], config: OptimConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The trained and the frozen parameters of a flat dictionary."""
+    trained = {path: value for path, value in params.items() if is_trained(path, config)}
+    return trained, {path: value for path, value in params.items() if path not in trained}
+
+
+def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
+    """The transformation of the trained parameters' gradients (a flat dictionary) into updates."""
+
+    def rule(part: str) -> optax.GradientTransformation:
+        rate = _schedule(config, config.rate(part), total_steps)
+        if config.name == "sgd":
+            return optax.sgd(rate)
+        return optax.adamw(rate, weight_decay=config.weight_decay)
+
+    def labels(params):
+        return {path: path.split("/", 1)[0] for path in params}
+
+    clip = clip_by_global_norm(config.clip) if config.clip > 0 else optax.identity()
+    return optax.chain(clip, optax.partition({part: rule(part) for part in config.trained}, labels))
+
+
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+    """PyTorch's `clip_grad_norm_`: a factor of max_norm / (norm + 1e-6), never above 1 (optax has no 1e-6)."""
+
+    def update(updates, state, params=None):
+        del params
+        factor = jnp.minimum(1, max_norm / (optax.tree.norm(updates) + 1e-6))
+        return jax.tree.map(lambda g: g * factor, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _schedule(config: OptimConfig, peak: float, total_steps: int) -> optax.Schedule:
+    warmup = optax.linear_schedule(0.0, peak, max(config.warmup_steps, 1))
+    rest = max(total_steps - config.warmup_steps, 1)
+    main = optax.constant_schedule(peak) if config.schedule == "constant" else optax.cosine_decay_schedule(peak, rest)
+    return optax.join_schedules([warmup, main], [config.warmup_steps]) if config.warmup_steps else main
