@@ -24,6 +24,7 @@ def plain() -> dict[str, Handler | None]:
     return {
         "collections.OrderedDict": _dictionary,
         "builtins.dict": _dictionary,
+        "builtins.bytes": lambda: b"",  # how protocols up to 2 spell no bytes
         "builtins.set": _set,
         "builtins.object": None,
         "copyreg._reconstructor": _reconstruct,

@@ -75,7 +75,7 @@ def sha256(path: str | Path) -> str:
 def _kind(path: Path, start: bytes) -> str:
     if start.startswith(b"PK"):
         return TORCH_ZIP
-    if start[:1] == b"\x80" and start[2:].startswith(torch_file.LEGACY_START):
+    if start[:1] == b"\x80" and torch_file.LEGACY_START in start:
         return TORCH_LEGACY
     if start[:1] == b"\x80" or start[:1] in (b"(", b"c", b"]", b"}"):
         return PICKLE

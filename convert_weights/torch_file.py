@@ -14,7 +14,7 @@ from convert_weights.unpickle import Handler, Machine
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""What a file in the layout from before PyTorch 1.6 starts with, after the pickle's protocol: the magic number."""
+"""The magic number as it is in the first bytes of a file in the layout from before PyTorch 1.6."""
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_COMPRESSION = 50

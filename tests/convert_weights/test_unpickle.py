@@ -1,0 +1,208 @@
+"""The pickle machine: equal to Python's on data, and deaf to everything else."""
+
+import pickle
+import random
+import struct
+import sys
+
+import pytest
+
+from convert_weights import allowed, unpickle
+from convert_weights.errors import Refused
+from convert_weights.records import MAX_OPERATIONS, Budget, Record, budget_for
+from tests.convert_weights.writers import EVIL, Call, Name, Persistent, Raw, dump
+
+SHARED = ["shared"]
+PLAIN = {
+    "none": None,
+    "truth": [True, False],
+    "numbers": (0, 1, -1, 255, 256, 65535, -(2**31), 2**31, 2**200, -(2**200), 1.5, -0.0),
+    "text": ["", "é€\n'\"\\", "x" * 300],
+    "bytes": [b"", b"abc", b"\x00" * 200],
+    "nested": {1: {"a": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]}, ("x", 2): SHARED},
+    "shared": [SHARED, SHARED],
+    "set": {"a", "b"},
+}
+
+
+def run(data: bytes, names=None, budget: Budget | None = None):
+    """What the machine makes of a pickle."""
+    names = allowed.plain() | allowed.arrays() if names is None else names
+    return unpickle.Machine(memoryview(data), names, budget or budget_for(len(data))).run()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_values_equal_pythons(protocol):
+    """Every protocol's opcodes for data give what Python's unpickler gives, sharing included."""
+    value = run(pickle.dumps(PLAIN, protocol))
+    assert value == PLAIN
+    assert value["shared"][0] is value["shared"][1]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_sets_and_long_bytes(protocol):
+    """Frozen sets need protocol 4; long byte strings come as views of the file."""
+    data = bytes(range(256)) * 2
+    assert bytes(run(pickle.dumps(data, protocol))) == data
+    if protocol >= 4:
+        assert run(pickle.dumps(frozenset({"a"}), protocol)) == {"a"}
+
+
+def test_python_2_strings():
+    """Strings of Python 2, in all three spellings, are read as Latin-1."""
+    assert run(b"S'caf\\xe9'\n.") == "café"
+    assert run(b"U\x04caf\xe9.") == "café"
+    assert run(b"T\x04\x00\x00\x00caf\xe9.") == "café"
+
+
+@pytest.mark.parametrize(
+    "module, name, full",
+    [
+        ("os", "system", "os.system"),
+        ("posix", "system", "posix.system"),
+        ("builtins", "eval", "builtins.eval"),
+        ("__builtin__", "getattr", "builtins.getattr"),
+        ("collections", "OrderedDict.__init__", "collections.OrderedDict.__init__"),
+        ("argparse", "Namespace.__init__.__globals__", "argparse.Namespace.__init__.__globals__"),
+        ("torch.hub", "load", "torch.hub.load"),
+        ("torch.storage", "_load_from_bytes", "torch.storage._load_from_bytes"),
+        ("numpy", "load", "numpy.load"),
+    ],
+)
+def test_globals_that_are_not_allowed_are_refused_by_name(module, name, full):
+    """Whatever a pickle asks for by either opcode, or to make an instance of, is refused by its full name."""
+    stacked = dump(Raw(_text(module) + _text(name) + b"\x93"))
+    instance = b"(i" + f"{module}\n{name}\n".encode() + b"."
+    for data in (dump(Name(module, name)), dump(Call(Name(module, name), ("x",))), stacked):
+        with pytest.raises(Refused, match=f"asks for {full},"):
+            run(data)
+    with pytest.raises(Refused, match="opcode INST"):
+        run(instance)
+
+
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def test_nothing_is_imported_or_run(tmp_path, monkeypatch):
+    """A refused name is not even imported."""
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("antigravity", None)
+    for value in (EVIL, Name("antigravity", "fly")):
+        with pytest.raises(Refused):
+            run(dump([value]))
+    assert "antigravity" not in sys.modules and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (Call("text", ()), "calls a str, which is no function"),
+        (Call(Name("builtins", "object"), ()), "calls builtins.object, which may only be mentioned"),
+        (Call(Name("collections", "OrderedDict"), ("abc", 1)), "with arguments that are not understood"),
+        (Call(Name("collections", "OrderedDict"), ([(1.5, 1)],)), "a float for a key"),
+        (Call(Name("builtins", "set"), ([(1,)],)), "a set of something else than names"),
+        (Call(Name("_codecs", "encode"), ("abc", "rot13")), "encodes something else than bytes"),
+        (Call(Name("copyreg", "_reconstructor"), (Name("builtins", "object"), None, None)), "an object of builtins"),
+        (Call(Name("argparse", "Namespace"), (), {"a": 1}), None),
+        (Raw(b"cargparse\nNamespace\n)\x81}b}b"), "two states"),
+        (Raw(b"cargparse\nNamespace\n)}(X\x01\x00\x00\x00aNu\x92"), "with keywords"),
+        (Raw(b"cargparse\nNamespace\n}b"), "another kind of value"),
+        (Persistent("x"), "persistent id"),
+        ({((1,),): 1}, "a tuple for a key"),
+        ({tuple(range(9)): 1}, "a tuple for a key"),
+        (Raw(b"](]Nu"), "another kind of value"),
+        (Raw(b"}(Nu"), "a key without a value"),
+        (Raw(b"}]Ns"), "a list for a key"),
+        (Raw(b"P1\n"), "opcode PERSID"),
+        (Raw(b"\x82\x01"), "opcode EXT1"),
+        (Raw(b"\x97"), "opcode NEXT_BUFFER"),
+        (Raw(b"\xff"), "opcode 0xff"),
+        (Raw(b"\x80\x09"), "protocol 9"),
+        (Raw(b"h\x05"), "nothing is stored under 5"),
+        (Raw(b"q\x05"), "empty stack"),
+        (Raw(b"0"), "empty stack"),
+        (Raw(b"t"), "a mark is missing"),
+        (Raw(b"Iabc\n"), "broken number"),
+        (Raw(b"I" + b"9" * 5000 + b"\n"), "broken number"),
+        (Raw(b"Sabc\n"), "without quotes"),
+        (Raw(b"S'\\x'\n"), "broken string"),
+        (Raw(b"V\\uzzzz\n"), "broken string"),
+        (Raw(b"X\x01\x00\x00\x00\xff"), "broken string"),
+        (Raw(b"\x8b\x00\x00\x01\x00"), "integer of 65,536 bytes"),
+        (Raw(b"\x8b\xff\xff\xff\xff"), "integer of -1 bytes"),
+        (Raw(b"T\xff\xff\xff\xff"), "ends early"),
+        (Raw(b"\x8e" + struct.pack("<Q", 1 << 40)), "ends early"),
+        (Raw(b"\x96" + struct.pack("<Q", 1 << 63)), "ends early"),
+        (Raw(b"I1"), "ends early"),
+    ],
+)
+def test_refusals(value, message):
+    """What is hostile or broken is refused with a reason."""
+    if message is None:
+        run(dump(value))
+        return
+    with pytest.raises(Refused, match=message):
+        run(dump(value))
+
+
+def test_stack_ends_in_nothing():
+    """An empty pickle is refused."""
+    for data in (b".", b"\x80\x02.", b"(."):
+        with pytest.raises(Refused):
+            run(data)
+
+
+def test_large_memo_index_costs_nothing():
+    """Python's own unpickler would allocate 64 GB here."""
+    assert run(b"\x80\x02]r\xff\xff\xff\xff.") == []
+
+
+def test_operations_are_bounded():
+    """A file that is nothing but opcodes ends at the limit."""
+    with pytest.raises(Refused, match="2,000,000 operations"):
+        run(b"]0" * (MAX_OPERATIONS // 2 + 1))
+
+
+def test_copies_are_bounded():
+    """A large argument in the memo cannot be copied again and again."""
+    data = b"\x80\x02X" + struct.pack("<I", 10_000) + b"x" * 10_000 + b"q\x000"
+    data += b"c_codecs\nencode\nq\x010X\x06\x00\x00\x00latin1q\x020" + b"h\x01h\x00h\x02\x86R0" * 1000
+    with pytest.raises(Refused, match="16 times the bytes"):
+        run(data + b"N.")
+
+
+def test_deep_nesting_is_harmless():
+    """A million tuples inside each other can be read and thrown away, but not hashed."""
+    deep = b")" + b"\x85" * 500_000
+    assert isinstance(run(deep + b"."), tuple)
+    with pytest.raises(Refused, match="a tuple for a key"):
+        run(b"}" + deep + b"Ns.")
+
+
+def test_an_object_that_holds_itself():
+    """Cycles are data like any other."""
+    value = run(b"]q\x00h\x00a.")
+    assert value[0] is value
+
+
+def test_every_cut_and_many_flips_are_refused_or_read():
+    """No broken pickle raises anything but Refused."""
+    whole = pickle.dumps(PLAIN, 4) + pickle.dumps(PLAIN, 0)
+    rng = random.Random(0)
+    for i in range(len(whole)):
+        broken = bytearray(whole if i % 2 else whole[: len(whole) // 2])
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
+        for data in (whole[:i], bytes(broken)):
+            try:
+                run(data)
+            except Refused:
+                pass
+
+
+def test_namespace_is_a_record():
+    """pSp's opts may be a Namespace: its settings are data."""
+    import argparse
+
+    value = run(pickle.dumps(argparse.Namespace(lr=0.1), 2))
+    assert isinstance(value, Record) and value.state == {"lr": 0.1}
