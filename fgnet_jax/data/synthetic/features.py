@@ -10,59 +10,78 @@ from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, polygo
 from fgnet_jax.data.synthetic.shape import LIP_STEPS, Half, Lips, Shape
 
 
-def _disc(patch: Patch, centre: np.ndarray, radius: float) -> np.ndarray:
+def _disc(patch: Patch, centre: np.ndarray, radius: float) -> Patch:
     """Anti-aliased disc on a patch's window, times the patch's own coverage."""
     columns, rows = patch.grids()
     distance = np.sqrt((columns - centre[0]) ** 2 + (rows - centre[1]) ** 2)
-    return patch.alpha * np.clip(radius + 0.5 - distance, 0, 1)
+    return Patch(patch.alpha * np.clip(radius + 0.5 - distance, 0, 1), patch.y, patch.x)
 
 
-def paint_eye(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: Frame, view: View) -> None:
-    """Paints an eyeball between its lids, in place."""
-    upper, lower = frame(half.upper_lid * (side, 1)), frame(half.lower_lid * (side, 1))
-    slit = polygon(np.concatenate([upper, lower[::-1]]))
+def _eyeball(canvas: np.ndarray, who: Identity, slit: Patch, side: int, frame: Frame, view: View) -> None:
     lit = min(1.0, view.ambient + 0.5)
     blend(canvas, slit, np.array((0.93, 0.91, 0.90)) * lit)
-    rest = np.array([(32 * who.eye_distance * side + 3.4 * view.gaze[0], -1.0 + 1.6 * view.gaze[1])])
-    centre, scale = frame(rest)[0], frame.scale
-    iris = Patch(_disc(slit, centre, 6.2 * scale), slit.y, slit.x)
-    blend(canvas, iris, who.iris * 0.55 * lit)
-    blend(canvas, Patch(_disc(slit, centre, 5.0 * scale), slit.y, slit.x), np.clip(who.iris * 1.25, 0, 1) * lit)
-    blend(canvas, Patch(_disc(slit, centre, 2.5 * scale), slit.y, slit.x), (0.03, 0.03, 0.03))
-    glint = centre + np.array((math.copysign(2.2, view.light[0]), -2.2)) * scale
-    blend(canvas, Patch(_disc(slit, glint, 1.1 * scale), slit.y, slit.x).times(0.9), (1.0, 1.0, 1.0))
-    under = np.concatenate([upper, (upper + (0, 3.0 * scale))[::-1]])
-    multiply(canvas, polygon(under).times(0.45), (0.45, 0.42, 0.45))
-    _lashes(canvas, who, half, upper, lower, scale)
+    rest = (32 * who.eye_distance * side + 3.4 * view.gaze[0], -1.0 + 1.6 * view.gaze[1])
+    centre, scale = frame(np.array([rest], np.float32))[0], frame.scale
+    blend(canvas, _disc(slit, centre, 6.2 * scale), who.iris * 0.55 * lit)
+    blend(canvas, _disc(slit, centre, 5.0 * scale), np.minimum(who.iris * 1.25, 1) * lit)
+    blend(canvas, _disc(slit, centre, 2.5 * scale), (0.03, 0.03, 0.03))
+    glint = centre + np.array((math.copysign(2.2, view.light[0]), -2.2), np.float32) * scale
+    blend(canvas, _disc(slit, glint, 1.1 * scale).times(0.9), (1.0, 1.0, 1.0))
 
 
-def _lashes(canvas: np.ndarray, who: Identity, half: Half, upper: np.ndarray, lower: np.ndarray, scale: float) -> None:
+def paint_eyes(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+    """Paints eyeballs between their lids, the lids' shadow and the lashes, in place."""
+    lids = [part * (side, 1) for side, half in zip((-1, 1), shape.halves, strict=True) for part in _both_lids(half)]
+    curves = frame(np.concatenate(lids)).reshape(2, 2, -1, 2)
+    for side, (upper, lower) in zip((-1, 1), curves, strict=True):
+        _eyeball(canvas, who, polygon(np.concatenate([upper, lower[::-1]])), side, frame, view)
+        shadow = np.concatenate([upper, (upper + np.array((0, 3.0 * frame.scale), np.float32))[::-1]])
+        multiply(canvas, polygon(shadow).times(0.45), (0.45, 0.42, 0.45))
+    _lashes(canvas, who, curves, frame.scale, shape.halves[0].amount[7])
+
+
+def _both_lids(half: Half) -> tuple[np.ndarray, np.ndarray]:
+    return half.upper_lid, half.lower_lid
+
+
+def _lashes(canvas: np.ndarray, who: Identity, curves: np.ndarray, scale: float, tight: float) -> None:
     dark = who.hair * 0.25 + 0.02
-    blend(canvas, lines(upper[None], [2.0 * scale], [1.0]).times(0.85), dark)
-    blend(canvas, lines(upper[None, :9] - (0, 0.6), [1.6 * scale], [1.0]).times(0.6), dark)
+    blend(canvas, lines(curves[:, 0], [2.0 * scale] * 2, [1.0] * 2).times(0.85), dark)
+    outer = curves[:, 0, :9] - np.array((0, 0.6), np.float32)
+    blend(canvas, lines(outer, [1.6 * scale] * 2, [1.0] * 2).times(0.6), dark)
     blend(
-        canvas, lines(lower[None], [1.2 * scale], [1.0]).times(0.4 + 0.3 * half.amount[7]), who.skin * (0.5, 0.38, 0.36)
+        canvas, lines(curves[:, 1], [1.2 * scale] * 2, [1.0] * 2).times(0.4 + 0.3 * tight), who.skin * (0.5, 0.38, 0.36)
     )
 
 
-def paint_brow(canvas: np.ndarray, who: Identity, half: Half, side: int, frame: Frame) -> None:
-    """Paints a brow as a soft band under combed hairs, in place."""
+_HAIRS = 34
+
+
+def _brow_hairs(who: Identity, half: Half) -> tuple[np.ndarray, np.ndarray]:
+    """Outline of a brow and the two ends of each hair, in half-face coordinates: (L, 2) and (2 * hairs, 2)."""
     spine = spline(half.brow, steps=8)
     t = np.linspace(0, 1, len(spine), dtype=np.float32)
-    thick = (
-        3.5 * who.brow_thick * (0.35 + 0.75 * np.clip(t / 0.6, 0, 1)) * (1 - 0.25 * np.clip((t - 0.85) / 0.15, 0, 1))
-    )
+    swell = 0.35 + 0.75 * np.minimum(t / 0.6, 1)
+    thick = 3.5 * who.brow_thick * swell * (1 - 0.25 * np.maximum((t - 0.85) / 0.15, 0))
     offset = np.stack([np.zeros_like(t), thick], 1)
-    band = frame(np.concatenate([spine - offset, (spine + offset)[::-1]]) * (side, 1))
-    colour = who.hair * 0.55 + who.skin * 0.08
-    blend(canvas, polygon(band).times(0.55), colour)
     rng = np.random.default_rng(who.texture_seed + 1)
-    pick = np.arange(34) * (len(spine) - 1) // 33
-    root = spine[pick] + offset[pick] * rng.uniform(-0.3, 1.0, (34, 1))
+    pick = np.arange(_HAIRS) * (len(spine) - 1) // (_HAIRS - 1)
+    root = spine[pick] + offset[pick] * rng.uniform(-0.3, 1.0, (_HAIRS, 1))
     lean = np.stack([0.3 + 1.0 * (1 - t[pick]), -(0.25 + 0.9 * t[pick])], 1) * (1.1 + thick[pick, None])
-    ends = root + lean * rng.uniform(0.7, 1.2, (34, 1))
-    hairs = frame(np.stack([root, ends], 1).reshape(-1, 2) * (side, 1)).reshape(-1, 2, 2)
-    blend(canvas, lines(hairs, [1.0] * 34, [0.8] * 34), colour * 0.7)
+    ends = root + lean * rng.uniform(0.7, 1.2, (_HAIRS, 1))
+    return np.concatenate([spine - offset, (spine + offset)[::-1]]), np.stack([root, ends], 1).reshape(-1, 2)
+
+
+def paint_brows(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame) -> None:
+    """Paints brows as soft bands under combed hairs, in place."""
+    colour = who.hair * 0.55 + who.skin * 0.08
+    hairs = []
+    for side, half in zip((-1, 1), shape.halves, strict=True):
+        band, ends = _brow_hairs(who, half)
+        points = frame(np.concatenate([band, ends]) * np.array((side, 1), np.float32)).astype(np.float32)
+        blend(canvas, polygon(points[: len(band)]).times(0.55), colour)
+        hairs.append(points[len(band) :].reshape(-1, 2, 2))
+    blend(canvas, lines(np.concatenate(hairs), [1.0] * 2 * _HAIRS, [0.8] * 2 * _HAIRS), colour * 0.7)
 
 
 def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
@@ -126,7 +145,8 @@ def _lip(canvas: np.ndarray, upper: np.ndarray, lower: np.ndarray, colour: np.nd
 def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
     """Paints the gap with teeth and tongue, both lips and the line between them, in place."""
     lips, lit = shape.lips, min(1.05, view.ambient + 0.5)
-    curves = [frame(c) for c in (lips.upper_outer, lips.upper_inner, lips.lower_inner, lips.lower_outer)]
+    parts = (lips.upper_outer, lips.upper_inner, lips.lower_inner, lips.lower_outer)
+    curves = frame(np.concatenate(parts)).reshape(4, -1, 2)
     height = float((lips.lower_inner - lips.upper_inner)[14, 1])
     if height > 0.3:
         gap = polygon(np.concatenate([curves[1], curves[2][::-1]]))

@@ -73,7 +73,7 @@ class Frame:
 
 
 def depth(points: np.ndarray) -> np.ndarray:
-    """How far the surface of a face stands out at (N, 2) face coordinates, in the same unit: an ellipsoid and a nose."""
+    """How far the surface of a face stands out at (N, 2) face coordinates, in that unit: an ellipsoid and a nose."""
     x, y = points[:, 0], points[:, 1]
     bowl = np.sqrt(np.maximum(1 - (x / 90) ** 2 - ((y - 12) / 135) ** 2, 0))
     nose = np.exp(-((x / 13) ** 2) - ((y - 31) / 17) ** 2)

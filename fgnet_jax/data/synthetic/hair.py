@@ -45,9 +45,17 @@ def _cap(who: Identity) -> list[tuple[float, float]]:
     """Right half of the hair's outer edge, from the top to where it ends."""
     v = _VOLUME[who.hair_style] * who.face_width
     lift = who.forehead + (10 if who.hair_style != "buzz" else 4)
-    edge = [(0.0, -100.0 - lift), (38 * v, -92.0 - lift), (66 * v, -66.0 - 0.6 * lift), (79 * v, -30.0), (80 * v, -2.0)]
+    edge = [
+        (0.0, -100.0 - lift),
+        (38 * v, -92.0 - lift),
+        (66 * v, -66.0 - 0.6 * lift),
+        (79 * v, -30.0),
+        (77.5 * v, -2.0),
+    ]
     end = _LENGTH.get(who.hair_style)
-    if end:
+    if not end:
+        edge.append((74 * who.face_width, 16.0))
+    else:
         edge += [(87 * v, 40.0), (84 * v if end < 100 else 92 * v, end), (50 * v, end + 4)]
     return edge
 
@@ -56,27 +64,37 @@ def _hairline(who: Identity) -> list[tuple[float, float]]:
     """Right half of the hair's inner edge, from the middle of the forehead to the sideburn."""
     y, w = -68 - who.forehead, who.face_width
     if who.hair_style == "fringe":
-        return [(0, y + 20), (25 * w, y + 22), (48 * w, y + 26), (64 * w, -26), (71 * w, 6)]
+        return [(0, y + 20), (25 * w, y + 22), (48 * w, y + 26), (64 * w, -26), (69.5 * w, -6), (73.5 * w, 16)]
     if who.hair_style == "long":
         return [(0, y - 4), (30 * w, y + 6), (56 * w, -38), (67 * w, -6), (69 * w, 40), (62 * w, 90), (70 * w, 140)]
     if who.hair_style == "bob":
         return [(0, y), (30 * w, y + 4), (56 * w, -40), (67 * w, -8), (70 * w, 30), (64 * w, 70)]
-    return [(0, y), (30 * w, y + 3), (54 * w, -48), (64 * w, -26), (71 * w, 4 if who.hair_style == "short" else -8)]
+    return [(0, y), (30 * w, y + 3), (52 * w, -50), (62 * w, -30), (69 * w, -8), (73.5 * w, 16)]
 
 
-_STRANDS = 70
+_STRANDS = 100
 
 
-def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray, frame: Frame) -> Patch:
-    """Fine lines from the outer edge to the hairline, as the hair is combed."""
+def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Fine lines from the outer edge to the hairline, as the hair is combed, in face coordinates (N, 3, 2)."""
     rng = np.random.default_rng(who.texture_seed)
-    a, b = frame(spline(outer, steps=9)), frame(spline(inner, steps=9))
+    a, b = spline(outer, steps=9), spline(inner, steps=9)
     at = rng.random(_STRANDS)
-    strokes = np.empty((_STRANDS, 3, 2), np.float32)
-    strokes[:, 0] = a[(at * len(a)).astype(int)]
-    strokes[:, 2] = b[(at * len(b)).astype(int)] + rng.normal(0, 3, (_STRANDS, 2))
-    strokes[:, 1] = (strokes[:, 0] + strokes[:, 2]) / 2 + rng.normal(0, 2, (_STRANDS, 2))
-    return lines(strokes, rng.uniform(0.5, 1.7, _STRANDS).tolist(), rng.uniform(0.2, 0.8, _STRANDS).tolist(), factor=2)
+    strands = np.empty((_STRANDS, 3, 2), np.float32)
+    strands[:, 0] = a[(at * len(a)).astype(int)]
+    strands[:, 2] = b[(at * len(b)).astype(int)] + rng.normal(0, 3, (_STRANDS, 2))
+    strands[:, 1] = (strands[:, 0] + strands[:, 2]) / 2 + rng.normal(0, 2, (_STRANDS, 2))
+    strands[::2, :, 0] *= -1
+    return strands
+
+
+def _comb(canvas: np.ndarray, who: Identity, strands: np.ndarray, inside: Patch) -> None:
+    """Paints half of the strands (pixels) lighter and half darker than the hair, where there is hair."""
+    half = len(strands) // 2
+    widths = np.linspace(0.5, 1.7, half).tolist()
+    for part, colour in ((strands[:half], np.minimum(who.hair * 1.5 + 0.06, 1)), (strands[half:], who.hair * 0.45)):
+        drawn = lines(part, widths, np.linspace(0.3, 0.7, half)[::-1].tolist(), factor=2)
+        blend(canvas, drawn.times(0.6 * _covered(inside, drawn)), colour)
 
 
 def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
@@ -110,18 +128,17 @@ def paint_hair(canvas: np.ndarray, who: Identity, frame: Frame, view: View) -> N
     edge, line = spline(outer, steps=5), spline(inner, steps=5)
     ring = np.concatenate([edge, line[::-1], line[1:] * (-1, 1), edge[::-1] * (-1, 1)])
     patch = polygon(frame(ring), factor=2)
-    strength = 0.55 if who.hair_style == "buzz" else 1.0
+    if who.hair_style == "buzz":
+        blend(canvas, patch, who.skin * (view.ambient + 0.3))
+    strength = 0.6 if who.hair_style == "buzz" else 1.0
     columns, rows = patch.grids()
     crown = frame(np.array([(math.copysign(12, view.light[0]), -70.0)], np.float32))[0]
     glow = np.exp(-(((columns - crown[0]) / 60) ** 2)) * np.exp(-(((rows - crown[1]) / 26) ** 2))
     colour = who.hair[:, None, None] * (view.ambient + 0.25 + 0.35 * glow) + 0.05 * glow
     blend(canvas, patch.times(strength), colour)
-    if who.hair_style == "buzz":
-        return
-    for side in (-1, 1):
-        strands = _strands(who, outer * (side, 1), inner * (side, 1), frame)
-        inside = strands.times(_covered(patch, strands))
-        blend(canvas, inside.times(0.5), np.clip(who.hair * 1.5 + 0.06, 0, 1) if side < 0 else who.hair * 0.45)
+    if who.hair_style != "buzz":
+        strands = _strands(who, outer, inner)
+        _comb(canvas, who, frame(strands.reshape(-1, 2)).reshape(-1, 3, 2), patch)
 
 
 def _covered(patch: Patch, other: Patch) -> np.ndarray:

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 
 from fgnet_jax.data.synthetic.frame import SIZE
 
-
 Window = tuple[slice, slice]
 """Rows and columns of the picture."""
 
@@ -83,7 +82,9 @@ def _scaled(points: np.ndarray, x: int, y: int, factor: int) -> np.ndarray:
 
 
 def _coverage(image: Image.Image, factor: int) -> np.ndarray:
-    return np.asarray(image.reduce(factor), np.float32) * np.float32(1 / 255)
+    small = image.reduce(factor)
+    grey = np.frombuffer(small.tobytes(), np.uint8).reshape(small.height, small.width)
+    return grey * np.float32(1 / 255)
 
 
 EMPTY = Patch(np.zeros((0, 0), np.float32), 0, 0)
@@ -154,10 +155,10 @@ def ribbons(curves: Sequence[np.ndarray], widths: np.ndarray, levels: np.ndarray
     outlines: dict[int, list[float]] = {}
     for length in set(lengths.tolist()):
         which = np.flatnonzero(lengths == length)
-        drawn = _outlines(np.stack([curves[k] for k in which]), widths[which])
+        drawn = _outlines(np.stack([curves[int(k)] for k in which]), widths[which])
         flat = _scaled(drawn, columns.start, rows.start, factor).reshape(len(which), -1).tolist()
         outlines.update(zip(which.tolist(), flat, strict=True))
-    for k in np.argsort(levels, kind="stable").tolist():
+    for k in sorted(range(len(curves)), key=levels.__getitem__):
         draw.polygon(outlines[k], fill=round(255 * min(float(levels[k]), 1.0)))
     return _coverage(image, factor)
 

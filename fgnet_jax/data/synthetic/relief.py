@@ -92,7 +92,8 @@ def _eye(who: Identity, half: Half) -> list[Crease]:
 def _cheek(who: Identity, half: Half, corner: np.ndarray) -> list[Crease]:
     a, (wing, base) = half.amount, half.nose[0]
     cx, cy = corner
-    laugh = [(wing + 3, base - 6), (wing + 10, base + 4), (cx + 5, cy - 10), (cx + 8, cy + 3)]
+    fall = (0.5 * (wing + 7) + 0.5 * (cx + 8) + 1.5, 0.5 * base + 0.5 * (cy + 2) - 2)
+    laugh = [(wing + 2.5, base - 7), (wing + 7, base), fall, (cx + 7.5, cy + 3)]
     upper = [(wing + 1, base - 11), (wing + 8, base - 4), (wing + 13, base + 8), (wing + 14, base + 17)]
     return [
         Crease(laugh, 4.2, 0.12 + 0.25 * who.age + 0.85 * a[12]),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.features import paint_brow, paint_eye, paint_mouth, paint_nostrils
+from fgnet_jax.data.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nostrils
 from fgnet_jax.data.synthetic.frame import SIZE, Frame, View, frame_face
 from fgnet_jax.data.synthetic.hair import face_outline, paint_background, paint_behind, paint_hair
 from fgnet_jax.data.synthetic.identity import Identity
@@ -37,24 +37,19 @@ def _noise() -> np.ndarray:
     return np.random.default_rng(5).standard_normal((_NOISE_TILE, _NOISE_TILE), np.float32)
 
 
-def _sensor(image: np.ndarray, view: View) -> np.ndarray:
-    """Adds noise to planar grey levels (3, SIZE, SIZE): three windows of the tile at random places."""
-    rng = np.random.default_rng(view.seed)
-    for channel, (row, column) in enumerate(rng.integers(0, _NOISE_TILE - SIZE, (3, 2))):
-        image[channel] += view.noise * _noise()[row : row + SIZE, column : column + SIZE]
-    return image
-
-
 def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
-    gain = np.array(view.tint, np.float32) * view.exposure * 255 * view.contrast
-    image = canvas * gain[:, None, None]
-    image += 127.5 * (1 - view.contrast)
-    for _ in range(view.blur):
-        image = soften(image)
-    image = _sensor(image, view)
-    np.clip(image, 0, 255, out=image)
-    image += 0.5
-    return np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0))
+    """Turns light (3, SIZE, SIZE) into a picture (SIZE, SIZE, 3) uint8: gain, contrast, lens and sensor noise."""
+    rng = np.random.default_rng(view.seed)
+    offset, gain = 127.5 * (1 - view.contrast) + 0.5, view.exposure * 255 * view.contrast
+    picture = np.empty((SIZE, SIZE, 3), np.uint8)
+    for channel, (row, column) in enumerate(rng.integers(0, _NOISE_TILE - SIZE, (3, 2)).tolist()):
+        plane = canvas[channel]
+        for _ in range(view.blur):
+            plane = soften(plane)
+        grain = _noise()[row : row + SIZE, column : column + SIZE] * view.noise
+        grain += plane * (view.tint[channel] * gain) + offset
+        picture[..., channel] = np.clip(grain, 0, 255, out=grain)
+    return picture
 
 
 def _paint(who: Identity, shape: Shape, frame: Frame, view: View) -> np.ndarray:
@@ -63,9 +58,8 @@ def _paint(who: Identity, shape: Shape, frame: Frame, view: View) -> np.ndarray:
     outline = face_outline(who, shape, frame)
     blend(canvas, outline, paint_skin(who, shape, relief(who, shape, frame), frame, view, outline.window))
     paint_nostrils(canvas, shape, frame)
-    for side, half in zip((-1, 1), shape.halves, strict=True):
-        paint_eye(canvas, who, half, side, frame, view)
-        paint_brow(canvas, who, half, side, frame)
+    paint_eyes(canvas, who, shape, frame, view)
+    paint_brows(canvas, who, shape, frame)
     paint_mouth(canvas, who, shape, frame, view)
     paint_hair(canvas, who, frame, view)
     return canvas

@@ -123,8 +123,8 @@ def _lids(who: Identity, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centre, half = 32 * who.eye_distance, 14.3 * who.eye_width
     x = centre - half * LID_STEPS
     tilt = who.eye_tilt * LID_STEPS
-    up = 6.6 * who.eye_open * (1 + 0.10 * (a[1] + a[2]) - 0.12 * a[4] - 0.08 * a[6] - 0.42 * a[7] - 0.1 * a[9])
-    down = 4.6 * who.eye_open * (1 - 0.30 * a[6] - 0.95 * a[7] - 0.25 * a[9] - 0.08 * a[12])
+    up = 6.6 * who.eye_open * (1 + 0.10 * (a[1] + a[2]) - 0.12 * a[4] - 0.08 * a[6] - 0.38 * a[7] - 0.1 * a[9])
+    down = 4.6 * who.eye_open * (1 - 0.30 * a[6] - 0.90 * a[7] - 0.25 * a[9] - 0.08 * a[12])
     bow = np.abs(LID_STEPS)
     upper = tilt - max(up, 0.8) * (1 - bow**2.3)
     lower = tilt + max(down, 0.3) * (1 - bow**2.0)
@@ -256,6 +256,7 @@ def face_shape(who: Identity, intensities: Mapping[int, float]) -> Shape:
     a = amounts(intensities, who.strength)
     left, right = _half(who, a * (1 + who.lean)), _half(who, a * (1 - who.lean))
     lips = Lips(*_lip_curves(who, left.amount, right.amount, LIP_STEPS))
-    bridge = _BRIDGE * (1.0, who.nose_length) - (0, 1) * np.array((0, 0.3, 0.7, 1))[:, None] * 2.5 * a[9]
+    bridge = _BRIDGE * (1.0, who.nose_length)
+    bridge[:, 1] -= 2.5 * a[9] * np.array((0, 0.3, 0.7, 1))
     mouth = _lip_landmarks(who, left.amount, right.amount)
     return Shape((left, right), lips, bridge, _landmarks(left, right, bridge, mouth))

@@ -1,0 +1,119 @@
+"""Opening a prepared corpus, real or synthetic, as a random-access source of faces."""
+
+import dataclasses
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Faces of some splits of a prepared corpus, in the order in which they were written.
+
+    Attributes:
+      name: The dataset's name, such as `synthetic_bp4d`.
+      aus: AU numbers of the columns of `labels` and `intensities`.
+      splits: Names of the splits.
+      sources: TFDS' data source of each split; pictures in it are encoded.
+    """
+
+    name: str
+    aus: tuple[int, ...]
+    splits: tuple[str, ...]
+    sources: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self.sources)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One face.
+
+        Returns:
+          `image` (256, 256, 3) uint8, `landmarks` (68, 2) float32, `labels` (K,) int8 (-1 unknown), `intensities` (K,)
+          float32 (-1 unknown), `subject` and `sequence` str, `frame` int.
+        """
+        record = self.record(index)
+        record["image"] = decode(record["image"])
+        return record
+
+    def record(self, index: int) -> dict[str, Any]:
+        """One face with its picture still encoded (bytes)."""
+        place = int(index)
+        for source in self.sources:
+            if 0 <= place < len(source):
+                return _plain(source[place])
+            place -= len(source)
+        raise IndexError(f"no face {index} in {self.name} {'+'.join(self.splits)}: it has {len(self)}")
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    names = {key: record[key].decode() for key in ("subject", "sequence")}
+    return {**record, **names, "frame": int(record["frame"])}
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """Decodes a stored picture to (H, W, 3) uint8 RGB."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """The folder of a prepared corpus.
+
+    Args:
+      name: Dataset name, with its configuration if there are several: `disfa`, `synthetic_bp4d/frames4000_seed0_…`.
+      data_dir: Folder of all datasets.
+
+    Raises:
+      FileNotFoundError: if nothing of that name was prepared.
+      ValueError: if several configurations or versions were.
+    """
+    root = pathlib.Path(data_dir) / name
+    found = sorted({p.parent for p in root.glob("**/dataset_info.json") if "incomplete." not in str(p)})
+    if not found:
+        there = sorted(p.name for p in pathlib.Path(data_dir).glob("*") if p.is_dir())
+        raise FileNotFoundError(f"no prepared corpus {name!r} in {data_dir}: found {', '.join(there) or 'nothing'}")
+    if len(found) > 1:
+        names = ", ".join(str(p.relative_to(data_dir)) for p in found)
+        raise ValueError(f"{name!r} was prepared more than once in {data_dir}; name one of {names}")
+    return found[0]
+
+
+def open_corpus(name: str, data_dir: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:
+    """Opens splits of a prepared corpus.
+
+    Args:
+      name: Dataset name, with its configuration if there are several; see `find_corpus`.
+      data_dir: Folder of all datasets.
+      split: `fold_0`, or several: `("fold_0", "fold_1")` or `fold_0+fold_1`.
+
+    Raises:
+      FileNotFoundError: if the corpus was not prepared.
+      ValueError: if the name is ambiguous or a split is not there.
+    """
+    return open_directory(find_corpus(name, data_dir), split)
+
+
+def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:
+    """Opens splits of the corpus in a folder, such as a builder's `data_path`; see `open_corpus`."""
+    builder = tfds.builder_from_directory(str(folder))
+    splits = tuple(split.split("+")) if isinstance(split, str) else tuple(split)
+    for part in splits:
+        if part not in builder.info.splits:
+            raise ValueError(f"{builder.name} has no split {part!r}: expected one of {', '.join(builder.info.splits)}")
+    metadata = builder.info.metadata
+    if not metadata or "aus" not in metadata:
+        raise ValueError(f"{folder} does not say which AUs its labels are: expected `aus` in its metadata.json")
+    sources = tuple(_source(builder, part) for part in splits)
+    return Corpus(builder.name, tuple(metadata["aus"]), splits, sources)
+
+
+def _source(builder: tfds.core.DatasetBuilder, split: str) -> Any:
+    """TFDS' data source of a split, pictures left encoded."""
+    # typed loosely: TFDS wraps the method in a decorator that hides its parameters
+    return cast(Any, builder).as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
