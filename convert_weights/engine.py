@@ -38,19 +38,18 @@ class Group:
     notes: Sequence[str] = ()
 
 
-def convert(groups: Sequence[Group], shapes: Shapes, others: Iterable[str] = ()) -> dict[str, np.ndarray]:
+def convert(groups: Sequence[Group], shapes: Shapes) -> dict[str, np.ndarray]:
     """The network's variables, float32, out of tensors of files.
 
     Args:
       groups: The tensors, with their tables.
       shapes: Shape by path of every variable that must come out, no more and no fewer.
-      others: Problems found elsewhere, to be listed with those found here.
 
     Raises:
       Mismatch: for tensors unknown, missing, used twice, or of the wrong shape or format, all of them at once. It is
         raised before anything large is read.
     """
-    problems = [*others, *(problem for group in groups for problem in _problems(group, shapes))]
+    problems = [problem for group in groups for problem in _problems(group, shapes)]
     problems += _path_problems(groups, shapes)
     if problems:
         raise Mismatch(problems)

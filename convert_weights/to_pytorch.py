@@ -1,7 +1,6 @@
 """Back to FG-Net's own `model.pth`, so that a model trained here runs in the published code."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def export(directory: Path, model: Path, overwrite: bool = False) -> list[str]:
     if model.is_dir() or (model.exists() and not overwrite):
         raise Refused(f"{model} exists; give another name, or --overwrite to replace it")
     config, variables, _ = weights.load(directory)
-    parts = {part: dict(_state(part, config, variables)) for part in FGNET_PARTS}
+    parts = {part: state_dict(part, config, variables) for part in FGNET_PARTS}
     model.parent.mkdir(parents=True, exist_ok=True)
     partial = model.with_name(f"{model.name}.partial-{os.getpid()}")
     try:
@@ -54,16 +53,11 @@ def state_dict(part: str, config: ModelConfig, variables: Variables) -> dict[str
       config: Sizes of the network.
       variables: Its values.
     """
-    return dict(_state(part, config, variables))
-
-
-def _state(part: str, config: ModelConfig, variables: Variables) -> Iterator[tuple[str, np.ndarray]]:
     table = FGNET_PARTS[part](config)
     arrays = {**variables.params, **variables.batch_stats, **variables.buffers}
-    for rule in table:
-        yield rule.source, rule.layout.theirs(np.asarray(arrays[rule.path]))
-    for name, make in (*rules.counters(table), *(rules.generator_fixed(config) if part == "g_all" else ())):
-        yield name, make()
+    state = {rule.source: rule.layout.theirs(np.asarray(arrays[rule.path])) for rule in table}
+    fixed = (*rules.counters(table), *(rules.generator_fixed(config) if part == "g_all" else ()))
+    return state | {name: make() for name, make in fixed}
 
 
 def _tensors(torch: Any, state: dict[str, np.ndarray]) -> dict[str, Any]:

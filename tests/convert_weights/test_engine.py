@@ -1,5 +1,6 @@
 """The engine: every tensor once, every variable once, everything wrong listed at once."""
 
+import dataclasses
 import re
 
 import ml_dtypes
@@ -117,9 +118,9 @@ def test_everything_at_once():
     """All problems come in one message, and nothing was read before it."""
     arrays = {"a.weight": np.zeros((1, 1), np.float32), "b": np.zeros(1, np.float32), "steps": np.zeros(1)}
     with pytest.raises(Mismatch, match=r"\(4 problems\); nothing was written") as mismatch:
-        engine.convert([group(arrays)], SHAPES, others=["y.pt: broken"])
+        engine.convert([dataclasses.replace(group(arrays), problems=["broken"])], SHAPES)
     text = str(mismatch.value)
-    for part in ("y.pt: broken", "a.weight: has shape", "b: unknown", "a.bias: missing"):
+    for part in ("x.pt: net: broken", "a.weight: has shape", "b: unknown", "a.bias: missing"):
         assert part in text
 
 

@@ -67,7 +67,15 @@ def test_prefix_and_none_at_once(tmp_path, files):
 
 def test_extras_of_a_training_checkpoint(tmp_path, files):
     """rosinality's own checkpoints have more in them, which is named."""
-    tree = {"g_ema": files.states["g_all"], "g": {}, "d": {}, "g_optim": {}, "d_optim": {}, "args": {}, "ada_aug_p": 0.5}
+    tree = {
+        "g_ema": files.states["g_all"],
+        "g": {},
+        "d": {},
+        "g_optim": {},
+        "d_optim": {},
+        "args": {},
+        "ada_aug_p": 0.5,
+    }
     group = sources.generator(read(writers.save_zip(tmp_path / "g.pt", tree)), TINY)
     for part in ("d ignored: the discriminator", "args ignored", "8 ignored: the fixed low-pass filters"):
         assert part in text(group)
@@ -76,7 +84,11 @@ def test_extras_of_a_training_checkpoint(tmp_path, files):
 def test_extras_of_psp(files):
     """pSp's decoder, its options and BatchNorm's counters are named."""
     group = sources.encoder(read(files.encoder), TINY)[0]
-    for part in ("87 ignored: pSp's own generator (decoder.)", "opts ignored", "12 ignored: BatchNorm's batch counters"):
+    for part in (
+        "87 ignored: pSp's own generator (decoder.)",
+        "opts ignored",
+        "12 ignored: BatchNorm's batch counters",
+    ):
         assert part in text(group)
 
 
@@ -104,7 +116,9 @@ def test_state_dicts_of_something_else(tmp_path):
     """What should be tensors and is not is listed."""
     tree = {"interpreter": 3, "g_all": {"style.1.bias": "text"}, "pspencoder": {}}
     groups = sources.fgnet(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)
-    with pytest.raises(Refused, match=r"interpreter: is a int, no state dict[\s\S]*style\.1\.bias: is a str, no tensor"):
+    with pytest.raises(
+        Refused, match=r"interpreter: is a int, no state dict[\s\S]*style\.1\.bias: is a str, no tensor"
+    ):
         engine.convert(groups, SHAPES)
     tree = {"state_dict": {"encoder.x": 1, "other.y": 1}, "latent_avg": "text"}
     groups = sources.encoder(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)

@@ -1,0 +1,101 @@
+"""Writing FG-Net's own file back: the same bits under the same names, and it loads strictly."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from convert_weights import convert, to_pytorch
+from convert_weights.errors import Refused
+from convert_weights.sources import FGNET_PARTS
+from fgnet_jax.checkpoint import WeightsError
+from fgnet_jax.models.config import TINY
+
+
+@pytest.fixture(scope="module")
+def converted(files, tmp_path_factory):
+    """A weights directory made of FG-Net's file."""
+    out = tmp_path_factory.mktemp("weights") / "out"
+    convert.write(out, convert.trained(files.model, files.encoder, TINY, "disfa"))
+    return out
+
+
+@pytest.mark.parametrize("part", FGNET_PARTS)
+def test_state_dicts_come_back_bit_for_bit(files, part):
+    """Every published name is there, filters and counters included, with the bits that it had."""
+    conversion = convert.trained(files.model, files.encoder, TINY, "disfa")
+    back = to_pytorch.state_dict(part, TINY, conversion.variables)
+    state = files.states[part]
+    assert set(back) == set(state)
+    for name, array in state.items():
+        assert back[name].dtype == array.dtype and back[name].shape == array.shape, name
+        assert back[name].tobytes() == array.tobytes(), name
+
+
+def test_round_trip_through_pytorch(files, converted, tmp_path):
+    """PyTorch to here to PyTorch gives the file back, and once more here the same network."""
+    torch = pytest.importorskip("torch")
+    model = tmp_path / "deep" / "model.pth"
+    to_pytorch.export(converted, model)
+    before, after = (torch.load(path, weights_only=False) for path in (files.model, model))
+    assert list(after) == list(before)
+    for part, state in before.items():
+        assert set(after[part]) == set(state)
+        for name, tensor in state.items():
+            assert tensor.dtype == after[part][name].dtype and torch.equal(tensor, after[part][name]), name
+    once = convert.trained(files.model, files.encoder, TINY, "disfa").variables
+    again = convert.trained(model, files.encoder, TINY, "disfa").variables
+    for first, second in zip((once.params, once.buffers), (again.params, again.buffers), strict=True):
+        assert all(np.array_equal(first[path], second[path]) for path in first)
+    assert [path.name for path in model.parent.iterdir()] == ["model.pth"]
+
+
+def test_a_published_model_loads_it(converted, tmp_path):
+    """`load_state_dict` of a PyTorch FG-Net takes the three state dicts strictly."""
+    torch = pytest.importorskip("torch")
+    benchmark = pytest.importorskip("benchmarks.torch_fgnet")
+    to_pytorch.export(converted, tmp_path / "model.pth")
+    network = benchmark.FGNet(TINY)
+    for part, state in torch.load(tmp_path / "model.pth", weights_only=True).items():
+        getattr(network, part).load_state_dict(state, strict=True)
+
+
+def test_existing_file(converted, tmp_path):
+    """An existing file is refused, or replaced when asked to; a directory never is."""
+    pytest.importorskip("torch")
+    (tmp_path / "model.pth").write_text("mine")
+    with pytest.raises(Refused, match="exists; give another name, or --overwrite"):
+        to_pytorch.export(converted, tmp_path / "model.pth")
+    assert (tmp_path / "model.pth").read_text() == "mine"
+    to_pytorch.export(converted, tmp_path / "model.pth", overwrite=True)
+    assert (tmp_path / "model.pth").stat().st_size > 1000
+    with pytest.raises(Refused, match="exists"):
+        to_pytorch.export(converted, tmp_path, overwrite=True)
+
+
+def test_failed_writing_leaves_nothing(converted, tmp_path, monkeypatch):
+    """A full disk leaves neither the file nor a part of it."""
+    torch = pytest.importorskip("torch")
+
+    def fail(value, path):
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        to_pytorch.export(converted, tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_pytorch(converted, tmp_path, monkeypatch):
+    """Where PyTorch is missing, the message says how to get it."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(Refused, match=r"pip install 'fgnet_jax\[torch\]'"):
+        to_pytorch.export(converted, tmp_path / "model.pth")
+
+
+def test_no_weights(tmp_path):
+    """A directory that is none of ours is refused."""
+    pytest.importorskip("torch")
+    with pytest.raises(WeightsError, match="no such weights directory"):
+        to_pytorch.export(tmp_path / "nothing", tmp_path / "model.pth")
