@@ -61,15 +61,17 @@ class FGNet(nnx.Module):
           train: The parts ("encoder", "interpreter") whose BatchNorm uses and moves by the batch's statistics.
           dropout_key: A key for the interpreter's dropout, or None for none.
         """
-        features = self.generator.features(self.latents(images, "encoder" in train))
+        # The last style goes to the last ToRGB alone: its block and its mapping are not computed.
+        w = self.latents(images, "encoder" in train, len(self.generator.convs))
+        features = self.generator.features(w)
         return self.interpreter(features, "interpreter" in train, dropout_key)
 
-    def latents(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to w (N, num_styles, style_dim).
+    def latents(self, images: jax.Array, train: bool = False, count: int | None = None) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to w (N, count, style_dim): the first `count`, or all num_styles.
 
         FG-Net's quirk: it sends pSp's codes, which are w already, through the mapping network (`map_codes`).
         """
-        codes = self.encoder(images, train)
+        codes = self.encoder(images, train, count)
         return self.generator.map(codes) if self.map_codes else codes
 
 

@@ -91,7 +91,7 @@ class BatchNorm(nnx.Module):
         count = math.prod(x.shape[:3])
         # Departure from flax: PyTorch feeds the running variance with the unbiased one.
         for running, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
-            running[...] += BATCH_NORM_MOMENTUM * (batch - running[...])
+            running.set_value(running[...] + BATCH_NORM_MOMENTUM * (batch - running[...]))
         return mean, var
 
 

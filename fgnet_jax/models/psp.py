@@ -93,14 +93,14 @@ class Encoder(nnx.Module):
         self.dtype = config.dtype
         self.remat = config.remat != "none"
 
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to codes (N, num_styles, style_dim)."""
+    def __call__(self, images: jax.Array, train: bool = False, count: int | None = None) -> jax.Array:
+        """Images (N, S, S, 3) in [-1, 1] to codes (N, count, style_dim): the first `count`, or all num_styles."""
         call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
         fine, middle, coarse = self.pyramid(images, train)
         codes = []
-        for i, block in enumerate(self.styles):
+        for i, block in enumerate(self.styles[:count]):
             codes.append(call(block, coarse if i < COARSE_STYLES else middle if i < MIDDLE_STYLES else fine))
-        return jnp.stack(codes, axis=1) + self.latent_avg[...].astype(codes[0].dtype)
+        return jnp.stack(codes, axis=1) + self.latent_avg[:count].astype(codes[0].dtype)
 
     def pyramid(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The maps that fine, middle and coarse style blocks read, of a quarter, an eighth and a sixteenth the side."""

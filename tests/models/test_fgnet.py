@@ -1,0 +1,195 @@
+"""The whole network at the tiny size, against a PyTorch one of the same published names."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convert_weights import rules
+from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import TINY, ModelConfig
+
+CONFIG = dataclasses.replace(TINY, dropout=0.0)
+TABLES = {"pspencoder": rules.encoder, "g_all": rules.generator, "interpreter": rules.interpreter}
+
+
+@pytest.fixture(scope="module")
+def twin():
+    """A PyTorch network with random weights, noise strengths and running statistics included."""
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_fgnet import FGNet
+
+    torch.manual_seed(0)
+    network = FGNet(CONFIG)
+    with torch.no_grad():
+        for name, value in [*network.named_parameters(), *network.named_buffers()]:
+            if name.endswith(("noise.weight", "activate.bias", "running_mean", "latent_avg")):
+                value.normal_(0, 0.3)
+            elif name.endswith("running_var"):
+                value.uniform_(0.5, 1.5)
+    return network
+
+
+def _variables(network) -> fgnet.Variables:
+    arrays = {"encoder/latent_avg": network.latent_avg.numpy()}
+    for part, table in TABLES.items():
+        state = network.get_submodule(part).state_dict()
+        arrays |= {rule.path: rule.layout.ours(state[rule.source].numpy()).copy() for rule in table(CONFIG)}
+    shapes = fgnet.abstract(CONFIG)
+    return fgnet.Variables(
+        *({path: arrays[path] for path in group} for group in (shapes.params, shapes.batch_stats, shapes.buffers))
+    )
+
+
+def _images(count: int = 2) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, 64, 64, 3)).astype(np.float32)
+
+
+def test_heatmaps_equal_pytorchs(twin):
+    """Evaluation mode."""
+    import torch
+
+    with torch.inference_mode():
+        expected = twin.eval()(torch.from_numpy(_images().transpose(0, 3, 1, 2).copy())).numpy()
+    with jax.default_matmul_precision("highest"):
+        actual = jax.jit(fgnet.apply, static_argnums=0)(CONFIG, _variables(twin), _images())
+    np.testing.assert_allclose(actual, expected.transpose(0, 2, 3, 1), rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def gradients(twin):
+    """Of the mean square of the heatmaps, with the statistics that the step moved: PyTorch's and ours."""
+    import torch
+
+    twin.train().zero_grad()
+    variables = _variables(twin)
+    twin(torch.from_numpy(_images(4).transpose(0, 3, 1, 2).copy())).square().mean().backward()
+
+    def loss(params, config):
+        whole = fgnet.Variables(params, variables.batch_stats, variables.buffers)
+        heatmaps, batch_stats = fgnet.apply_train(config, whole, jnp.asarray(_images(4)), None)
+        return jnp.square(heatmaps).mean(), batch_stats
+
+    def ours(remat):
+        with jax.default_matmul_precision("highest"):
+            config = dataclasses.replace(CONFIG, remat=remat)
+            return jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(variables.params, config)
+
+    return twin, ours
+
+
+@pytest.mark.parametrize("remat", ["none", "blocks"])
+def test_gradients_and_statistics_equal_pytorchs(gradients, remat):
+    """Training mode, every parameter; those that PyTorch has no gradient for have zero."""
+    twin, ours = gradients
+    grads, batch_stats = ours(remat)
+    for part, table in TABLES.items():
+        module = twin.get_submodule(part)
+        wanted = {name: p.grad for name, p in module.named_parameters()} | dict(module.named_buffers())
+        for rule in table(CONFIG):
+            if rule.path in grads:
+                expected = wanted[rule.source]
+                actual = np.asarray(grads[rule.path])
+                expected = np.zeros_like(actual) if expected is None else rule.layout.ours(expected.numpy())
+                scale = max(np.abs(expected).max(), 1e-6)
+                np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=2e-3, err_msg=rule.path)
+            elif rule.path in batch_stats:
+                expected = wanted[rule.source].numpy()
+                np.testing.assert_allclose(batch_stats[rule.path], expected, rtol=1e-4, atol=1e-5, err_msg=rule.path)
+
+
+def test_what_only_the_picture_needs_has_no_gradient():
+    """ToRGB and the last style block: their gradients are exactly zero."""
+    variables = fgnet.init(CONFIG)
+
+    def loss(params):
+        whole = fgnet.Variables(params, variables.batch_stats, variables.buffers)
+        return jnp.square(fgnet.apply(CONFIG, whole, jnp.asarray(_images()))).mean()
+
+    grads = jax.jit(jax.grad(loss))(variables.params)
+    last = f"encoder/styles/{CONFIG.num_styles - 1}/"
+    idle = {path for path, grad in grads.items() if not np.any(grad)}
+    assert {path for path in grads if path.startswith(("generator/to_rgbs/", last))} <= idle
+    assert not any(path.startswith("interpreter/") for path in idle)
+
+
+def test_init_is_the_same_on_every_call_and_differs_by_seed():
+    """Bytes, not just shapes."""
+    first, again, other = fgnet.init(TINY, 1), fgnet.init(TINY, 1), fgnet.init(TINY, 2)
+    path = "interpreter/stages/0/conv/kernel"
+    assert first.params[path].tobytes() == again.params[path].tobytes() != other.params[path].tobytes()
+    assert 0.018 < first.params[path].std() < 0.022
+    assert (first.params["generator/convs/0/modulation/bias"] == 1).all()
+
+
+def test_abstract_and_init_have_the_same_shapes():
+    """One of them without the memory."""
+    shapes, arrays = fgnet.abstract(TINY), fgnet.init(TINY)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), arrays) == jax.tree.map(lambda s: (s.shape, s.dtype), shapes)
+
+
+def test_published_size():
+    """Values in the three networks, as the published checkpoints have them."""
+    shapes = fgnet.abstract(ModelConfig())
+    count = sum(s.size for s in jax.tree.leaves(shapes))
+    assert count == 267_170_240 + 33_166_236 + 26_436_128
+
+
+def test_codes_can_be_w_already():
+    """pSp's own use: without the mapping network."""
+    variables = jax.tree.map(jnp.asarray, fgnet.init(TINY))
+    plain = dataclasses.replace(TINY, map_codes=False)
+    images = jnp.asarray(_images())
+    mapped = fgnet.merge(TINY, variables).latents(images)
+    codes = fgnet.merge(plain, variables).latents(images)
+    np.testing.assert_array_equal(codes, fgnet.merge(TINY, variables).encoder(images))
+    np.testing.assert_allclose(mapped, fgnet.merge(TINY, variables).generator.map(codes), rtol=1e-6)
+
+
+def test_the_generator_alone_makes_a_picture():
+    """For inversion: (N, size, size, 3)."""
+    model = fgnet.merge(TINY, jax.tree.map(jnp.asarray, fgnet.init(TINY)))
+    picture = jax.jit(lambda w: model.generator.picture(w))(jnp.ones((2, TINY.num_styles, TINY.style_dim)))
+    assert picture.shape == (2, 64, 64, 3) and np.isfinite(picture).all() and np.std(picture) > 0
+
+
+def test_bfloat16_compute_stays_near_float32():
+    """Its own tolerance: eight bits of mantissa over some forty layers."""
+    variables = fgnet.init(TINY)
+    exact = jax.jit(fgnet.apply, static_argnums=0)(TINY, variables, _images())
+    rough = jax.jit(fgnet.apply, static_argnums=0)(dataclasses.replace(TINY, dtype="bfloat16"), variables, _images())
+    assert rough.dtype == jnp.float32
+    assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_dropout_needs_a_key_and_follows_it():
+    """Training mode with one key twice, another, and none."""
+    variables = fgnet.init(TINY)
+    run = jax.jit(lambda key: fgnet.apply_train(TINY, variables, jnp.asarray(_images()), key)[0])
+    one, again, other, none = (run(key) for key in (jax.random.key(0), jax.random.key(0), jax.random.key(1), None))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 0 and np.abs(one - none).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 100}, "image_size must be a power of two, got 100"),
+        ({"generator_channels": (8, 8)}, "four entries"),
+        ({"encoder_units": (1, 1)}, "one entry per group"),
+        ({"remat": "all"}, "remat must be"),
+    ],
+)
+def test_sizes_that_fit_no_network_are_refused(change, message):
+    """With what was expected."""
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **change)
+
+
+def test_configuration_survives_json():
+    """And an unknown key is refused by name."""
+    assert ModelConfig.from_dict(TINY.to_dict()) == TINY
+    with pytest.raises(ValueError, match="unknown keys: width"):
+        ModelConfig.from_dict({"width": 3})

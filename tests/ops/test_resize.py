@@ -1,0 +1,44 @@
+"""Bilinear resizing with aligned corners, against PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgnet_jax.ops.resize import bilinear_matrix, shrink, upsample
+
+torch = pytest.importorskip("torch")
+
+
+def _torch_resize(x: np.ndarray, size: int) -> np.ndarray:
+    nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    resized = torch.nn.functional.interpolate(nchw, size=(size, size), mode="bilinear", align_corners=True)
+    return resized.numpy().transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("side", [4, 8, 64])
+def test_upsample(side):
+    """Twice the side."""
+    x = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
+    with jax.default_matmul_precision("highest"):
+        np.testing.assert_allclose(upsample(jnp.asarray(x), 2 * side), _torch_resize(x, 2 * side), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [128, 256, 512, 1024])
+def test_shrink(side):
+    """From every resolution of the generator to 128."""
+    x = np.random.default_rng(0).standard_normal((1, side, side, 2)).astype(np.float32)
+    np.testing.assert_allclose(shrink(jnp.asarray(x), 128), _torch_resize(x, 128), rtol=0, atol=1e-6)
+
+
+def test_matrix_keeps_the_corners():
+    """First sample on first, last on last, and every row sums to one."""
+    matrix = bilinear_matrix(5, 9)
+    assert matrix[0, 0] == 1 and matrix[-1, -1] == 1
+    np.testing.assert_allclose(matrix.sum(1), 1)
+
+
+def test_shrink_refuses_a_side_that_is_no_multiple():
+    """Its blocks would not fit."""
+    with pytest.raises(ValueError, match="side of 10 is not a multiple of 4"):
+        shrink(jnp.zeros((1, 10, 10, 1)), 4)

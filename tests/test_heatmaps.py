@@ -1,0 +1,62 @@
+"""Training targets drawn from landmarks."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.heatmaps import au_centres, blob_centres, targets
+from tests.parity import reference
+
+
+@pytest.mark.parametrize("corpus", ["bp4d", "disfa"])
+def test_targets_are_the_published_ones(corpus):
+    """Every eighth row and column of four faces, for every AU."""
+    golden = {
+        key.split("_", 1)[1]: value
+        for key, value in reference.golden("heatmaps").items()
+        if key.startswith(corpus.upper())
+    }
+    landmarks = jnp.asarray(golden["landmarks"], jnp.float32)
+    drawn = targets(landmarks, jnp.asarray(golden["labels"]), au_centres(CORPUS_AUS[corpus]))
+    actual = np.asarray(drawn).transpose(0, 3, 1, 2)[:, :, ::8, ::8]
+    np.testing.assert_allclose(actual, golden["heatmaps_every8"], rtol=0, atol=1e-5)
+
+
+def _landmarks() -> jnp.ndarray:
+    points = np.random.default_rng(0).uniform(60, 200, (1, 68, 2))
+    return jnp.asarray(points, jnp.float32)
+
+
+def test_present_is_added_absent_subtracted_unknown_left_out():
+    """One AU, its three labels."""
+    labels = jnp.asarray([[1], [0], [-1]])
+    present, absent, unknown = targets(jnp.repeat(_landmarks(), 3, 0), labels, au_centres((12,)))
+    assert present.max() > 0.9 and present.min() >= 0
+    np.testing.assert_array_equal(present, -absent)
+    np.testing.assert_array_equal(unknown, jnp.zeros_like(unknown))
+
+
+def test_a_blob_peaks_at_its_landmark_at_any_size():
+    """The lip corner of a 256x256 face, on a map of 128 and on one of 64."""
+    landmarks = _landmarks().at[0, 48].set(jnp.array([60.0, 180.0])).at[0, 54].set(jnp.array([220.0, 20.0]))
+    for size in (128, 64):
+        heatmap = targets(landmarks, jnp.asarray([[1]]), au_centres((12,)), size)[0, :, :, 0]
+        row, column = 180 * size // 256, 60 * size // 256
+        assert heatmap[row, column] == 1
+        one_sigma_up = heatmap[row - 20 * size // 128, column]
+        np.testing.assert_allclose(one_sigma_up, np.exp(-0.5), rtol=1e-6)
+
+
+def test_cheeks_lie_one_eye_distance_below_the_eyes():
+    """AU 6 moves down by the distance of the inner eye corners."""
+    landmarks = (
+        jnp.zeros((1, 68, 2)).at[0, 36:42].set(jnp.array([50.0, 80.0])).at[0, 42:48].set(jnp.array([80.0, 80.0]))
+    )
+    np.testing.assert_allclose(blob_centres(landmarks, au_centres((6,)))[0, 0], [[50, 110], [80, 110]])
+
+
+def test_an_au_without_centres_is_refused():
+    """By its number, with what there is."""
+    with pytest.raises(ValueError, match=r"AU 43; known: \[1, 2, 4"):
+        au_centres((1, 43))
