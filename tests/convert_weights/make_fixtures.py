@@ -19,7 +19,7 @@ import numpy as np
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def expected() -> dict[str, np.ndarray]:
+def expected() -> dict[str, Any]:
     """The values of the tensors in `state_dict`, by name."""
     base = np.arange(12, dtype=np.float32)
     return {
@@ -27,12 +27,12 @@ def expected() -> dict[str, np.ndarray]:
         "transposed": base.reshape(3, 4).T,
         "column": base.reshape(3, 4)[:, 1],
         "tail": base[5:],
-        "parameter": np.float32([1, 2]),
+        "parameter": np.array([1, 2], np.float32),
         "scalar": np.float32(3.5),
         "empty": np.zeros((0, 3), np.float32),
-        "half": np.float32([0.5, -2]),
-        "brain": np.float32([1.5, -4]),
-        "double": np.float64([0.1]),
+        "half": np.array([0.5, -2], np.float32),
+        "brain": np.array([1.5, -4], np.float32),
+        "double": np.array([0.1]),
         "counter": np.int64(7),
         "flags": np.array([True, False]),
     }
@@ -97,7 +97,6 @@ def nvidia_tf(path: Path, protocol: int = 4) -> None:
     """A pickle as the TensorFlow-era code writes it: (G, D, Gs), Gs made of two networks."""
     module = types.ModuleType("dnnlib.tflib.network")
     network_class = _named("Network", "dnnlib.tflib.network", object)
-    network_class.__getstate__ = lambda self: dict(self.__dict__)
     module.Network = network_class  # pyright: ignore[reportAttributeAccessIssue]
 
     def network(name: str, variables: dict, **components) -> Any:

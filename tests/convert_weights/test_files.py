@@ -179,7 +179,7 @@ def test_broken_arrays(tmp_path, value, message):
 
 def test_python_2_arrays(tmp_path):
     """An array whose bytes Python 2 wrote as a string is read."""
-    array = np.float32([1, -2])
+    array = np.array([1, -2], np.float32)
     value = Call(ARRAY, START, (1, (2,), FLOATS, False, array.tobytes().decode("latin-1")))
     (tmp_path / "x.pkl").write_bytes(writers.dump(value))
     tensor = as_tensor(read(tmp_path / "x.pkl").value)
