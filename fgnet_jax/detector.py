@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax import checkpoint
+from fgnet_jax import checkpoint, weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 
@@ -99,14 +99,10 @@ class Detector:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if dtype not in (None, *DTYPES):
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        meta = checkpoint.load_meta(os.fspath(directory))
-        config = _config(directory, meta)
+        config, variables, meta = weights.load(os.fspath(directory))
+        _check_aus(directory, config, meta)
         config = dataclasses.replace(config, dtype=dtype or config.dtype)
-        shapes = fgnet.abstract(config)
-        expected = {name: getattr(shapes, name) for name in checkpoint.GROUPS}
-        groups = checkpoint.load_weights(os.fspath(directory), expected)
-        variables = fgnet.Variables(**{name: _to_device(group) for name, group in groups.items()})
-        return cls(config, meta, variables, batch_size or _default_batch_size())
+        return cls(config, meta, _to_device(variables), batch_size or _default_batch_size())
 
     @property
     def aus(self) -> tuple[int, ...]:
@@ -178,19 +174,14 @@ def _forward(
     return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
 
 
-def _config(directory: str | os.PathLike[str], meta: checkpoint.WeightsMeta) -> ModelConfig:
-    """The network's configuration, refused where the weights are not for detection."""
-    try:
-        config = ModelConfig.from_dict(meta.model)
-    except (TypeError, ValueError) as error:
-        raise checkpoint.WeightsError(f"{directory}: not a configuration of this network: {error}") from error
+def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: checkpoint.WeightsMeta) -> None:
+    """Refuses weights that are not for detection."""
     if not meta.aus:
         raise checkpoint.WeightsError(
             f"{directory}: these weights know no AU: they are a start for training, not for detection"
         )
     if len(meta.aus) > config.num_heatmaps:
         raise checkpoint.WeightsError(f"{directory}: {len(meta.aus)} AUs, but {config.num_heatmaps} heatmaps")
-    return config
 
 
 def _store(batch: slice, pending: Pending, scores: np.ndarray, heatmaps: np.ndarray | None) -> None:
@@ -201,9 +192,12 @@ def _store(batch: slice, pending: Pending, scores: np.ndarray, heatmaps: np.ndar
         heatmaps[batch] = result.heatmaps
 
 
-def _to_device(group: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+def _to_device(variables: fgnet.Variables) -> fgnet.Variables:
     """Moves arrays to the device one by one, giving up each host copy before the next is made."""
-    return {path: jax.device_put(group.pop(path)) for path in list(group)}
+    groups = weights.groups(variables).items()
+    return fgnet.Variables(
+        **{name: {path: jax.device_put(group.pop(path)) for path in [*group]} for name, group in groups}
+    )
 
 
 def _default_batch_size() -> int:

@@ -42,7 +42,7 @@ FACE_SIDE = 640
 
 _LEGEND_WIDTH = 440
 _ROW_HEIGHT = 48
-_TINT = 0.75  # opacity of a heatmap's peak
+_TINT = 0.6  # opacity of a heatmap's peak
 _FULL_BAR = 0.3  # what a score reaches where both of an AU's blobs stand in full
 _BACKGROUND, _TEXT, _DIM, _LINE = (18, 20, 24), (240, 242, 245), (128, 134, 144), (58, 62, 70)
 

@@ -112,10 +112,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
+    return int(text)
 
 
 def _overlay_paths(arguments: argparse.Namespace) -> list[str] | None:
@@ -196,24 +195,50 @@ def _open_outputs(
 
 def _run(detector: "Detector", sources: Sequence[str], outputs: Outputs) -> int:
     """Reads, detects and writes everything; returns how many pictures succeeded."""
-    start = said = time.perf_counter()
-    done = succeeded = 0
+    succeeded, pace = 0, _Pace(len(sources))
     for items, pending in _ahead(detector, _batches(_items(sources, detector.config.image_size), detector.batch_size)):
         predictions = pending.result(outputs.want_heatmaps) if pending else None
         succeeded += _write(items, predictions, outputs)
-        done += len(items)
-        now = time.perf_counter()
-        if now - said > _PROGRESS_SECONDS:
-            said, rate = now, done / (now - start)
-            _say(f"{done}/{len(sources)} pictures, {rate:.2f} a second, {(len(sources) - done) / rate:.0f} s left")
-    seconds = time.perf_counter() - start
-    rate = succeeded / seconds
-    _say(f"{succeeded} of {done} pictures succeeded in {seconds:.1f} s, {rate:.2f} a second (compiling not counted)")
+        pace.add(len(items))
+    pace.finish(succeeded)
     return succeeded
 
 
+class _Pace:
+    """Says now and then how far a run is and how fast."""
+
+    def __init__(self, total: int):
+        self._total, self._done = total, 0
+        self._start = self._said = time.perf_counter()
+        self._first: tuple[float, int] | None = None  # when the first batch was done, and how many pictures it had
+
+    def add(self, count: int) -> None:
+        """Counts pictures as done."""
+        now = time.perf_counter()
+        self._done += count
+        self._first = self._first or (now, self._done)
+        if now - self._said > _PROGRESS_SECONDS:
+            self._said = now
+            left = (self._total - self._done) / self._rate(now)
+            _say(f"{self._done}/{self._total} pictures, {self._rate(now):.2f} a second, {left:.0f} s left")
+
+    def finish(self, succeeded: int) -> None:
+        """Says how it went."""
+        now = time.perf_counter()
+        _say(f"{succeeded} of {self._total} pictures succeeded in {now - self._start:.1f} s after loading")
+        _say(f"steady state: {self._rate(now):.2f} pictures a second")
+
+    def _rate(self, now: float) -> float:
+        """Pictures a second, without the first batch where there are others: it still warms up caches and memory."""
+        since, before = self._first or (self._start, 0)
+        if self._done == before:
+            since, before = self._start, 0
+        return (self._done - before) / max(now - since, 1e-9)
+
+
 def _items(sources: Iterable[str], size: int) -> Iterator[Item]:
-    """Reads the pictures one after the other, and says why where one cannot be used or was resized."""
+    """Reads the pictures one after the other, and says why where one cannot be used."""
+    resized = False
     for index, source in enumerate(sources):
         try:
             picture = pictures.read(source)
@@ -222,19 +247,23 @@ def _items(sources: Iterable[str], size: int) -> Iterator[Item]:
             _say(f"{source}: {error}")
             yield Item(index, source, None)
             continue
-        if face is not picture:
-            _say(f"{source}: resized from {picture.shape[1]}x{picture.shape[0]} to {size}x{size}")
+        if face is not picture and not resized:
+            resized = True
+            height, width = picture.shape[:2]
+            _say(f"{source}: resized from {width}x{height} to {size}x{size}, as others may be without further notice")
         yield Item(index, source, face)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Groups items, in order, so that every group but the last has `size` faces; items without a face come along."""
     batch: list[Item] = []
+    faces = 0
     for item in items:
         batch.append(item)
-        if sum(item.face is not None for item in batch) == size:
+        faces += item.face is not None
+        if faces == size:
             yield batch
-            batch = []
+            batch, faces = [], 0
     if batch:
         yield batch
 
