@@ -53,8 +53,9 @@ class WeightsMeta:
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightsMeta":
         """The meta whose `to_dict` gave `values`; keys that a later version may have added are left out."""
         known = {field.name for field in dataclasses.fields(cls)}
-        values = {key: value for key, value in values.items() if key in known}
-        return cls(**values | {"aus": tuple(values["aus"]), "sources": tuple(values["sources"])})
+        kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
+        kept |= {"aus": tuple(kept["aus"]), "sources": tuple(kept["sources"])}
+        return cls(**kept)
 
 
 def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]], meta: WeightsMeta) -> None:
@@ -63,7 +64,7 @@ def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]],
     An existing directory is replaced. Nothing of this name exists before all of it is written: Orbax writes to a
     temporary name beside it and renames at the end. On several hosts, every process calls this.
     """
-    items = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
+    items: dict[str, Any] = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
     items["meta"] = ocp.args.JsonSave(meta.to_dict())
     with ocp.Checkpointer(_handler()) as checkpointer:
         checkpointer.save(_absolute(directory), args=ocp.args.Composite(**items), force=True)
@@ -134,7 +135,7 @@ def _restore_numpy(group: Mapping[str, Any]) -> ocp.args.PyTreeRestore:
 
 
 def _handler() -> ocp.CompositeCheckpointHandler:
-    handlers = {name: ocp.PyTreeCheckpointHandler() for name in GROUPS}
+    handlers: dict[str, Any] = {name: ocp.PyTreeCheckpointHandler() for name in GROUPS}
     return ocp.CompositeCheckpointHandler(**handlers, meta=ocp.JsonCheckpointHandler(filename=_META_FILE))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,8 @@ def train_step(
 
     loss, batch_stats, grads = _gradients(loss_fn, trained, state.batch_stats, batch, key, config.accumulate)
     updates, opt_state = tx.update(grads, state.opt_state, trained)
-    params = dict(optax.apply_updates(trained, updates)) | frozen
+    moved = cast(Arrays, optax.apply_updates(trained, updates))
+    params = moved | frozen
     metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
     return TrainState(state.step + 1, params, batch_stats, state.buffers, opt_state), metrics
 

@@ -53,7 +53,7 @@ class FGNet(nnx.Module):
         self.interpreter = Interpreter(config)
         self.map_codes = config.map_codes
 
-    def __call__(self, images: jax.Array, train: Collection[str] = (), dropout_key=None) -> jax.Array:
+    def __call__(self, images: jax.Array | np.ndarray, train: Collection[str] = (), dropout_key=None) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
 
         Args:
@@ -66,7 +66,7 @@ class FGNet(nnx.Module):
         features = self.generator.features(w)
         return self.interpreter(features, "interpreter" in train, dropout_key)
 
-    def latents(self, images: jax.Array, train: bool = False, count: int | None = None) -> jax.Array:
+    def latents(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to w (N, count, style_dim): the first `count`, or all num_styles.
 
         FG-Net's quirk: it sends pSp's codes, which are w already, through the mapping network (`map_codes`).
@@ -101,7 +101,7 @@ def merge(config: ModelConfig, variables: Variables) -> FGNet:
     return nnx.merge(graph, *states)
 
 
-def apply(config: ModelConfig, variables: Variables, images: jax.Array) -> jax.Array:
+def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray) -> jax.Array:
     """Heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1]."""
     return merge(config, variables)(images)
 
@@ -109,7 +109,7 @@ def apply(config: ModelConfig, variables: Variables, images: jax.Array) -> jax.A
 def apply_train(
     config: ModelConfig,
     variables: Variables,
-    images: jax.Array,
+    images: jax.Array | np.ndarray,
     dropout_key: jax.Array | None,
     train: Collection[str] = ("encoder", "generator", "interpreter"),
 ) -> tuple[jax.Array, Arrays]:
@@ -119,12 +119,12 @@ def apply_train(
     return heatmaps, _variables(model).batch_stats
 
 
-def normalise(images: jax.Array) -> jax.Array:
+def normalise(images: jax.Array | np.ndarray) -> jax.Array:
     """Pixels 0..255 of any shape to float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1
+    return jnp.asarray(images).astype(jnp.float32) / 127.5 - 1
 
 
-def scores(heatmaps: jax.Array) -> jax.Array:
+def scores(heatmaps: jax.Array | np.ndarray) -> jax.Array:
     """Heatmaps (N, H, W, C) to one score per channel, (N, C) in [-1, 1]; an AU is present where it is above 0."""
     return jnp.clip(heatmaps, -1, 1).mean((1, 2))
 

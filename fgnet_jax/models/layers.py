@@ -45,7 +45,8 @@ class Conv(nnx.Module):
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """(N, H, W, in) convolved with an odd square kernel (k, k, in, out), padded by k // 2 on every side."""
-    padding = [(kernel.shape[0] // 2,) * 2] * 2
+    side = kernel.shape[0] // 2
+    padding = [(side, side), (side, side)]
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
@@ -93,7 +94,7 @@ class Encoder(nnx.Module):
         self.dtype = config.dtype
         self.remat = config.remat != "none"
 
-    def __call__(self, images: jax.Array, train: bool = False, count: int | None = None) -> jax.Array:
+    def __call__(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to codes (N, count, style_dim): the first `count`, or all num_styles."""
         call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
         fine, middle, coarse = self.pyramid(images, train)
@@ -102,10 +103,10 @@ class Encoder(nnx.Module):
             codes.append(call(block, coarse if i < COARSE_STYLES else middle if i < MIDDLE_STYLES else fine))
         return jnp.stack(codes, axis=1) + self.latent_avg[:count].astype(codes[0].dtype)
 
-    def pyramid(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def pyramid(self, images: jax.Array | np.ndarray, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The maps that fine, middle and coarse style blocks read, of a quarter, an eighth and a sixteenth the side."""
         call = nnx.remat(Unit.__call__, static_argnums=(2,)) if self.remat else Unit.__call__
-        x = self.input_prelu(self.input_norm(self.input_conv(images.astype(self.dtype)), train))
+        x = self.input_prelu(self.input_norm(self.input_conv(jnp.asarray(images, self.dtype)), train))
         taps = []
         for i, unit in enumerate(self.body):
             x = call(unit, x, train)

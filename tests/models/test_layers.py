@@ -1,6 +1,7 @@
 """Each kind of layer alone, against the PyTorch operation that it stands for."""
 
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ torch = pytest.importorskip("torch")
 
 functional = torch.nn.functional
 RNG = np.random.default_rng(0)
+Module = TypeVar("Module", bound=nnx.Module)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,7 @@ def _normal(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def _filled(module: nnx.Module) -> nnx.Module:
+def _filled(module: Module) -> Module:
     """The module with random values; variances are positive, convolutions keep the variance."""
     for path, variable in nnx.to_flat_state(nnx.state(module)):
         values = RNG.uniform(0.5, 1.5, variable.shape) if path[-1] in ("var", "scale") else _normal(*variable.shape)
