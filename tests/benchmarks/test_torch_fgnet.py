@@ -129,10 +129,8 @@ def test_mapping_matches_the_golden_numbers():
     golden = np.load(PARITY / "golden_inference.npz")
     with torch.device("meta"):
         mapping = torch_fgnet.FGNet(ModelConfig(), True).g_all.style
-    weights = {
-        name: reference_weights.tensor("generator", f"style.{name}", tuple(v.shape))
-        for name, v in mapping.state_dict().items()
-    }
+    shapes = {name: tuple(value.shape) for name, value in mapping.state_dict().items()}
+    weights = {name: reference_weights.tensor("generator", f"style.{name}", shape) for name, shape in shapes.items()}
     mapping.load_state_dict(files.tensors(weights), strict=True, assign=True)
     with torch.inference_mode():
         w = mapping(torch.from_numpy(golden["codes"]))
