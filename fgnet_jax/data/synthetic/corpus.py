@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -106,7 +107,7 @@ def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, f
     family = protocols.family(corpus)
     wanted = _checked_rates(family, frames, rates)
     aus = au_tables.CORPUS_AUS[family]
-    names = [(s, q) for q in protocols.SEQUENCES[family] for s in protocols.subjects(family)]
+    names = [(s, q) for q in protocols.SEQUENCES[family] for s in _by_turns(protocols.FOLDS[family])]
     planned = [(s, q, n) for (s, q), n in zip(names, _counts(frames, len(names)), strict=True) if n]
     tracks = []
     for subject, sequence, count in planned:
@@ -123,9 +124,17 @@ def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, f
     return sorted(result, key=lambda r: (order[r.subject], r.sequence))
 
 
+def _by_turns(folds: Sequence[Sequence[str]]) -> list[str]:
+    """Subjects of all folds, one of each fold in turn, so that every fold of a small corpus has frames."""
+    turns = itertools.zip_longest(*folds)
+    return [name for turn in turns for name in turn if name is not None]
+
+
 def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) -> dict[int, float]:
-    if frames < 1:
-        raise ValueError(f"cannot make a corpus of {frames} frames: expected at least 1")
+    if frames < protocols.NUM_FOLDS:
+        raise ValueError(
+            f"cannot make a corpus of {frames} frames: expected at least one per fold, {protocols.NUM_FOLDS}"
+        )
     wanted = base_rates(family)
     for au, rate in (rates or {}).items():
         if au not in wanted:
@@ -137,9 +146,9 @@ def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) 
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
-    """JPEG of a (H, W, 3) uint8 RGB picture, without chroma subsampling."""
+    """JPEG of a (H, W, 3) uint8 RGB picture."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 

@@ -77,5 +77,9 @@ def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> 
       ValueError: for an AU that the renderer does not know.
     """
     shape = face_shape(who, intensities)
-    frame = frame_face(shape, view)
+    return render_shape(who, shape, frame_face(shape, view), view)
+
+
+def render_shape(who: Identity, shape: Shape, frame: Frame, view: View) -> Face:
+    """Draws a face in a given frame; `render_face` frames every face by its own landmarks, as alignment does."""
     return Face(_camera(_paint(who, shape, frame, view), view), frame(shape.landmarks))
