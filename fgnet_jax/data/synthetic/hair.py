@@ -105,7 +105,7 @@ def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, 
         blend(canvas, polygon(frame(spline(back, steps=4, closed=True)), factor=2), who.hair * 0.6 * shade)
     drop = shape.landmarks[8, 1] - 109
     neck = _both([(40, 60), (41, 100 + drop / 2), (50, 122), (80, 180)])
-    blend(canvas, polygon(frame(neck), factor=2), who.skin * (0.66, 0.58, 0.55) * shade)
+    blend(canvas, polygon(frame(neck), factor=2), who.skin * (0.78, 0.69, 0.66) * shade)
     collar = _both([(0, 136), (24, 131), (48, 121), (90, 128), (150, 150), (150, 240)])
     blend(canvas, polygon(frame(collar), factor=2), who.shirt * shade)
     if who.hair_style not in _LENGTH:

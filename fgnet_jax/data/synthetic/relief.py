@@ -117,8 +117,8 @@ def _mouth_side(half: Half, corner: np.ndarray) -> list[Crease]:
 def _lips(shape: Shape, half: Half) -> list[Crease]:
     a = half.amount
     top, bottom = shape.lips.upper_outer[14, 1], shape.lips.lower_outer[14, 1]
-    creases = [Crease([(x, top - 1 + 0.06 * x), (1.25 * x + 1, top - 11)], 2.4, a[23]) for x in (4.5, 9.5, 14.5)]
-    creases += [Crease([(x, bottom + 1.5), (1.2 * x + 1, bottom + 10)], 2.4, 0.9 * a[23]) for x in (3.5, 9.5)]
+    creases = [Crease([(x, top - 1 + 0.06 * x), (1.25 * x + 1, top - 11)], 2.4, 0.8 * a[23]) for x in (4.5, 9.5, 14.5)]
+    creases += [Crease([(x, bottom + 1.5), (1.2 * x + 1, bottom + 10)], 2.4, 0.7 * a[23]) for x in (3.5, 9.5)]
     creases += [
         Crease([(0, top - 8), (9, top - 7), (19, top - 2)], 3.0, 0.75 * a[24]),
         Crease([(0, bottom + 7.5), (10, bottom + 7), (20, bottom + 2)], 3.4, 0.9 * a[24]),
