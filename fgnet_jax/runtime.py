@@ -157,7 +157,7 @@ def setup_logging(active: bool = True) -> None:
     handler = logging.get_absl_handler().python_handler
     handler.setFormatter(std_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
     handler.removeFilter(_ours_or_warning)
-    if flags.FLAGS["verbosity"].using_default_value:
+    if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO if active else logging.WARNING)
         handler.addFilter(_ours_or_warning)
 
