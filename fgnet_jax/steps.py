@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fgnet_jax import augment
 from fgnet_jax.aus import Centres
 from fgnet_jax.heatmaps import targets
 from fgnet_jax.losses import heatmap_loss
@@ -29,12 +30,16 @@ class StepConfig:
       optim: What is trained, and how.
       centres: Heatmap centres of the K AUs, in channel order.
       accumulate: Parts that a batch is worked through in, one after the other, to save memory.
+      flip: Whether half of the faces are mirrored.
+      colour: Strength of colour changes, 0 for none.
     """
 
     model: ModelConfig
     optim: OptimConfig
     centres: tuple[Centres, ...]
     accumulate: int = 1
+    flip: bool = False
+    colour: float = 0.0
 
 
 def train_step(
@@ -64,13 +69,15 @@ def train_step(
 
 def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:
     """The loss of one batch in training mode, and the running statistics that it moved."""
-    labels = batch["labels"]
-    image_size = batch["image"].shape[1]
-    with jax.named_scope("targets"):
-        wanted = targets(batch["landmarks"], labels, config.centres, config.model.heatmap_size, image_size)
-    heatmaps, batch_stats = apply_train(
-        config.model, variables, normalise(batch["image"]), key, train=config.optim.trained
-    )
+    image_size, labels = batch["image"].shape[1], batch["labels"]
+    dropout_key, flip_key, colour_key = jax.random.split(key, 3)
+    images, landmarks = normalise(batch["image"]), batch["landmarks"]
+    if config.flip:
+        images, landmarks = augment.flip(images, landmarks, flip_key)
+    if config.colour > 0:
+        images = augment.colour(images, config.colour, colour_key)
+    wanted = targets(landmarks, labels, config.centres, config.model.heatmap_size, image_size)
+    heatmaps, batch_stats = apply_train(config.model, variables, images, dropout_key, train=config.optim.trained)
     return heatmap_loss(heatmaps, wanted, labels >= 0), batch_stats
 
 

@@ -24,6 +24,7 @@ class ModelConfig:
       generator_channels: Width of synthesis at 4x4, 8x8, ...: one per feature map.
       heatmap_size: Side of the heatmaps; larger features are shrunk to it.
       num_heatmaps: Output channels of the interpreter; those beyond the corpus' AUs mean nothing.
+      interpreter: "pyramid" (FG-Net), or "pixel" (DatasetGAN's, a baseline).
       dropout: Probability of the interpreter's dropout in training.
       map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
       dtype: Number format that is computed in, "float32" or "bfloat16".
@@ -40,6 +41,7 @@ class ModelConfig:
     generator_channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
     heatmap_size: int = 128
     num_heatmaps: int = 32
+    interpreter: str = "pyramid"
     dropout: float = 0.1
     map_codes: bool = True
     dtype: str = "float32"
@@ -58,6 +60,8 @@ class ModelConfig:
             raise ValueError(f"image_size {self.image_size} leaves nothing after {len(self.encoder_units)} halvings")
         if self.num_styles < MIDDLE_STYLES + 1:
             raise ValueError("generator_channels needs four entries (a 32x32 generator) at least")
+        if self.interpreter not in ("pyramid", "pixel"):
+            raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
         if self.remat not in ("none", "blocks"):
             raise ValueError(f'remat must be "none" or "blocks", got {self.remat!r}')
 

@@ -16,7 +16,7 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.initial import initial
-from fgnet_jax.models.interpreter import Interpreter
+from fgnet_jax.models.interpreter import Interpreter, PixelInterpreter
 from fgnet_jax.models.layers import Buffer
 from fgnet_jax.models.psp import Encoder
 from fgnet_jax.models.stylegan2 import Generator
@@ -50,7 +50,7 @@ class FGNet(nnx.Module):
     def __init__(self, config: ModelConfig):
         self.encoder = Encoder(config)
         self.generator = Generator(config)
-        self.interpreter = Interpreter(config)
+        self.interpreter = Interpreter(config) if config.interpreter == "pyramid" else PixelInterpreter(config)
         self.map_codes = config.map_codes
 
     def __call__(self, images: jax.Array | np.ndarray, train: Collection[str] = (), dropout_key=None) -> jax.Array:

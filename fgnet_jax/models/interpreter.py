@@ -1,12 +1,17 @@
 """The Pyramid CNN interpreter: the generator's feature maps to one heatmap per AU (FG-Net, section 3.3)."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.layers import BatchNorm, Conv
+from fgnet_jax.models.layers import BatchNorm, Conv, conv2d
 from fgnet_jax.ops.resize import shrink, upsample
+
+PIXEL_WIDTHS = (128, 32)
+"""Hidden units of DatasetGAN's interpreter."""
 
 
 class Stage(nnx.Module):
@@ -59,3 +64,39 @@ class Interpreter(nnx.Module):
             if i + 1 < len(features):
                 x = x + shrink(features[i + 1], min(features[i + 1].shape[1], self.heatmap_size))
         return self.output(x).astype(jnp.float32)
+
+
+class PixelInterpreter(nnx.Module):
+    """DatasetGAN's interpreter, a baseline: all maps at one size, concatenated, three linear layers per pixel."""
+
+    def __init__(self, config: ModelConfig):
+        widths = (sum(config.generator_channels), *PIXEL_WIDTHS)
+        self.layers = nnx.List(Conv(config, n, m, 1) for n, m in itertools.pairwise(widths))
+        self.norms = nnx.List(BatchNorm(width) for width in PIXEL_WIDTHS)
+        self.output = Conv(config, widths[-1], config.num_heatmaps, 1)
+        self.heatmap_size = config.heatmap_size
+
+    def __call__(self, features: list[jax.Array], train: bool = False, dropout_key=None) -> jax.Array:
+        """Feature maps of side 4, 8, ... to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+
+        There is no dropout; the key is taken so that both interpreters are called alike.
+        """
+        del dropout_key
+        x = self._first(features)
+        for i, norm in enumerate(self.norms):
+            x = norm(nnx.relu(x if i == 0 else self.layers[i](x)), train)
+        return self.output(x).astype(jnp.float32)
+
+    def _first(self, features: list[jax.Array]) -> jax.Array:
+        """The first layer over all maps: linear like the resizing, so it goes first, on a tenth of the pixels."""
+        total = self.layers[0].bias[...].astype(features[0].dtype)
+        start = 0
+        for feature in features:
+            kernel = self.layers[0].kernel[:, :, start : start + feature.shape[-1]].astype(feature.dtype)
+            start += feature.shape[-1]
+            total = total + self._resize(conv2d(feature, kernel))
+        return total
+
+    def _resize(self, x: jax.Array) -> jax.Array:
+        larger = x.shape[1] > self.heatmap_size
+        return shrink(x, self.heatmap_size) if larger else upsample(x, self.heatmap_size)

@@ -1,0 +1,95 @@
+"""FG-Net's published training, which every experiment starts from. Not an experiment by itself: see disfa.py, bp4d.py."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Every key there is, with the published value where the paper has one."""
+    config = ConfigDict()
+    config.name = "base"  # names the default workdir, runs/NAME
+    config.seed = 0
+    config.init_from = ""  # a weights directory (`python -m convert_weights`); empty: from scratch
+
+    config.data = ConfigDict()
+    config.data.corpus = "disfa"
+    config.data.dir = "data"
+    config.data.fold = 0  # tested on; the other two are trained on
+    config.data.samples = 0  # train on the first n of a seeded permutation; 0: on all
+    config.data.held_out = 0.15  # share of training subjects that the best epoch is selected on
+    config.data.also_test = ()  # further corpora, scored at the end on the AUs that both have
+    config.data.frames = 4000  # of a synthetic corpus, which is drawn where it is missing
+    config.data.threads = 4  # that decode pictures
+
+    config.model = ConfigDict()
+    config.model.image_size = 256
+    config.model.encoder_channels = (64, 128, 256, 512)
+    config.model.encoder_units = (3, 4, 14, 3)
+    config.model.style_dim = 512
+    config.model.mapping_layers = 8
+    config.model.generator_channels = (512, 512, 512, 512, 512, 256, 128, 64, 32)
+    config.model.heatmap_size = 128
+    config.model.num_heatmaps = 32
+    config.model.interpreter = "pyramid"  # or "pixel": DatasetGAN's, as a baseline
+    config.model.dropout = 0.1
+    config.model.map_codes = True
+    config.model.dtype = "float32"  # or "bfloat16", to compute in
+    config.model.param_dtype = "float32"
+    config.model.remat = "none"  # or "blocks": less memory, a third more time
+
+    config.optim = ConfigDict()
+    config.optim.name = "adamw"
+    config.optim.lr = 5e-5
+    config.optim.lr_encoder = -1.0  # negative: lr; 0: frozen
+    config.optim.lr_generator = -1.0
+    config.optim.lr_interpreter = -1.0
+    config.optim.weight_decay = 5e-4
+    config.optim.clip = 0.1
+    config.optim.warmup_steps = 0
+    config.optim.schedule = "constant"  # or "cosine"
+
+    config.train = ConfigDict()
+    config.train.batch_size = 16  # over all devices
+    config.train.epochs = 15
+    config.train.steps_per_epoch = 500  # at most; fewer where the training set has fewer batches
+    config.train.accumulate = 1  # parts that a batch is worked through in
+    config.train.flip = False
+    config.train.colour = 0.0  # strength of brightness, contrast and saturation changes
+    config.train.select_on = "held_out"  # or "test", the published habit
+    config.train.patience = 0  # stop after this many epochs without a better one; 0: never
+    config.train.eval_batch_size = 16
+    config.train.eval_frames = 0  # of the selection set, evenly spaced; 0: all
+    config.train.checkpoint_steps = 500  # beside one an epoch
+    config.train.shard_params = False  # split parameters over devices too
+
+    return config
+
+
+def arguments(text: str | None, **defaults):
+    """Values after the colon of `--config FILE:key=value,key=value`, by the type of their defaults.
+
+    Raises:
+      ValueError: for a key that is not among the defaults, or a value that is not of its type.
+    """
+    values = dict(defaults)
+    for item in filter(None, (text or "").split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key not in defaults:
+            raise ValueError(f"--config …:{item}: expected key=value with a key of {', '.join(defaults)}")
+        try:
+            values[key] = type(defaults[key])(value)
+        except ValueError as error:
+            raise ValueError(f"--config …:{item}: {key} must be a {type(defaults[key]).__name__}") from error
+    return values
+
+
+def published(corpus: str, text: str | None) -> ConfigDict:
+    """The published protocol on a corpus: arguments fold, samples and select_on."""
+    values = arguments(text, fold=0, samples=0, select_on="held_out")
+    config = get_config()
+    config.name = f"{corpus}_f{values['fold']}" + (f"_n{values['samples']}" if values["samples"] else "")
+    config.init_from = "weights/pretrained"
+    config.data.corpus = corpus
+    config.data.fold = values["fold"]
+    config.data.samples = values["samples"]
+    config.train.select_on = values["select_on"]
+    return config

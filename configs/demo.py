@@ -1,0 +1,40 @@
+"""The whole chain on synthetic faces, from nothing: draws two corpora, trains a small network, tests it on both.
+
+    python -m fgnet_jax.train --config configs/demo.py
+
+Hardware: any computer; under ten minutes on two CPU cores, and under 4 GB. Expect a mean F1 of 0.9 over the twelve AUs
+of the BP4D twin on subjects never seen, and less on the DISFA twin, whose faces look different.
+"""
+
+from configs import base
+
+
+def get_config():
+    """Everything trained from scratch at 64x64 with a generator of 64x64."""
+    config = base.get_config()
+    config.name = "demo"
+    config.data.corpus = "synthetic_bp4d"
+    config.data.also_test = ("synthetic_disfa",)
+    config.data.frames = 4000
+    config.data.threads = 2
+
+    config.model.image_size = 64
+    config.model.encoder_channels = (32, 48, 64, 96)
+    config.model.encoder_units = (1, 1, 1, 1)
+    config.model.style_dim = 96
+    config.model.mapping_layers = 2
+    config.model.generator_channels = (96, 96, 64, 48, 32)
+    config.model.heatmap_size = 32
+    config.model.num_heatmaps = 16
+
+    config.optim.lr = 1e-3
+    config.optim.clip = 1.0
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 50
+
+    config.train.batch_size = 32
+    config.train.epochs = 8
+    config.train.steps_per_epoch = 100
+    config.train.eval_batch_size = 32
+    config.train.checkpoint_steps = 50
+    return config
