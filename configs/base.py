@@ -1,4 +1,4 @@
-"""FG-Net's published training, which every experiment starts from. Not an experiment by itself: see disfa.py, bp4d.py."""
+"""FG-Net's published training, which every experiment starts from; disfa.py and bp4d.py are the experiments."""
 
 from ml_collections import ConfigDict
 

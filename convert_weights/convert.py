@@ -1,9 +1,7 @@
 """From files of published weights to a weights directory."""
 
-import contextlib
 import dataclasses
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +86,7 @@ def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> N
     """
     check_free(directory, overwrite)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(directory) as place:
-        weights.save(place, conversion.config, conversion.variables, conversion.meta)
+    weights.save(directory, conversion.config, conversion.variables, conversion.meta)
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -104,20 +101,6 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise Refused(f"{path} exists; give another --output, or --overwrite to replace it")
     if not (path / "meta" / "model.json").is_file() or path.is_symlink():
         raise Refused(f"{path} exists and is no weights directory, so it is not replaced")
-
-
-@contextlib.contextmanager
-def _replacing(directory: Path) -> Iterator[Path]:
-    """Where to write what is to become `directory`: the old one stays until the new one is whole."""
-    if not directory.exists():
-        yield directory
-        return
-    new, old = (directory.with_name(f"{directory.name}.{word}") for word in ("new", "old"))
-    yield new
-    shutil.rmtree(old, ignore_errors=True)
-    directory.rename(old)
-    new.rename(directory)
-    shutil.rmtree(old)
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 GROUPS = ("params", "batch_stats", "buffers")
 _META_FILE = "model.json"
@@ -61,13 +62,24 @@ class WeightsMeta:
 def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]], meta: WeightsMeta) -> None:
     """Writes `params`, `batch_stats` and `buffers` (flat dictionaries of arrays) with their meta.
 
-    An existing directory is replaced. Nothing of this name exists before all of it is written: Orbax writes to a
-    temporary name beside it and renames at the end. On several hosts, every process calls this.
+    Nothing of this name exists before all of it is written (Orbax writes to a temporary name beside it and renames at
+    the end), and what it replaces stays until then. On several hosts, every process calls this.
     """
     items: dict[str, Any] = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
     items["meta"] = ocp.args.JsonSave(meta.to_dict())
+    path = _absolute(directory)
+    place = path.with_name(f"{path.name}.new") if path.exists() else path
     with ocp.Checkpointer(_handler()) as checkpointer:
-        checkpointer.save(_absolute(directory), args=ocp.args.Composite(**items), force=True)
+        checkpointer.save(place, args=ocp.args.Composite(**items), force=True)
+    if place != path and jax.process_index() == 0:
+        old = path.with_name(f"{path.name}.old")
+        if old.exists():
+            old.rmtree()
+        path.rename(old)
+        place.rename(path)
+        old.rmtree()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"save_weights {path}")
 
 
 def load_meta(directory: str | Path) -> WeightsMeta:
@@ -146,3 +158,46 @@ def _absolute(directory: str | Path) -> epath.Path:
     # Orbax wants absolute paths; gs:// and other remote ones stay what they are.
     path = epath.Path(directory)
     return path if "://" in str(directory) else epath.Path(str(Path(str(path)).absolute()))
+
+
+def open_manager(directory: str | Path) -> ocp.CheckpointManager:
+    """The checkpoints of a run, by step: written while training goes on, the latest two kept.
+
+    Two, so that one is whole whatever becomes of the file system while the other is written. The best state is kept
+    apart, as a weights directory.
+    """
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(2), enable_async_checkpointing=True
+    )
+    return ocp.CheckpointManager(_absolute(directory), options=options)
+
+
+def save_step(manager: ocp.CheckpointManager, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+    """Begins to write a state (any pytree of arrays) and a JSON; what was begun before is finished first."""
+    args = ocp.args.Composite(state=ocp.args.PyTreeSave(_by_name(state)), meta=ocp.args.JsonSave(dict(meta)))
+    manager.save(step, args=args)
+
+
+def restore_step(manager: ocp.CheckpointManager, step: int, like: Any, shardings: Any) -> tuple[Any, dict[str, Any]]:
+    """The state and JSON of a step.
+
+    Args:
+      manager: Of the run.
+      step: One of its steps.
+      like: The state's pytree, of `jax.ShapeDtypeStruct`.
+      shardings: Where its arrays go, on any number of devices.
+    """
+    names, leaves = _by_name(like), _by_name(shardings)
+    targets = {
+        name: ocp.ArrayRestoreArgs(sharding=leaves[name], global_shape=leaf.shape, dtype=leaf.dtype)
+        for name, leaf in names.items()
+    }
+    restore = ocp.args.PyTreeRestore(item=names, restore_args=targets)
+    restored = manager.restore(step, args=ocp.args.Composite(state=restore, meta=ocp.args.JsonRestore()))
+    leaves = [restored["state"][name] for name in names]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["meta"]
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
+    # One flat dictionary: optimiser states are tuples of optax' own classes, whose names no file should depend on.
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -77,12 +77,19 @@ class StopSignal:
       received: Name of the first signal, "SIGTERM" or "SIGINT"; None before one came.
     """
 
-    def __init__(self):
+    def __init__(self, active: bool = True):
+        """Catches nothing before the `with` statement.
+
+        Args:
+          active: False catches nothing at all: for runs on several hosts. There JAX has a SIGTERM handler of its own,
+            by which the hosts agree on the step to stop at (`reached_preemption`), and which this one would silence.
+        """
         self.received: str | None = None
+        self._active = active
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT) if self._active else ():
             self._former[number] = signal.signal(number, self._note)
         return self
 

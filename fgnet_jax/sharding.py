@@ -59,13 +59,20 @@ def create(shard_params: bool = False, devices: list[jax.Device] | None = None) 
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """Host arrays, the same in every process, onto the devices of all processes."""
+    """Host arrays, the same in every process, onto the devices of all processes.
 
-    def put(x, sharding):
+    Args:
+      tree: A pytree of NumPy arrays.
+      shardings: One placement for all, or a pytree of them.
+    """
+
+    def put(sharding, x):
         x = np.asarray(x)
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
-    return jax.tree.map(put, tree, shardings)
+    if isinstance(shardings, NamedSharding):
+        return jax.tree.map(lambda x: put(shardings, x), tree)
+    return jax.tree.map(put, shardings, tree)
 
 
 def global_batch(batch: Mapping[str, np.ndarray], sharding: Sharding) -> dict[str, jax.Array]:

@@ -21,7 +21,9 @@ class Faces(Protocol):
 
     def __len__(self) -> int: ...
 
-    def record(self, index: int) -> dict[str, Any]: ...
+    def record(self, index: int) -> dict[str, Any]:
+        """One face, its picture encoded."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ def eval_batches(faces: Faces, indices: np.ndarray, loading: Loading, share: Sha
     def load(position: int) -> Batch:
         place = int(position)
         face = load_face(faces, int(padded[place]), loading)
-        return face | {"index": np.int64(padded[place]), "valid": np.bool_(place < len(indices))}
+        return face | {"index": np.int32(padded[place]), "valid": np.bool_(place < len(indices))}
 
     batches = grain.MapDataset.range(total)[share.index :: share.count].map(load).batch(local)
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=loading.threads, prefetch_buffer_size=8)))
@@ -115,7 +117,7 @@ def load_face(faces: Faces, index: int, loading: Loading) -> Batch:
         "image": image,
         "landmarks": record["landmarks"] * np.float32(scale),
         "labels": select_columns(record["labels"], loading.columns),
-        "index": np.int64(index),
+        "index": np.int32(index),
     }
 
 

@@ -1,0 +1,134 @@
+"""From an ml_collections configuration to the frozen dataclasses that the program is compiled for."""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fgnet_jax.data.corpus import Corpus
+from fgnet_jax.data.pipeline import Loading
+from fgnet_jax.heatmaps import au_centres
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.optim import PARTS, OptimConfig
+from fgnet_jax.steps import StepConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the key and what was expected."""
+
+
+def model_config(config: ConfigDict) -> ModelConfig:
+    """The network that `config.model` describes."""
+    return _build(ModelConfig.from_dict, config.model.to_dict(), "model")
+
+
+def optim_config(config: ConfigDict) -> OptimConfig:
+    """What `config.optim` says; a part's negative rate means the common one."""
+    values = config.optim.to_dict()
+    for part in PARTS:
+        if values[f"lr_{part}"] < 0:
+            values[f"lr_{part}"] = None
+    optim = _build(lambda v: OptimConfig(**v), values, "optim")
+    if not optim.trained:
+        raise ConfigError("optim: every part has rate 0, so nothing would be trained")
+    return optim
+
+
+def step_config(config: ConfigDict, aus: tuple[int, ...]) -> StepConfig:
+    """What a step is compiled for.
+
+    Raises:
+      ConfigError: where the network has fewer heatmaps than there are AUs, or sizes do not fit each other.
+    """
+    model, train = model_config(config), config.train
+    if model.num_heatmaps < len(aus):
+        raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
+    if train.batch_size % train.accumulate:
+        raise ConfigError(f"train.batch_size {train.batch_size} does not divide by accumulate {train.accumulate}")
+    if train.select_on not in ("held_out", "test"):
+        raise ConfigError(f'train.select_on must be "held_out" or "test", got {train.select_on!r}')
+    return StepConfig(model, optim_config(config), au_centres(aus), train.accumulate, train.flip, train.colour)
+
+
+def loading(config: ConfigDict, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> Loading:
+    """How faces of a corpus are loaded for a network of these AUs."""
+    columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in aus)
+    return Loading(batch_size, config.model.image_size, config.data.threads, columns)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Keys in which two configurations differ, "train.epochs: 15 there, 3 here"."""
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} there, {b!r} here")
+    return lines
+
+
+def check_overrides(argv: list[str], config: ConfigDict) -> None:
+    """Refuses `--config.KEY` for a key that the configuration lacks, with the nearest one that it has.
+
+    absl would show a traceback of ml_collections' insides.
+
+    Raises:
+      ConfigError: for the first such key.
+    """
+    known = list(_flatten(config.to_dict()))
+    for argument in argv:
+        name = argument.split("=", 1)[0].lstrip("-")
+        key = name.removeprefix("config.")
+        if name.startswith("config.") and key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise ConfigError(f"--config.{key}: there is no such key; did you mean --config.{near[0]}?")
+
+
+def exit_with(error: Exception) -> None:
+    """Ends the program as a usage error: the message alone on standard error, status 2."""
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = ""):
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _build(make, values: dict[str, Any], section: str):
+    try:
+        return make(values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{section}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How many steps there are.
+
+    Attributes:
+      steps_per_epoch: Steps of an epoch.
+      total: Steps in all.
+    """
+
+    steps_per_epoch: int
+    total: int
+
+
+def schedule(config: ConfigDict, faces: int) -> Schedule:
+    """Epochs of `steps_per_epoch` batches, or of as many as the faces make.
+
+    Raises:
+      ConfigError: where the faces do not fill a batch.
+    """
+    batches = min(config.train.steps_per_epoch, faces // config.train.batch_size)
+    if batches < 1:
+        raise ConfigError(f"{faces} faces to train on do not fill one batch of {config.train.batch_size}")
+    return Schedule(batches, batches * config.train.epochs)

@@ -1,0 +1,103 @@
+"""Which faces a run trains on, selects its best epoch on, and is tested on."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fgnet_jax.data import protocols
+from fgnet_jax.data.corpus import Corpus, open_corpus, open_directory
+from fgnet_jax.data.synthetic.builders import prepare_synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """Some faces of an opened corpus.
+
+    Attributes:
+      name: What reports call them: "synthetic_bp4d fold_0".
+      corpus: Where they are.
+      indices: Which, (N,) int64.
+    """
+
+    name: str
+    corpus: Corpus
+    indices: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """The faces of a run.
+
+    Attributes:
+      train: Trained on.
+      select: What the best epoch is selected by.
+      test: The fold that was left out of training.
+      also_test: The same fold of further corpora.
+      selection: How reports name the rule of selection.
+    """
+
+    train: Faces
+    select: Faces
+    test: Faces
+    also_test: tuple[Faces, ...]
+    selection: str
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """The AUs that are trained, in channel order."""
+        return self.train.corpus.aus
+
+
+def open_run(config: ConfigDict) -> RunData:
+    """Opens the corpora of a run, drawing synthetic ones that are missing.
+
+    Raises:
+      FileNotFoundError: for a corpus that was not prepared.
+      ValueError: for a fold or subject that the corpus does not have.
+    """
+    data, train = config.data, config.train
+    fold = protocols.split_name(data.fold)
+    corpus = _open(data.corpus, config, "+".join(protocols.train_splits(data.fold)))
+    test = _whole(data.corpus, _open(data.corpus, config, fold), fold)
+    kept, held, rule = np.arange(len(corpus)), test.indices, "best epoch on the test fold, as published"
+    select = test
+    if train.select_on == "held_out":
+        kept, held, names = _hold_out(corpus, data.held_out, config.seed)
+        rule = f"best epoch on {len(names)} held-out training subjects ({', '.join(names)})"
+        select = Faces(f"{data.corpus} held-out subjects", corpus, held)
+    if data.samples:
+        kept = np.random.default_rng([config.seed, 1]).permutation(kept)[: data.samples]
+    also = tuple(_whole(name, _open(name, config, fold), fold) for name in data.also_test)
+    select = dataclasses.replace(select, indices=_evenly(select.indices, train.eval_frames))
+    return RunData(Faces(f"{data.corpus} training folds", corpus, kept), select, test, also, rule)
+
+
+def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Indices trained on, indices of held-out subjects, and those subjects."""
+    subjects = corpus.subjects()
+    _, held = protocols.hold_out(sorted(set(subjects.tolist())), share, seed)
+    is_held = np.isin(subjects, held)
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held), tuple(held)
+
+
+def _open(name: str, config: ConfigDict, splits: str) -> Corpus:
+    if not name.startswith(protocols.SYNTHETIC):
+        return open_corpus(name, config.data.dir, splits)
+    Path(config.data.dir).mkdir(parents=True, exist_ok=True)
+    builder = prepare_synthetic(
+        name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=2 if config.data.frames > 500 else 1
+    )
+    return open_directory(builder.data_path, splits)
+
+
+def _whole(name: str, corpus: Corpus, split: str) -> Faces:
+    return Faces(f"{name} {split}", corpus, np.arange(len(corpus)))
+
+
+def _evenly(indices: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the indices, evenly spaced; all where count is 0."""
+    if not count or count >= len(indices):
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).astype(int)]
