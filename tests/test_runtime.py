@@ -80,6 +80,14 @@ def test_only_a_second_interrupt_interrupts():
     assert signal.getsignal(signal.SIGINT) is former
 
 
+def test_inactive_leaves_signals_to_others():
+    """To JAX, on several hosts."""
+    former = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with runtime.StopSignal(active=False) as stop:
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == former
+    assert stop.received is None
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """After an error in the middle the former text stands, and nothing lies beside it."""
     path = tmp_path / "results.json"
