@@ -1,7 +1,7 @@
 """The outcome of a run: F1 per AU as a table for the terminal, and as `results.json`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +35,38 @@ def f1_table(rows: Sequence[Row], title: str = "F1, %") -> str:
 
 
 def write_results(
-    path: str | Path, *, mean_f1: float, f1: Mapping[str, float], split: str, selection: str, step: int, **extra: Any
-) -> None:
+    path: str | Path,
+    *,
+    aus: Sequence[int],
+    f1: Sequence[float] | np.ndarray,
+    split: str,
+    selection: str,
+    step: int,
+    **extra: Any,
+) -> dict[str, Any]:
     """Writes a run's figures as JSON, the whole file at once.
 
     Args:
       path: The file, `results.json`.
-      mean_f1: The plain mean over the AUs, a fraction.
-      f1: Fractions by name: {"AU01": 0.51, …}.
+      aus: The K AU numbers.
+      f1: (K,) fractions.
       split: What they were measured on.
       selection: The rule by which the step was chosen, in words.
       step: The step that was chosen.
-      **extra: Further fields that JSON can hold.
+      **extra: Anything else that JSON can hold, such as `provenance`.
+
+    Returns:
+      What was written: `mean_f1` (the plain mean), `f1` ({"AU01": fraction, …}), `split`, `selection`, `step`, and the
+      extra fields.
 
     Raises:
-      ValueError: for a figure that is not finite: JSON has no word for it.
+      ValueError: for a figure that is not finite, or an extra field in the place of one of these.
     """
-    results = {"mean_f1": float(mean_f1), "f1": {name: float(value) for name, value in f1.items()}}
-    results |= {"split": split, "selection": selection, "step": int(step)} | extra
+    taken = {"mean_f1"} & set(extra)
+    if taken:
+        raise ValueError(f"{path}: {taken} is computed from f1, not given")
+    per_au = {aus_lib.label(au): float(value) for au, value in zip(aus, f1, strict=True)}
+    results = {"mean_f1": float(np.mean(f1)), "f1": per_au, "split": split, "selection": selection, "step": int(step)}
+    results |= extra
     atomic_write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    return results
