@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import Loading
 from fgnet_jax.heatmaps import au_centres
@@ -15,17 +13,20 @@ from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.optim import PARTS, OptimConfig
 from fgnet_jax.steps import StepConfig
 
+Config = Any
+"""An `ml_collections.ConfigDict` with the keys of configs/base.py, which a type checker cannot know."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key and what was expected."""
 
 
-def model_config(config: ConfigDict) -> ModelConfig:
+def model_config(config: Config) -> ModelConfig:
     """The network that `config.model` describes."""
     return _build(ModelConfig.from_dict, config.model.to_dict(), "model")
 
 
-def optim_config(config: ConfigDict) -> OptimConfig:
+def optim_config(config: Config) -> OptimConfig:
     """What `config.optim` says; a part's negative rate means the common one."""
     values = config.optim.to_dict()
     for part in PARTS:
@@ -37,13 +38,21 @@ def optim_config(config: ConfigDict) -> OptimConfig:
     return optim
 
 
-def step_config(config: ConfigDict, aus: tuple[int, ...]) -> StepConfig:
+def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
     """What a step is compiled for.
 
     Raises:
       ConfigError: where the network has fewer heatmaps than there are AUs, or sizes do not fit each other.
     """
     model, train = model_config(config), config.train
+    for key in ("batch_size", "eval_batch_size", "epochs", "steps_per_epoch", "accumulate", "checkpoint_steps"):
+        if train[key] < 1:
+            raise ConfigError(f"train.{key} must be at least 1, got {train[key]}")
+    if model.heatmap_size > model.generator_size:
+        raise ConfigError(
+            f"model.heatmap_size {model.heatmap_size} is larger than what the generator makes, "
+            f"{model.generator_size} (generator_channels has one width a resolution, from 4 up)"
+        )
     if model.num_heatmaps < len(aus):
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
     if train.batch_size % train.accumulate:
@@ -53,7 +62,7 @@ def step_config(config: ConfigDict, aus: tuple[int, ...]) -> StepConfig:
     return StepConfig(model, optim_config(config), au_centres(aus), train.accumulate, train.flip, train.colour)
 
 
-def loading(config: ConfigDict, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> Loading:
+def loading(config: Config, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> Loading:
     """How faces of a corpus are loaded for a network of these AUs."""
     columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in aus)
     return Loading(batch_size, config.model.image_size, config.data.threads, columns)
@@ -71,7 +80,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return lines
 
 
-def check_overrides(argv: list[str], config: ConfigDict) -> None:
+def check_overrides(argv: list[str], config: Config) -> None:
     """Refuses `--config.KEY` for a key that the configuration lacks, with the nearest one that it has.
 
     absl would show a traceback of ml_collections' insides.
@@ -122,7 +131,7 @@ class Schedule:
     total: int
 
 
-def schedule(config: ConfigDict, faces: int) -> Schedule:
+def schedule(config: Config, faces: int) -> Schedule:
     """Epochs of `steps_per_epoch` batches, or of as many as the faces make.
 
     Raises:

@@ -4,11 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from fgnet_jax.data import protocols
 from fgnet_jax.data.corpus import Corpus, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
+from fgnet_jax.experiment import Config
+from fgnet_jax.experiment import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +51,20 @@ class RunData:
         return self.train.corpus.aus
 
 
-def open_run(config: ConfigDict) -> RunData:
+def open_run(config: Config) -> RunData:
     """Opens the corpora of a run, drawing synthetic ones that are missing.
 
     Raises:
       FileNotFoundError: for a corpus that was not prepared.
-      ValueError: for a fold or subject that the corpus does not have.
+      ConfigError: for a fold that the corpus does not have, or a share of subjects that cannot be held out.
     """
+    try:
+        return _open_run(config)
+    except ValueError as error:
+        raise ConfigError(f"data: {error}") from error
+
+
+def _open_run(config: Config) -> RunData:
     data, train = config.data, config.train
     fold = protocols.split_name(data.fold)
     corpus = _open(data.corpus, config, "+".join(protocols.train_splits(data.fold)))
@@ -82,7 +90,7 @@ def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.n
     return np.flatnonzero(~is_held), np.flatnonzero(is_held), tuple(held)
 
 
-def _open(name: str, config: ConfigDict, splits: str) -> Corpus:
+def _open(name: str, config: Config, splits: str) -> Corpus:
     if not name.startswith(protocols.SYNTHETIC):
         return open_corpus(name, config.data.dir, splits)
     Path(config.data.dir).mkdir(parents=True, exist_ok=True)

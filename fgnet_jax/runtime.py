@@ -26,6 +26,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 
 _SOURCE = Path(__file__).resolve().parent
 _GIT_SECONDS = 20.0  # a checkout on a slow network drive is not worth waiting longer for
+_EXPECTED = ("Using custom data configuration", "Variant folder ", "Waiting for previous save to complete")
 _OUR_CODE = tuple(str(_SOURCE.parent / name) + os.sep for name in ("fgnet_jax", "convert_weights", "benchmarks"))
 
 
@@ -170,6 +171,8 @@ def setup_logging(active: bool = True) -> None:
 
 
 def _ours_or_warning(record: std_logging.LogRecord) -> bool:
+    if isinstance(record.msg, str) and record.msg.startswith(_EXPECTED):
+        return False
     return record.levelno >= std_logging.WARNING or os.path.abspath(record.pathname).startswith(_OUR_CODE)
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from fgnet_jax import checkpoint, experiment, plots, results, run_data, runtime, sharding, state, steps, weights
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.checkpoint import WeightsMeta
 from fgnet_jax.data.pipeline import Share, describe, eval_batches, train_batches
 from fgnet_jax.evaluation import Scored, score
+from fgnet_jax.experiment import Config
 from fgnet_jax.heatmaps import targets
 from fgnet_jax.models import fgnet
 from fgnet_jax.optim import optimizer
@@ -36,6 +38,10 @@ _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, where 
 
 NEUTRAL = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
 """Keys that may differ when a run is continued: they change no number."""
+
+
+COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": False}}
+"""By backend. XLA's scheduler for CPUs widens the program, which doubles the memory of a step of these networks."""
 
 
 class NotFinite(ArithmeticError):
@@ -64,7 +70,7 @@ def main(argv: list[str]) -> None:
 class Run:
     """Everything that stays the same during a run."""
 
-    config: ConfigDict
+    config: Config
     workdir: Path
     data: run_data.RunData
     step: steps.StepConfig
@@ -86,7 +92,7 @@ class Best:
     epochs_since: int = 0
 
 
-def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def train(config: Config, workdir: Path) -> dict[str, Any]:
     """Runs, or goes on with, an experiment to its end; returns what results.json holds.
 
     Raises:
@@ -94,23 +100,22 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       NotFinite: when the loss is no longer a number; the last good checkpoint stays.
     """
     run = prepare(config, workdir)
-    manager = checkpoint.open_manager(workdir / "checkpoints")
-    current, best = start(run, manager)
-    with MetricsWriter(workdir, run.is_first, int(current.step)) as writer:
-        with runtime.StopSignal() as stop:
-            loop(run, manager, writer, current, best, stop)
-        manager.wait_until_finished()
-        manager.close()
-        if stop.received:
-            _say(run, f"Stopped by {stop.received}; all is saved. The same command goes on from here.")
-            raise SystemExit(0)
-        return finish(run, writer)
+    with checkpoint.open_manager(workdir / "checkpoints") as manager:
+        current, best = start(run, manager)
+        note(run)
+        with MetricsWriter(workdir, run.is_first, int(current.step)) as writer:
+            with runtime.StopSignal(active=jax.process_count() == 1) as stop:
+                stopped_by = loop(run, manager, writer, current, best, stop)
+            manager.wait_until_finished()
+            if stopped_by:
+                _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
+                raise SystemExit(0)
+            return finish(run, writer)
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Run:
+def prepare(config: Config, workdir: Path) -> Run:
     """Checks the workdir, opens the data, compiles nothing yet."""
     is_first = jax.process_index() == 0
-    runtime.check_writable(workdir)
     check_same_config(config, workdir)
     layout = sharding.create(config.train.shard_params)
     for key in ("batch_size", "eval_batch_size"):
@@ -118,18 +123,16 @@ def prepare(config: ConfigDict, workdir: Path) -> Run:
             raise experiment.ConfigError(
                 f"train.{key} {config.train[key]} does not divide over {layout.mesh.size} devices"
             )
+    runtime.check_writable(workdir, room_for(config))
     data = run_data.open_run(config)
     step = experiment.step_config(config, data.aus)
     plan = experiment.schedule(config, len(data.train.indices))
-    if is_first:
-        runtime.atomic_write_text(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        runtime.atomic_write_text(workdir / "provenance.json", json.dumps(runtime.provenance(), indent=2) + "\n")
     train_step, eval_step, heatmap_step = compile_steps(config, step, plan, layout)
     share = Share(jax.process_index(), jax.process_count())
     return Run(config, workdir, data, step, plan, layout, share, train_step, eval_step, heatmap_step, is_first)
 
 
-def check_same_config(config: ConfigDict, workdir: Path) -> None:
+def check_same_config(config: Config, workdir: Path) -> None:
     """Refuses to go on with a run that was begun with another configuration, saying what differs."""
     file = workdir / "config.json"
     if not file.exists():
@@ -144,7 +147,21 @@ def check_same_config(config: ConfigDict, workdir: Path) -> None:
         )
 
 
-def compile_steps(config: ConfigDict, step: steps.StepConfig, plan: experiment.Schedule, layout: sharding.Sharding):
+def note(run: Run) -> None:
+    """Writes what this run is into its workdir: once it has begun, since what was refused may be put right."""
+    if run.is_first:
+        text = json.dumps(run.config.to_dict(), indent=2)
+        runtime.atomic_write_text(run.workdir / "config.json", text + "\n")
+        runtime.atomic_write_text(run.workdir / "provenance.json", json.dumps(runtime.provenance(), indent=2) + "\n")
+
+
+def room_for(config: Config) -> int:
+    """Bytes that a run writes at most: three checkpoints of parameters and two moments, and the best weights twice."""
+    shapes = fgnet.abstract(experiment.model_config(config))
+    return 11 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def compile_steps(config: Config, step: steps.StepConfig, plan: experiment.Schedule, layout: sharding.Sharding):
     """The jitted steps, with where their arrays lie: the state as `layout` says, batches split over the devices."""
     tx = optimizer(step.optim, plan.total)
     shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(step.model))
@@ -154,6 +171,7 @@ def compile_steps(config: ConfigDict, step: steps.StepConfig, plan: experiment.S
         in_shardings=(placed, layout.batch, layout.whole),
         out_shardings=(placed, layout.whole),
         donate_argnums=0,
+        compiler_options=COMPILER_OPTIONS.get(jax.default_backend()),
     )
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -199,8 +217,11 @@ def initial_variables(run: Run) -> fgnet.Variables:
     return variables
 
 
-def loop(run: Run, manager, writer: MetricsWriter, current: state.TrainState, best: Best, stop) -> None:
-    """All steps that are left. The figures of a step are looked at while the next one runs."""
+def loop(run: Run, manager, writer: MetricsWriter, current: state.TrainState, best: Best, stop) -> str:
+    """All steps that are left; returns what stopped it before the end.
+
+    The figures of a step are looked at while the next one runs.
+    """
     train, plan = run.config.train, run.schedule
     key = jax.random.key(run.config.seed)
     first = int(current.step)
@@ -225,7 +246,8 @@ def loop(run: Run, manager, writer: MetricsWriter, current: state.TrainState, be
                     best = end_epoch(run, writer, progress, current, best)
                 checkpoint.save_step(manager, done, current, {"best": dataclasses.asdict(best)})
             if stopping:
-                break
+                return stop.received or "pre-emption"
+    return ""
 
 
 def training_batches(run: Run, first: int) -> Iterator[dict[str, np.ndarray]]:
@@ -291,11 +313,9 @@ def draw_heatmaps(run: Run, variables: fgnet.Variables, path: Path | None = None
     loading = experiment.loading(run.config, size, faces.corpus, run.data.aus)
     batch = next(eval_batches(faces.corpus, indices, loading, Share()))
     predicted = np.asarray(run.heatmap_step(variables, sharding.place(batch, run.sharding.batch)))
-    kept = slice(0, min(4, size))
-    few = {name: x[kept] for name, x in batch.items()}
-    wanted = targets(few["landmarks"], few["labels"], run.step.centres, predicted.shape[1], few["image"].shape[1])
-    clipped = np.clip(predicted[kept], -1, 1)
-    return plots.heatmap_sheet(few["image"], np.asarray(wanted), clipped, few["labels"], run.data.aus, path)
+    landmarks, labels = jnp.asarray(batch["landmarks"]), jnp.asarray(batch["labels"])
+    wanted = targets(landmarks, labels, run.step.centres, predicted.shape[1], batch["image"].shape[1])
+    return plots.heatmap_sheet(batch["image"], np.asarray(wanted), predicted, batch["labels"], run.data.aus, path)
 
 
 def finish(run: Run, writer: MetricsWriter) -> dict[str, Any]:

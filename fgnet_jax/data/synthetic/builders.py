@@ -147,14 +147,20 @@ def prepare_synthetic(
         raise ValueError(f"unknown synthetic corpus {corpus!r}: expected one of {', '.join(_BUILDERS)}")
     corpora.recordings(corpus, frames, seed=seed, rates=rates)  # wrong arguments are named before anything is written
     config = make_config(frames, seed, rates)
-    builder = _BUILDERS[corpus](config=config, data_dir=str(data_dir))
+    builder = _open(corpus, config, data_dir)
     if builder.is_prepared():
         return builder
     folder = pathlib.Path(data_dir) / corpus / config.name
     with _only_writer(folder), tempfile.TemporaryDirectory() as unused:
         for unfinished in folder.glob("incomplete.*"):
             shutil.rmtree(unfinished)
-        builder = _BUILDERS[corpus](config=config, data_dir=str(data_dir))
+        builder = _open(corpus, config, data_dir)
         builder.workers = workers
         builder.download_and_prepare(download_dir=unused)  # TFDS wants a place, though nothing comes
     return builder
+
+
+def _open(corpus: str, config: SyntheticConfig, data_dir: str | pathlib.Path) -> _Synthetic:
+    # TFDS wants a configuration that it knows by its name, and any other as an object.
+    known = _BUILDERS[corpus].builder_configs
+    return _BUILDERS[corpus](config=config.name if config.name in known else config, data_dir=str(data_dir))
