@@ -45,9 +45,6 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
       ConfigError: where the network has fewer heatmaps than there are AUs, or sizes do not fit each other.
     """
     model, train = model_config(config), config.train
-    for key in ("batch_size", "eval_batch_size", "epochs", "steps_per_epoch", "accumulate", "checkpoint_steps"):
-        if train[key] < 1:
-            raise ConfigError(f"train.{key} must be at least 1, got {train[key]}")
     if model.heatmap_size > model.generator_size:
         raise ConfigError(
             f"model.heatmap_size {model.heatmap_size} is larger than what the generator makes, "
@@ -55,11 +52,26 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
         )
     if model.num_heatmaps < len(aus):
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
-    if train.batch_size % train.accumulate:
-        raise ConfigError(f"train.batch_size {train.batch_size} does not divide by accumulate {train.accumulate}")
     if train.select_on not in ("held_out", "test"):
         raise ConfigError(f'train.select_on must be "held_out" or "test", got {train.select_on!r}')
     return StepConfig(model, optim_config(config), au_centres(aus), train.accumulate, train.flip, train.colour)
+
+
+def check_divides(config: Config, devices: int) -> None:
+    """Refuses counts below 1, and batches that do not divide over the devices, or accumulated parts that do not.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    train = config.train
+    for key in ("batch_size", "eval_batch_size", "epochs", "steps_per_epoch", "accumulate", "checkpoint_steps"):
+        if train[key] < 1:
+            raise ConfigError(f"train.{key} must be at least 1, got {train[key]}")
+    if train.batch_size % (devices * train.accumulate):
+        parts = f" in {train.accumulate} parts (train.accumulate)" if train.accumulate > 1 else ""
+        raise ConfigError(f"train.batch_size {train.batch_size}{parts} does not divide over {devices} devices")
+    if train.eval_batch_size % devices:
+        raise ConfigError(f"train.eval_batch_size {train.eval_batch_size} does not divide over {devices} devices")
 
 
 def loading(config: Config, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> Loading:

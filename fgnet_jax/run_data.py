@@ -1,15 +1,16 @@
 """Which faces a run trains on, selects its best epoch on, and is tested on."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from fgnet_jax.data import protocols
 from fgnet_jax.data.corpus import Corpus, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
-from fgnet_jax.experiment import Config
-from fgnet_jax.experiment import ConfigError
+from fgnet_jax.experiment import Config, ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _open(name: str, config: Config, splits: str) -> Corpus:
     if not name.startswith(protocols.SYNTHETIC):
         return open_corpus(name, config.data.dir, splits)
     Path(config.data.dir).mkdir(parents=True, exist_ok=True)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()  # a log would have thousands of its lines
     builder = prepare_synthetic(
         name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=2 if config.data.frames > 500 else 1
     )

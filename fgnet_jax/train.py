@@ -118,12 +118,8 @@ def prepare(config: Config, workdir: Path) -> Run:
     is_first = jax.process_index() == 0
     check_same_config(config, workdir)
     layout = sharding.create(config.train.shard_params)
-    for key in ("batch_size", "eval_batch_size"):
-        if config.train[key] % (layout.mesh.size * (config.train.accumulate if key == "batch_size" else 1)):
-            raise experiment.ConfigError(
-                f"train.{key} {config.train[key]} does not divide over {layout.mesh.size} devices"
-            )
-    runtime.check_writable(workdir, room_for(config))
+    experiment.check_divides(config, layout.mesh.size)
+    runtime.check_writable(workdir, room_for(config, (workdir / "config.json").exists()))
     data = run_data.open_run(config)
     step = experiment.step_config(config, data.aus)
     plan = experiment.schedule(config, len(data.train.indices))
@@ -155,10 +151,13 @@ def note(run: Run) -> None:
         runtime.atomic_write_text(run.workdir / "provenance.json", json.dumps(runtime.provenance(), indent=2) + "\n")
 
 
-def room_for(config: Config) -> int:
-    """Bytes that a run writes at most: three checkpoints of parameters and two moments, and the best weights twice."""
+def room_for(config: Config, is_begun: bool) -> int:
+    """Bytes that a run still writes at most: a third checkpoint beside two, and the best weights twice.
+
+    A checkpoint holds parameters and two moments. A run that was begun has its two checkpoints and best weights.
+    """
     shapes = fgnet.abstract(experiment.model_config(config))
-    return 11 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def compile_steps(config: Config, step: steps.StepConfig, plan: experiment.Schedule, layout: sharding.Sharding):
