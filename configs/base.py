@@ -1,11 +1,13 @@
 """FG-Net's published training, which every experiment starts from; disfa.py and bp4d.py are the experiments."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Any:
     """Every key there is, with the published value where the paper has one."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.name = "base"  # names the default workdir, runs/NAME
     config.seed = 0
     config.init_from = ""  # a weights directory (`python -m convert_weights`); empty: from scratch
@@ -82,7 +84,7 @@ def arguments(text: str | None, **defaults):
     return values
 
 
-def published(corpus: str, text: str | None) -> ConfigDict:
+def published(corpus: str, text: str | None) -> Any:
     """The published protocol on a corpus: arguments fold, samples and select_on."""
     values = arguments(text, fold=0, samples=0, select_on="held_out")
     config = get_config()
