@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,6 +177,22 @@ def save_step(manager: ocp.CheckpointManager, step: int, state: Any, meta: Mappi
     """Begins to write a state (any pytree of arrays) and a JSON; what was begun before is finished first."""
     args = ocp.args.Composite(state=ocp.args.PyTreeSave(_by_name(state)), meta=ocp.args.JsonSave(dict(meta)))
     manager.save(step, args=args)
+
+
+def discard_bad_step(manager: ocp.CheckpointManager, step: int) -> int | None:
+    """Deletes the checkpoint of a step, found to hold a diverged state, if there is an older one; returns the latest."""
+    manager.wait_until_finished()
+    steps = manager.all_steps()
+    if step in steps and min(steps) < step:
+        manager.delete(step)
+    return manager.latest_step()
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error of any writing says that the disk, or the quota on it, is used up."""
+    # Orbax' errors are a ValueError that says so in words alone.
+    words = ("No space left on device", "Disk quota exceeded")
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in words)
 
 
 def restore_step(manager: ocp.CheckpointManager, step: int, like: Any, shardings: Any) -> tuple[Any, dict[str, Any]]:

@@ -28,7 +28,7 @@ class Scored:
 
     def f1_by_au(self, aus: tuple[int, ...]) -> dict[int, float]:
         """F1 of every AU that has a known label, as a fraction."""
-        known = (self.labels >= 0).any(0)
+        known = np.any(self.labels >= 0, axis=0).tolist()
         values = f1(confusion(self.scores, self.labels))
         return {au: float(value) for au, value, has in zip(aus, values, known, strict=True) if has}
 

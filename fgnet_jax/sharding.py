@@ -1,7 +1,7 @@
 """How arrays lie on devices: one mesh axis, the batch split over it, parameters whole or split too."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -50,7 +50,7 @@ class Sharding:
         )
 
 
-def create(shard_params: bool = False, devices: list[jax.Device] | None = None) -> Sharding:
+def create(shard_params: bool = False, devices: Sequence[Any] | None = None) -> Sharding:
     """Placement over all devices, or these."""
     devices = jax.devices() if devices is None else devices
     # Explicit axes (the default since jax 0.9) would want shardings spelled out inside the model.

@@ -45,7 +45,11 @@ COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": Fa
 
 
 class NotFinite(ArithmeticError):
-    """The loss is no longer a number; the message says at which step and on which faces."""
+    """Loss or gradient is no longer a number; the message says at which step and on which faces."""
+
+    def __init__(self, diverged: int, message: str):
+        super().__init__(message)
+        self.diverged = diverged  # number of updates of the state that gave it
 
 
 def main(argv: list[str]) -> None:
@@ -63,6 +67,12 @@ def main(argv: list[str]) -> None:
         experiment.exit_with(error)
     except NotFinite as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (OSError, ValueError) as error:
+        if not checkpoint.is_full_disk(error):
+            raise
+        saved = f"The last good save stays in {workdir}/checkpoints; with room, the same command goes on from there."
+        print(f"error: the disk of {workdir} is full. {saved}\n  {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -105,7 +115,10 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
         note(run)
         with MetricsWriter(workdir, run.is_first, int(current.step)) as writer:
             with runtime.StopSignal(active=jax.process_count() == 1) as stop:
-                stopped_by = loop(run, manager, writer, current, best, stop)
+                try:
+                    stopped_by = loop(run, manager, writer, current, best, stop)
+                except NotFinite as error:
+                    raise keep_last_good(run, manager, error) from None
             manager.wait_until_finished()
             if stopped_by:
                 _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
@@ -266,23 +279,32 @@ def record(run: Run, writer: MetricsWriter, progress: Progress, step: int, figur
     """Writes the figures of a step.
 
     Raises:
-      NotFinite: if the loss is not.
+      NotFinite: if one of them is not.
     """
     values = {name: float(value) for name, value in figures.items()}
-    if not math.isfinite(values["loss"]):
+    if not all(map(math.isfinite, values.values())):
         names = "\n  ".join(describe(run.data.train.corpus, faces.tolist()))
+        what = ", ".join(f"{name} {value}" for name, value in values.items())
         raise NotFinite(
-            f"the loss of step {step} is {values['loss']}; the last good checkpoint stays in {run.workdir}/checkpoints."
-            f" The faces of that batch (process {run.share.index}):\n  {names}"
+            step - 1, f"not finite at step {step}: {what}. Its faces (process {run.share.index}):\n  {names}"
         )
     writer.scalars(step, values)
     progress.update(step, values["loss"])
+
+
+def keep_last_good(run: Run, manager, error: NotFinite) -> NotFinite:
+    """Deletes a checkpoint of the diverged state, if an older one is there, and adds to the error what is left."""
+    kept = checkpoint.discard_bad_step(manager, error.diverged)
+    left = "Nothing had been saved." if kept is None else f"{run.workdir}/checkpoints keeps the state of step {kept}."
+    return NotFinite(error.diverged, f"{error}\n{left}")
 
 
 def end_epoch(run: Run, writer: MetricsWriter, progress: Progress, current: state.TrainState, best: Best) -> Best:
     """Scores the selection set, keeps the state if it is the best so far, and draws a picture of it."""
     step = int(current.step)
     scored = evaluate(run, current.variables, run.data.select)
+    if not np.isfinite(scored.scores).all():
+        raise NotFinite(step, f"not finite: scores of {run.data.select.name} after step {step}.")
     f1 = scored.f1_by_au(run.data.aus)
     mean = scored.mean_f1()
     writer.scalars(step, {"mean_f1": mean} | {f"f1/{au_label(au)}": value for au, value in f1.items()})

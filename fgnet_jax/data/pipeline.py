@@ -13,7 +13,8 @@ import numpy as np
 
 from fgnet_jax.data.corpus import decode_resized
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]
+"""NumPy arrays by name."""
 
 
 class Faces(Protocol):

@@ -89,13 +89,12 @@ class PixelInterpreter(nnx.Module):
 
     def _first(self, features: list[jax.Array]) -> jax.Array:
         """The first layer over all maps: linear like the resizing, so it goes first, on a tenth of the pixels."""
-        total = self.layers[0].bias[...].astype(features[0].dtype)
-        start = 0
-        for feature in features:
-            kernel = self.layers[0].kernel[:, :, start : start + feature.shape[-1]].astype(feature.dtype)
-            start += feature.shape[-1]
-            total = total + self._resize(conv2d(feature, kernel))
-        return total
+        first, dtype = self.layers[0], features[0].dtype
+        ends = list(itertools.accumulate(feature.shape[-1] for feature in features))
+        kernels = jnp.split(first.kernel[...].astype(dtype), ends[:-1], axis=2)
+        maps = [self._resize(conv2d(feature, kernel)) for feature, kernel in zip(features, kernels, strict=True)]
+        assert first.bias is not None
+        return sum(maps, start=first.bias[...].astype(dtype))
 
     def _resize(self, x: jax.Array) -> jax.Array:
         larger = x.shape[1] > self.heatmap_size

@@ -1,0 +1,119 @@
+"""Three steps of the published training at full size, against the published code's numbers (minutes, 14 GB)."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fgnet_jax import losses, optim, state
+from fgnet_jax.models import fgnet
+from fgnet_jax.train import COMPILER_OPTIONS
+from tests.parity import reference, reference_weights
+
+pytestmark = pytest.mark.full_size
+
+CONFIG = dataclasses.replace(reference.PUBLISHED, dropout=0.0)
+OPTIM = optim.OptimConfig()
+NOISE = "noise.weight"
+
+
+def _step(tx, current, images, targets):
+    """One update on given targets, with every gradient's norm."""
+    trained, frozen = optim.split(current.params, OPTIM)
+
+    def loss_fn(trained):
+        variables = fgnet.Variables(trained | frozen, current.batch_stats, current.buffers)
+        heatmaps, batch_stats = fgnet.apply_train(CONFIG, variables, images, None)
+        return losses.heatmap_loss(heatmaps, targets, jnp.ones(targets.shape[::3], bool)), batch_stats
+
+    (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
+    updates, opt_state = tx.update(grads, current.opt_state, trained)
+    params = optax.apply_updates(trained, updates) | frozen
+    norms = {path: jnp.linalg.norm(grad.ravel()) for path, grad in grads.items()}
+    following = state.TrainState(current.step + 1, params, batch_stats, current.buffers, opt_state)
+    return following, {"loss": loss, "grad_norm": optax.tree.norm(grads), "norms": norms}
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Figures of the three steps, and how far every tensor moved: (sum, norm) of after minus before."""
+    variables = reference.variables()
+    before = variables.params | variables.batch_stats
+    tx = optim.optimizer(OPTIM, 7500)
+    current = jax.device_put(state.create(variables, OPTIM, tx))
+    images = fgnet.normalise(reference_weights.images())
+    targets = jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1))
+    step = jax.jit(
+        functools.partial(_step, tx), donate_argnums=0, compiler_options=COMPILER_OPTIONS.get(jax.default_backend())
+    )
+    figures = []
+    with jax.default_matmul_precision("highest"):
+        for _ in range(3):
+            current, out = step(current, images, targets)
+            figures.append(jax.device_get(out))
+    after = current.params | current.batch_stats
+    moved = {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
+    return figures, moved
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """What the published code printed."""
+    return reference.golden("training")
+
+
+def test_losses(run, golden):
+    """Float32 parts ways by itself from the second step on, through Adam's division."""
+    for figures, expected, tolerance in zip(run[0], golden["loss"], (1e-5, 1e-4, 5e-4), strict=True):
+        np.testing.assert_allclose(figures["loss"], expected, rtol=tolerance)
+
+
+def test_gradient_norms(run, golden):
+    """Before clipping."""
+    for figures, expected, tolerance in zip(run[0], golden["grad_norm"], (1e-4, 5e-3, 5e-2), strict=True):
+        np.testing.assert_allclose(figures["grad_norm"], expected, rtol=tolerance)
+
+
+def _tensors(golden, field: str):
+    """(Published name, path, number) of every tensor that both sides have."""
+    paths = reference.published_names()
+    pairs = zip(golden["names"].tolist(), golden[field], strict=True)
+    return [(name, paths[name], value) for name, value in pairs if name in paths]
+
+
+def test_every_first_gradient(run, golden):
+    """Of the first step; noise strengths are single numbers that cancel heavily."""
+    wrong, checked = [], 0
+    for name, path, expected in _tensors(golden, "first_grad_l2"):
+        if path not in run[0][0]["norms"]:
+            continue
+        actual = run[0][0]["norms"][path]
+        tolerance = 2.5e-2 if name.endswith(NOISE) else 5e-3
+        checked += 1
+        if abs(actual - expected) > tolerance * expected:
+            wrong.append(f"{name}: {actual} for {expected}")
+    assert not wrong and checked > 550
+
+
+def test_how_far_every_tensor_moved(run, golden):
+    """Within 3 % for nine in ten, running statistics included."""
+    near = [
+        abs(run[1][path] - expected) <= 0.03 * expected
+        for _, path, expected in _tensors(golden, "delta_l2")
+        if expected > 0 and path in run[1]
+    ]
+    assert len(near) > 650 and np.mean(near) >= 0.9
+
+
+def test_what_has_no_gradient_is_untouched(run, golden):
+    """ToRGB and style block 17: not stepped, not decayed."""
+    idle = [path for _, path, expected in _tensors(golden, "delta_l2") if expected == 0 and path in run[1]]
+    assert {path.rsplit("/", 2)[0] for path in idle} >= {"generator/to_rgbs/0", "encoder/styles/17"}
+    assert not any(run[1][path] for path in idle)
+    assert not any(
+        value for path, value in run[1].items() if path.startswith(("generator/to_rgbs/", "encoder/styles/17/"))
+    )
