@@ -180,7 +180,7 @@ def save_step(manager: ocp.CheckpointManager, step: int, state: Any, meta: Mappi
 
 
 def discard_bad_step(manager: ocp.CheckpointManager, step: int) -> int | None:
-    """Deletes the checkpoint of a step, found to hold a diverged state, if there is an older one; returns the latest."""
+    """Deletes the checkpoint of a step, found to be of a diverged state, if an older one is there. Returns the latest."""
     manager.wait_until_finished()
     steps = manager.all_steps()
     if step in steps and min(steps) < step:

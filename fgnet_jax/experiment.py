@@ -2,8 +2,10 @@
 
 import dataclasses
 import difflib
+import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fgnet_jax.data.corpus import Corpus
@@ -15,6 +17,10 @@ from fgnet_jax.steps import StepConfig
 
 Config = Any
 """An `ml_collections.ConfigDict` with the keys of configs/base.py, which a type checker cannot know."""
+
+
+NEUTRAL = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
+"""Keys that may differ when a run is continued: they change no number."""
 
 
 class ConfigError(ValueError):
@@ -90,6 +96,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif a != b:
             lines.append(f"{prefix}{key}: {a!r} there, {b!r} here")
     return lines
+
+
+def check_same(config: Config, workdir: Path) -> None:
+    """Refuses to go on with a run that was begun with another configuration, saying what differs."""
+    file = workdir / "config.json"
+    if not file.exists():
+        return
+    as_json = json.loads(json.dumps(config.to_dict()))
+    lines = differences(json.loads(file.read_text()), as_json)
+    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in NEUTRAL))]
+    if lines:
+        text = "\n  ".join(lines)
+        raise ConfigError(f"{workdir} was begun with another configuration; give another --workdir\n  {text}")
 
 
 def check_overrides(argv: list[str], config: Config) -> None:

@@ -36,10 +36,6 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0,
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, where the cluster does not tell")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, where the cluster does not tell")
 
-NEUTRAL = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
-"""Keys that may differ when a run is continued: they change no number."""
-
-
 COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": False}}
 """By backend. XLA's scheduler for CPUs widens the program, which doubles the memory of a step of these networks."""
 
@@ -129,7 +125,7 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
 def prepare(config: Config, workdir: Path) -> Run:
     """Checks the workdir, opens the data, compiles nothing yet."""
     is_first = jax.process_index() == 0
-    check_same_config(config, workdir)
+    experiment.check_same(config, workdir)
     layout = sharding.create(config.train.shard_params)
     experiment.check_divides(config, layout.mesh.size)
     runtime.check_writable(workdir, room_for(config, (workdir / "config.json").exists()))
@@ -139,21 +135,6 @@ def prepare(config: Config, workdir: Path) -> Run:
     train_step, eval_step, heatmap_step = compile_steps(config, step, plan, layout)
     share = Share(jax.process_index(), jax.process_count())
     return Run(config, workdir, data, step, plan, layout, share, train_step, eval_step, heatmap_step, is_first)
-
-
-def check_same_config(config: Config, workdir: Path) -> None:
-    """Refuses to go on with a run that was begun with another configuration, saying what differs."""
-    file = workdir / "config.json"
-    if not file.exists():
-        return
-    as_json = json.loads(json.dumps(config.to_dict()))
-    lines = experiment.differences(json.loads(file.read_text()), as_json)
-    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in NEUTRAL))]
-    if lines:
-        text = "\n  ".join(lines)
-        raise experiment.ConfigError(
-            f"{workdir} was begun with another configuration; give another --workdir\n  {text}"
-        )
 
 
 def note(run: Run) -> None:
