@@ -10,20 +10,20 @@ from configs import base
 
 
 def get_config():
-    """Everything trained from scratch at 64x64 with a generator of 64x64."""
+    """Everything trained from scratch on faces of 64x64 with a generator of 32x32."""
     config = base.get_config()
     config.name = "demo"
     config.data.corpus = "synthetic_bp4d"
     config.data.also_test = ("synthetic_disfa",)
-    config.data.frames = 4000
+    config.data.frames = 3600
     config.data.threads = 2
 
     config.model.image_size = 64
-    config.model.encoder_channels = (32, 48, 64, 96)
+    config.model.encoder_channels = (16, 32, 48, 64)
     config.model.encoder_units = (1, 1, 1, 1)
-    config.model.style_dim = 96
+    config.model.style_dim = 64
     config.model.mapping_layers = 2
-    config.model.generator_channels = (96, 96, 64, 48, 32)
+    config.model.generator_channels = (64, 48, 32, 16)
     config.model.heatmap_size = 32
     config.model.num_heatmaps = 16
 
@@ -33,7 +33,7 @@ def get_config():
     config.optim.warmup_steps = 50
 
     config.train.batch_size = 32
-    config.train.epochs = 8
+    config.train.epochs = 10
     config.train.steps_per_epoch = 100
     config.train.eval_batch_size = 32
     config.train.checkpoint_steps = 50
