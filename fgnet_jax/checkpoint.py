@@ -69,18 +69,25 @@ def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]],
     items: dict[str, Any] = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
     items["meta"] = ocp.args.JsonSave(meta.to_dict())
     path = _absolute(directory)
-    place = path.with_name(f"{path.name}.new") if path.exists() else path
+    new, old = (path.with_name(f"{path.name}.{word}") for word in ("new", "old"))
+    place = new if path.exists() else path
     with ocp.Checkpointer(_handler()) as checkpointer:
         checkpointer.save(place, args=ocp.args.Composite(**items), force=True)
-    if place != path and jax.process_index() == 0:
-        old = path.with_name(f"{path.name}.old")
-        if old.exists():
-            old.rmtree()
-        path.rename(old)
-        place.rename(path)
-        old.rmtree()
+    if jax.process_index() == 0:
+        if place != path:
+            _remove(old)
+            path.rename(old)
+            place.rename(path)
+        # Also what a run that was killed in the midst of this left.
+        _remove(new, old, *path.parent.glob(f"{new.name}.orbax-checkpoint-tmp*"))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"save_weights {path}")
+
+
+def _remove(*directories: epath.Path) -> None:
+    for directory in directories:
+        if directory.exists():
+            directory.rmtree()
 
 
 def load_meta(directory: str | Path) -> WeightsMeta:
@@ -180,7 +187,7 @@ def save_step(manager: ocp.CheckpointManager, step: int, state: Any, meta: Mappi
 
 
 def discard_bad_step(manager: ocp.CheckpointManager, step: int) -> int | None:
-    """Deletes the checkpoint of a step, found to be of a diverged state, if an older one is there. Returns the latest."""
+    """Deletes the checkpoint of a diverged state, if an older one is there; returns the latest that is left."""
     manager.wait_until_finished()
     steps = manager.all_steps()
     if step in steps and min(steps) < step:
