@@ -80,7 +80,7 @@ def arguments(text: str | None, **defaults):
         try:
             values[key] = type(defaults[key])(value)
         except ValueError as error:
-            raise ValueError(f"--config …:{item}: {key} must be a {type(defaults[key]).__name__}") from error
+            raise ValueError(f"--config …:{item}: {key} must be of type {type(defaults[key]).__name__}") from error
     return values
 
 
@@ -89,6 +89,7 @@ def published(corpus: str, text: str | None) -> Any:
     values = arguments(text, fold=0, samples=0, select_on="held_out")
     config = get_config()
     config.name = f"{corpus}_f{values['fold']}" + (f"_n{values['samples']}" if values["samples"] else "")
+    config.name += "_select_on_test" if values["select_on"] == "test" else ""
     config.init_from = "weights/pretrained"
     config.data.corpus = corpus
     config.data.fold = values["fold"]

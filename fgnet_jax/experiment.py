@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import Loading
@@ -128,7 +128,13 @@ def check_overrides(argv: list[str], config: Config) -> None:
             raise ConfigError(f"--config.{key}: there is no such key; did you mean --config.{near[0]}?")
 
 
-def exit_with(error: Exception) -> None:
+def without_traceback(error: Exception) -> ConfigError:
+    """absl's error about a flag, without the traceback that it quotes where a configuration file raised."""
+    text = str(error)
+    return ConfigError(text.rstrip().rsplit("\n", 1)[-1].strip() if "Traceback" in text else text)
+
+
+def exit_with(error: Exception) -> NoReturn:
     """Ends the program as a usage error: the message alone on standard error, status 2."""
     print(f"error: {error}", file=sys.stderr)
     raise SystemExit(2)

@@ -362,9 +362,11 @@ def _say(run: Run, text: str) -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """absl's parsing, but a key that the configuration lacks is refused in one line, with the nearest that it has."""
+    """absl's parsing, but what it does not take is refused in a line, a wrong key with the nearest that there is."""
     try:
-        return app.parse_flags_with_usage(argv)
+        return flags.FLAGS(argv)
+    except (flags.Error, OSError) as error:
+        experiment.exit_with(experiment.without_traceback(error))
     except (AttributeError, KeyError):
         # ml_collections looks for overrides in sys.argv: the file is read again without them, for the keys it has.
         sys.argv = [argument for argument in argv if not argument.startswith("--config.")]

@@ -1,0 +1,129 @@
+"""The loader: every batch follows from the seed and the step, however many processes share it."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgnet_jax.data import pipeline
+from fgnet_jax.data.pipeline import Loading, Share
+
+LOADING = Loading(batch_size=4, image_size=32, threads=2)
+
+
+class Numbered:
+    """Faces in memory; landmark 0 of face i is at (i, i / 2), its labels are 1, 0 and unknown."""
+
+    def __init__(self, count=30):
+        self._count = count
+        stream = io.BytesIO()
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(stream, "PNG")
+        self._picture = stream.getvalue()
+
+    def __len__(self):
+        return self._count
+
+    def record(self, index):
+        """As a corpus gives it."""
+        landmarks = np.zeros((68, 2), np.float32)
+        landmarks[0] = index, index / 2
+        labels = np.array([1, 0, -1], np.int8)
+        words = {"subject": "F001", "sequence": f"T{index % 2}", "frame": index}
+        return {"image": self._picture, "landmarks": landmarks, "labels": labels, **words}
+
+
+FACES = Numbered()
+ALL = Share()
+INDICES = np.arange(2, 28)  # of which 24 make three batches of eight
+
+
+def batches(count, share=ALL, start=0, seed=0, per_epoch=6, loading=LOADING):
+    """The first batches of a share."""
+    source = pipeline.train_batches(FACES, INDICES, loading, per_epoch, seed, share, start)
+    return list(itertools.islice(source, count))
+
+
+def numbers(parts):
+    """Which faces batches hold, one list a batch."""
+    return [part["index"].tolist() for part in parts]
+
+
+def test_a_batch_has_what_a_step_takes():
+    """Pictures at the network's size, landmarks in their pixels, labels, and which faces they are."""
+    (first,) = batches(1)
+    shapes = {name: (x.shape, str(x.dtype)) for name, x in first.items()}
+    assert shapes == {
+        "image": ((4, 32, 32, 3), "uint8"),
+        "landmarks": ((4, 68, 2), "float32"),
+        "labels": ((4, 3), "int8"),
+        "index": ((4,), "int32"),
+    }
+    np.testing.assert_array_equal(first["landmarks"][:, 0, 0], first["index"] / 2)  # half the stored side
+    np.testing.assert_array_equal(first["labels"], [[1, 0, -1]] * 4)
+
+
+def test_batches_follow_from_seed_and_step_alone():
+    """The same again; others by another seed; and a run that starts at step k has what came k-th."""
+    whole = numbers(batches(14))
+    assert numbers(batches(14)) == whole != numbers(batches(14, seed=1))
+    for start in (1, 5, 6, 7, 13):
+        assert numbers(batches(14 - start, start=start)) == whole[start:]
+
+
+def test_every_epoch_is_another_permutation_without_a_repetition():
+    """Six batches of four out of 26 faces."""
+    epochs = np.array(numbers(batches(18))).reshape(3, 24)
+    for epoch in epochs:
+        assert len(set(epoch)) == 24 and set(epoch) <= set(INDICES)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert len({frozenset(epoch) for epoch in epochs}) > 1, "the two that are left out change"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_the_batch_that_one_process_has(count):
+    """As a set, at every step, also when they resume."""
+    for start in (0, 5):
+        shares = [numbers(batches(9, Share(index, count), start)) for index in range(count)]
+        for parts, wanted in zip(zip(*shares, strict=True), numbers(batches(9, start=start)), strict=True):
+            assert all(len(part) == 4 // count for part in parts)
+            assert sorted(itertools.chain(*parts)) == sorted(wanted)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("faces", [1, 4, 9, 26])
+def test_evaluation_sees_every_face_once_in_as_many_batches_everywhere(count, faces):
+    """What fills up the end is not valid."""
+    shares = [list(pipeline.eval_batches(FACES, INDICES[:faces], LOADING, Share(k, count))) for k in range(count)]
+    assert {len(share) for share in shares} == {-(-faces // 4)}
+    every = list(itertools.chain(*shares))
+    assert {part["image"].shape for part in every} == {(4 // count, 32, 32, 3)}
+    seen = np.concatenate([part["index"][part["valid"]] for part in every])
+    assert sorted(seen) == INDICES[:faces].tolist()
+
+
+def test_labels_come_in_the_networks_order():
+    """An AU that the corpus lacks is unknown."""
+    loading = Loading(batch_size=4, image_size=32, columns=(1, -1, 2, 0))
+    np.testing.assert_array_equal(batches(1, loading=loading)[0]["labels"], [[0, -1, -1, 1]] * 4)
+
+
+def test_threads_change_nothing():
+    """One that decodes, or eight."""
+    one, many = (batches(8, loading=Loading(4, 32, threads)) for threads in (1, 8))
+    for a, b in zip(one, many, strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_faces_are_named_for_messages():
+    """By subject, sequence and frame."""
+    assert pipeline.describe(FACES, [3, 8]) == ["F001/T1 frame 3", "F001/T0 frame 8"]
+
+
+def test_what_cannot_be_divided_is_refused():
+    """A batch over processes, an epoch of more faces than there are."""
+    with pytest.raises(ValueError, match="a batch of 4 does not divide over 3 processes"):
+        batches(1, Share(0, 3))
+    with pytest.raises(ValueError, match="7 batches of 4 need more than 26 faces"):
+        batches(1, per_epoch=7)
