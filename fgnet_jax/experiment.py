@@ -131,7 +131,8 @@ def check_overrides(argv: list[str], config: Config) -> None:
 def without_traceback(error: Exception) -> ConfigError:
     """absl's error about a flag, without the traceback that it quotes where a configuration file raised."""
     text = str(error)
-    return ConfigError(text.rstrip().rsplit("\n", 1)[-1].strip() if "Traceback" in text else text)
+    last = text.rstrip().rsplit("\n", 1)[-1].strip()
+    return ConfigError(last.removeprefix("ValueError: ") if "Traceback" in text else text)
 
 
 def exit_with(error: Exception) -> NoReturn:

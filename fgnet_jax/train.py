@@ -364,7 +364,9 @@ def _say(run: Run, text: str) -> None:
 def parse(argv: list[str]) -> list[str]:
     """absl's parsing, but what it does not take is refused in a line, a wrong key with the nearest that there is."""
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        _ = _CONFIG.value.name  # a file that is not there is only missed now
+        return rest
     except (flags.Error, OSError) as error:
         experiment.exit_with(experiment.without_traceback(error))
     except (AttributeError, KeyError):

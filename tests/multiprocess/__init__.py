@@ -1,0 +1,1 @@
+"""One process or several, one device or several: the same numbers."""

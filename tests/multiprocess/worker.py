@@ -1,0 +1,30 @@
+"""Trains several configurations one after the other in one process, which may be one of several.
+
+    python -m tests.multiprocess.worker SPECS_JSON [COORDINATOR PROCESSES PROCESS]
+
+SPECS_JSON is a list of {"workdir": ..., "overrides": {"optim.name": "sgd", ...}} over configs/tiny.py. It does what the
+command does; starting one command for each would spend most of the time on imports.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+
+from configs import tiny
+from fgnet_jax.train import train
+
+
+def main(specs: str, coordinator: str = "", processes: str = "", process: str = "") -> None:
+    """Runs every configuration."""
+    if coordinator:
+        jax.distributed.initialize(coordinator, int(processes), int(process))
+    for spec in json.loads(specs):
+        config = tiny.get_config("steps=5")
+        config.update_from_flattened_dict(spec["overrides"])
+        train(config, Path(spec["workdir"]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
