@@ -1,4 +1,4 @@
-"""`python -m benchmarks step`: what a training step costs; `python -m benchmarks inference`: the pace of one picture."""
+"""`python -m benchmarks step`: what a training step costs; `python -m benchmarks inference`: the pace of a picture."""
 
 import argparse
 import dataclasses

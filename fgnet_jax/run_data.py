@@ -100,7 +100,7 @@ def _open(name: str, config: Config, splits: str) -> Corpus:
     builder = prepare_synthetic(
         name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=2 if config.data.frames > 500 else 1
     )
-    return open_directory(builder.data_path, splits)
+    return open_directory(str(builder.data_path), splits)
 
 
 def _whole(name: str, corpus: Corpus, split: str) -> Faces:

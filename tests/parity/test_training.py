@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ def _step(tx, current, images, targets):
 
     (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
     updates, opt_state = tx.update(grads, current.opt_state, trained)
-    params = optax.apply_updates(trained, updates) | frozen
+    params = cast(dict, optax.apply_updates(trained, updates)) | frozen
     norms = {path: jnp.linalg.norm(grad.ravel()) for path, grad in grads.items()}
     following = state.TrainState(current.step + 1, params, batch_stats, current.buffers, opt_state)
     return following, {"loss": loss, "grad_norm": optax.tree.norm(grads), "norms": norms}
