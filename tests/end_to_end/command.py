@@ -39,10 +39,13 @@ class Command:
         ours = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
         return os.environ | cache | ours
 
-    def start(self, workdir: Path, *more: str, devices: int = 1, config: str = "configs/tiny.py") -> subprocess.Popen:
-        """Starts it; standard output and error are one pipe."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
-        return subprocess.Popen(self.words(workdir, *more, config=config), env=self.environment(devices), **options)
+    def start(
+        self, workdir: Path, *words: str, devices: int = 1, config: str = "configs/tiny.py", more: dict | None = None
+    ) -> subprocess.Popen:
+        """Starts it, with more environment; standard output and error are one pipe."""
+        environment = self.environment(devices) | (more or {})
+        options: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
+        return subprocess.Popen(self.words(workdir, *words, config=config), env=environment, **options)
 
     def __call__(self, workdir: Path, *more: str, devices: int = 1, config: str = "configs/tiny.py", status: int = 0):
         """Runs it to its end, which must have this exit status; returns what it said."""

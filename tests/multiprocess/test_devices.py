@@ -1,21 +1,29 @@
 """Devices and processes change how the work is divided, and no number."""
 
+import dataclasses
 import json
 import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from configs import tiny
-from fgnet_jax import experiment
+from fgnet_jax import experiment, sharding
 from fgnet_jax.models import fgnet
 from tests.end_to_end import command
 from tests.end_to_end.command import ROOT
 
 COMMON = {
     "model.dropout": 0.0,
+    "model.image_size": 16,
+    "model.heatmap_size": 8,
+    "model.mapping_layers": 1,
+    "model.style_dim": 32,  # with the widths, enough for parameters to be worth sharding
+    "model.encoder_channels": (32, 32, 32),
+    "model.generator_channels": (32, 32, 32, 8),
     "optim.warmup_steps": 0,
     "optim.schedule": "constant",
     "train.epochs": 1,
@@ -25,6 +33,10 @@ KINDS = {
     "sgd": {"optim.name": "sgd", "optim.lr": 0.1},
     "adamw": {"optim.name": "adamw", "optim.lr": 5e-5, "optim.clip": 0.1},
 }
+MODEL = dataclasses.replace(
+    experiment.model_config(tiny.get_config()),
+    **{key.removeprefix("model."): value for key, value in COMMON.items() if key.startswith("model.")},
+)
 TOPOLOGIES = {"one of 8": (1, 8), "two of 2": (2, 2)}
 
 
@@ -81,6 +93,15 @@ def divided(request, train, tmp_path_factory):
     return train_all(train, tmp_path_factory.mktemp("divided"), processes, devices, [False, True])
 
 
+def test_the_network_has_parameters_that_are_sharded():
+    """On eight devices and on four; otherwise the tests below would show nothing of it."""
+    for count in (4, 8):
+        mesh = jax.sharding.AbstractMesh((count,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+        layout = sharding.Sharding(mesh, shard_params=True)  # pyright: ignore[reportArgumentType]
+        placed = jax.tree.leaves(layout.of(fgnet.abstract(MODEL)))
+        assert sum(not place.is_fully_replicated for place in placed) > 20
+
+
 @pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
 def test_sgd_gives_the_same_losses_and_parameters(alone, divided, shard):
     """After five steps, to 1e-5."""
@@ -89,7 +110,7 @@ def test_sgd_gives_the_same_losses_and_parameters(alone, divided, shard):
     np.testing.assert_allclose(command.losses(other), command.losses(one), rtol=0, atol=1e-5)
     wanted, actual = command.last(one), command.last(other)
     assert wanted.keys() == actual.keys()
-    fresh = fgnet.init(experiment.model_config(tiny.get_config())).params
+    fresh = fgnet.init(MODEL).params
     moved = [np.abs(wanted[f".params['{path}']"] - value).max() for path, value in fresh.items()]
     assert np.median(moved) > 1e-4, "parameters hardly moved, so their being equal shows nothing"
     for name, value in wanted.items():

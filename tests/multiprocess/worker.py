@@ -22,7 +22,8 @@ def main(specs: str, coordinator: str = "", processes: str = "", process: str = 
         jax.distributed.initialize(coordinator, int(processes), int(process))
     for spec in json.loads(specs):
         config = tiny.get_config("steps=5")
-        config.update_from_flattened_dict(spec["overrides"])
+        values = {key: tuple(x) if isinstance(x, list) else x for key, x in spec["overrides"].items()}
+        config.update_from_flattened_dict(values)
         train(config, Path(spec["workdir"]))
 
 
