@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +45,14 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
         "labels": jax.ShapeDtypeStruct((batch, len(step.centres)), jnp.int8),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
-    jitted = jax.jit(functools.partial(steps.train_step, step, tx), donate_argnums=0)
-    compiled = jitted.lower(shapes, faces, key).compile(COMPILER_OPTIONS.get(jax.default_backend()))
+    options = COMPILER_OPTIONS.get(jax.default_backend())
+    jitted = jax.jit(functools.partial(steps.train_step, step, tx), donate_argnums=0, compiler_options=options)
+    compiled = jitted.lower(shapes, faces, key).compile()
+    cost: Any = compiled.cost_analysis()
+    memory: Any = compiled.memory_analysis()
     trained, _ = optim.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
-    temporaries = compiled.memory_analysis().temp_size_in_bytes
-    return StepCost(config.remat, batch, compiled.cost_analysis()["flops"] / 1e9, temporaries, gradients)
+    return StepCost(config.remat, batch, cost["flops"] / 1e9, memory.temp_size_in_bytes, gradients)
 
 
 def table(costs: list[StepCost]) -> str:

@@ -1,5 +1,7 @@
 """The optimiser, against PyTorch's."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +66,7 @@ def test_clipping_equals_pytorchs(scale):
             params[path].grad = torch.tensor(grad)
         torch.nn.utils.clip_grad_norm_(params.values(), max_norm)
         tx = optim.clip_by_global_norm(max_norm)
-        clipped, _ = tx.update(grads, tx.init(grads))
+        clipped: Any = tx.update(grads, tx.init(grads))[0]
         for path in PATHS:
             grad = params[path].grad
             assert grad is not None
@@ -79,7 +81,7 @@ def test_each_part_has_its_own_rate():
     trained, frozen = optim.split(_params(), config)
     assert list(frozen) == ["generator/b/bias"]
     grads = {path: _gradients(0)[path] for path in trained}
-    updates, _ = tx.update(grads, tx.init(trained), trained)
+    updates: Any = tx.update(grads, tx.init(trained), trained)[0]
     np.testing.assert_allclose(updates["encoder/a/kernel"], -0.3 * grads["encoder/a/kernel"], rtol=1e-6)
     np.testing.assert_allclose(updates["interpreter/c/kernel"], -0.1 * grads["interpreter/c/kernel"], rtol=1e-6)
 
@@ -89,6 +91,7 @@ def _rates(config, total):
     tx = optim.optimizer(config, total)
     params = {"encoder/a": jnp.zeros(())}
     opt_state, rates = tx.init(params), []
+    updates: Any
     for _ in range(total):
         updates, opt_state = tx.update({"encoder/a": jnp.ones(())}, opt_state, params)
         rates.append(-float(updates["encoder/a"]))

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from fgnet_jax import sharding
 
@@ -44,4 +44,4 @@ def test_the_batch_axis_is_split():
     layout = sharding.create()
     batch = sharding.global_batch({"image": np.zeros((4, 2, 2, 3), np.uint8), "valid": np.ones(4, bool)}, layout)
     assert batch["image"].shape == (4, 2, 2, 3) and batch["valid"].dtype == bool
-    assert batch["image"].sharding.spec == PartitionSpec(sharding.AXIS)
+    assert batch["image"].sharding == NamedSharding(layout.mesh, PartitionSpec(sharding.AXIS))

@@ -11,6 +11,7 @@ import pytest
 from fgnet_jax import heatmaps, state, steps
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.interpreter import PixelInterpreter
 from fgnet_jax.ops.resize import shrink, upsample
 from fgnet_jax.optim import OptimConfig, optimizer
 
@@ -235,6 +236,7 @@ def test_the_pixel_interpreters_first_layer_is_linear_over_the_concatenated_maps
     kernel = _variables(PIXEL).params["interpreter/layers/0/kernel"][0, 0]
     bias = _variables(PIXEL).params["interpreter/layers/0/bias"]
     expected = jnp.concatenate(resized, -1) @ kernel + bias
+    assert isinstance(interpreter, PixelInterpreter)
     np.testing.assert_allclose(interpreter._first(features), expected, rtol=1e-4, atol=1e-5)
     assert kernel.shape == (48, 128)
     assert interpreter(features).shape == (2, 8, 8, 8)

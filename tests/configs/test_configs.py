@@ -54,7 +54,7 @@ def _leaves(values, prefix=""):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_says_its_command_and_what_to_expect(name):
     """The command names the file; arguments in it are ones that the file takes."""
-    words = _module(name).__doc__
+    words = _module(name).__doc__ or ""
     command = re.search(rf"^    python -m fgnet_jax.train --config configs/{name}\.py(:\S+)?", words, re.MULTILINE)
     assert command, words
     if command[1]:
