@@ -5,10 +5,12 @@ import time
 import numpy as np
 
 from tests.end_to_end import command
-from tests.multiprocess.test_devices import COMMON, KINDS, free_port
+from tests.multiprocess.test_devices import COMMON, free_port
 
 LONG = {"optim.warmup_steps": 0, "train.epochs": 8, "train.steps_per_epoch": 5, "train.eval_frames": 16}
-SETTINGS = [f"--config.{key}={value}" for key, value in (COMMON | KINDS["sgd"] | LONG).items()]
+SETTINGS = [
+    f"--config.{key}={value}" for key, value in (COMMON | LONG | {"optim.name": "sgd", "optim.lr": 1e-3}).items()
+]
 
 
 def _start_two(train, workdir):
