@@ -1,4 +1,4 @@
-"""Three steps of the published training at full size, against the published code's numbers (minutes, 14 GB)."""
+"""The first step of the published training at full size, against the published code's numbers (14 GB)."""
 
 import dataclasses
 import functools
@@ -12,7 +12,6 @@ import pytest
 
 from fgnet_jax import losses, optim, state
 from fgnet_jax.models import fgnet
-from fgnet_jax.train import COMPILER_OPTIONS
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
@@ -39,26 +38,29 @@ def _step(tx, current, images, targets):
     return following, {"loss": loss, "grad_norm": optax.tree.norm(grads), "norms": norms}
 
 
-@pytest.fixture(scope="module")
-def run():
-    """Figures of the three steps, and how far every tensor moved: (sum, norm) of after minus before."""
+def train(steps: int):
+    """Figures of this many steps, and how far every tensor moved: the norm of after minus before."""
     variables = reference.variables()
     before = variables.params | variables.batch_stats
     tx = optim.optimizer(OPTIM, 7500)
     current = jax.device_put(state.create(variables, OPTIM, tx))
     images = fgnet.normalise(reference_weights.images())
     targets = jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1))
-    step = jax.jit(
-        functools.partial(_step, tx), donate_argnums=0, compiler_options=COMPILER_OPTIONS.get(jax.default_backend())
-    )
+    step = jax.jit(functools.partial(_step, tx), donate_argnums=0)
     figures = []
     with jax.default_matmul_precision("highest"):
-        for _ in range(3):
+        for _ in range(steps):
             current, out = step(current, images, targets)
             figures.append(jax.device_get(out))
     after = current.params | current.batch_stats
-    moved = {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
-    return figures, moved
+    return figures, {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
+
+
+@pytest.fixture(scope="module")
+def first():
+    """Figures of the first step, and how far every tensor moved in it."""
+    figures, moved = train(1)
+    return figures[0], moved
 
 
 @pytest.fixture(scope="module")
@@ -67,32 +69,26 @@ def golden():
     return reference.golden("training")
 
 
-def test_losses(run, golden):
-    """Float32 parts ways by itself from the second step on, through Adam's division."""
-    for figures, expected, tolerance in zip(run[0], golden["loss"], (1e-5, 1e-4, 5e-4), strict=True):
-        np.testing.assert_allclose(figures["loss"], expected, rtol=tolerance)
-
-
-def test_gradient_norms(run, golden):
+def test_loss_and_gradient_norm(first, golden):
     """Before clipping."""
-    for figures, expected, tolerance in zip(run[0], golden["grad_norm"], (1e-4, 5e-3, 5e-2), strict=True):
-        np.testing.assert_allclose(figures["grad_norm"], expected, rtol=tolerance)
+    np.testing.assert_allclose(first[0]["loss"], golden["loss"][0], rtol=1e-5)
+    np.testing.assert_allclose(first[0]["grad_norm"], golden["grad_norm"][0], rtol=1e-4)
 
 
-def _tensors(golden, field: str):
+def tensors(golden, field: str):
     """(Published name, path, number) of every tensor that both sides have."""
     paths = reference.published_names()
     pairs = zip(golden["names"].tolist(), golden[field], strict=True)
     return [(name, paths[name], value) for name, value in pairs if name in paths]
 
 
-def test_every_first_gradient(run, golden):
+def test_every_first_gradient(first, golden):
     """Of the first step; noise strengths are single numbers that cancel heavily."""
     wrong, checked = [], 0
-    for name, path, expected in _tensors(golden, "first_grad_l2"):
-        if path not in run[0][0]["norms"]:
+    for name, path, expected in tensors(golden, "first_grad_l2"):
+        if path not in first[0]["norms"]:
             continue
-        actual = run[0][0]["norms"][path]
+        actual = first[0]["norms"][path]
         tolerance = 2.5e-2 if name.endswith(NOISE) else 5e-3
         checked += 1
         if abs(actual - expected) > tolerance * expected:
@@ -100,21 +96,11 @@ def test_every_first_gradient(run, golden):
     assert not wrong and checked > 550
 
 
-def test_how_far_every_tensor_moved(run, golden):
-    """Within 3 % for nine in ten, running statistics included."""
-    near = [
-        abs(run[1][path] - expected) <= 0.03 * expected
-        for _, path, expected in _tensors(golden, "delta_l2")
-        if expected > 0 and path in run[1]
-    ]
-    assert len(near) > 650 and np.mean(near) >= 0.9
-
-
-def test_what_has_no_gradient_is_untouched(run, golden):
+def test_what_has_no_gradient_is_untouched(first, golden):
     """ToRGB and style block 17: not stepped, not decayed."""
-    idle = [path for _, path, expected in _tensors(golden, "delta_l2") if expected == 0 and path in run[1]]
+    idle = [path for _, path, expected in tensors(golden, "delta_l2") if expected == 0 and path in first[1]]
     assert {path.rsplit("/", 2)[0] for path in idle} >= {"generator/to_rgbs/0", "encoder/styles/17"}
-    assert not any(run[1][path] for path in idle)
+    assert not any(first[1][path] for path in idle)
     assert not any(
-        value for path, value in run[1].items() if path.startswith(("generator/to_rgbs/", "encoder/styles/17/"))
+        value for path, value in first[1].items() if path.startswith(("generator/to_rgbs/", "encoder/styles/17/"))
     )
