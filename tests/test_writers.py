@@ -132,6 +132,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of the child below, which uses no JAX
 def test_a_full_disk_stops_the_run(tmp_path):
     """With the system's error, not by hanging; a resumed run then goes on from whole lines."""
 
