@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 from etils import epath
 from jax.experimental import multihost_utils
 
@@ -123,6 +124,8 @@ def load_weights(
     path = _absolute(directory)
     with ocp.Checkpointer(_handler()) as checkpointer:
         try:
+            for name in GROUPS:
+                _check_readable(path / name)
             items = checkpointer.metadata(path).item_metadata
             stored = {name: {key: leaf.shape for key, leaf in items[name].items()} for name in GROUPS}
             _check_shapes(directory, stored, expected)
@@ -132,6 +135,16 @@ def load_weights(
             raise
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise WeightsError(f"{directory}: damaged weights directory: {error}") from error
+
+
+def _check_readable(directory: epath.Path) -> None:
+    # Orbax reads all arrays at once and leaves at the first failure, while TensorStore's other threads go on calling
+    # into the loop that it closed: tracebacks after the error, and now and then a process that hangs or dies. One
+    # value after the other, nothing is left running. It costs 0.6 s a GB.
+    local = str(directory) if "://" in str(directory) else f"file://{directory}"
+    stored = tensorstore.KvStore.open({"driver": "ocdbt", "base": local}).result()
+    for key in stored.list().result():
+        stored.read(key).result()
 
 
 def _check_shapes(directory: str | Path, stored: Mapping[str, Mapping], expected: Mapping[str, Mapping]) -> None:
@@ -210,7 +223,15 @@ def restore_step(manager: ocp.CheckpointManager, step: int, like: Any, shardings
       step: One of its steps.
       like: The state's pytree, of `jax.ShapeDtypeStruct`.
       shardings: Where its arrays go, on any number of devices.
+
+    Raises:
+      WeightsError: where a file of it is damaged.
     """
+    try:
+        _check_readable(_absolute(manager.directory) / str(step) / "state")
+    except (ValueError, OSError) as error:
+        older = "; delete it to go on from the step before" if min(manager.all_steps()) < step else ""
+        raise WeightsError(f"{manager.directory}/{step}: damaged checkpoint{older}: {error}") from error
     names, leaves = _by_name(like), _by_name(shardings)
     targets = {
         name: ocp.ArrayRestoreArgs(sharding=leaves[name], global_shape=leaf.shape, dtype=leaf.dtype)

@@ -100,6 +100,22 @@ def test_a_state_is_restored_to_the_bit(tmp_path):
     assert jax.tree.all(jax.tree.map(lambda a, b: a.tobytes() == b.tobytes(), restored, current))
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    """With the way to go on, where there is one."""
+    current, layout = _state(), sharding.create()
+    shapes = jax.eval_shape(lambda: current)
+    with checkpoint.open_manager(tmp_path) as manager:
+        for step in (1, 2):
+            checkpoint.save_step(manager, step, current, {})
+        manager.wait_until_finished()
+        for file in (tmp_path / "2/state").rglob("d/*"):
+            file.write_bytes(file.read_bytes()[:10])
+        with pytest.raises(WeightsError, match="2: damaged checkpoint; delete it to go on from the step before"):
+            checkpoint.restore_step(manager, 2, shapes, layout.of(shapes))
+        manager.delete(2)
+        checkpoint.restore_step(manager, 1, shapes, layout.of(shapes))
+
+
 def test_a_diverged_state_is_discarded_where_an_older_one_is_there(tmp_path):
     """Otherwise it would be gone on with."""
     tree = {"x": jnp.ones(3)}
