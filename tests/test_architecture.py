@@ -17,6 +17,8 @@ ALLOWED = {
     "heatmaps": {"aus"},
     "losses": set(),
     "metrics": {"aus"},
+    "intervals": {"metrics"},
+    "answers": {"aus"},
     "optim": set(),
     "state": {"models", "optim"},
     "augment": set(),
