@@ -25,9 +25,7 @@ class Stage(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool, dropout_key: jax.Array | None) -> jax.Array:
         """(N, H, W, Cin) to (N, H, W, C), or twice the side where it upsamples."""
-        if self.upsample:
-            x = upsample(x, 2 * x.shape[1])
-        x = nnx.relu(self.conv(x))
+        x = nnx.relu(self.conv(x, 2 * x.shape[1] if self.upsample else None))
         if dropout_key is not None and self.dropout > 0:
             keep = jax.random.bernoulli(dropout_key, 1 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1 - self.dropout), 0)

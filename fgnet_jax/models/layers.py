@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.ops.resize import upsample_conv2d
+from fgnet_jax.ops.sums import batch_mean, spread
 
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
@@ -37,10 +39,16 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype)) if bias else None
         self.stride = stride
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in) to (N, H / stride, W / stride, out), in the format of x."""
-        x = conv2d(x, self.kernel[...].astype(x.dtype), self.stride)
-        return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+    def __call__(self, x: jax.Array, enlarge_to: int | None = None) -> jax.Array:
+        """(N, H, W, in) to (N, H / stride, W / stride, out), in the format of x.
+
+        Args:
+          x: The map.
+          enlarge_to: Side that x is upsampled to before (only for a stride of 1).
+        """
+        kernel = self.kernel[...].astype(x.dtype)
+        x = conv2d(x, kernel, self.stride) if enlarge_to is None else upsample_conv2d(x, kernel, enlarge_to)
+        return x if self.bias is None else x + spread(self.bias[...], x.shape, x.dtype)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -78,22 +86,27 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Normalises (N, H, W, C) by the batch's statistics, moving the running ones, or by the running ones."""
-        mean, var = self._batch_statistics(x) if train else (self.mean[...], self.var[...])
-        gain = self.scale[...] * jax.lax.rsqrt(var + BATCH_NORM_EPS)
-        offset = self.bias[...] - mean * gain
-        if train:  # subtract first: x * gain + offset would cancel where |mean| is large
-            return ((x.astype(jnp.float32) - mean) * gain + self.bias[...]).astype(x.dtype)
-        return x * gain.astype(x.dtype) + offset.astype(x.dtype)
+        if train:
+            # The mean goes first: x * gain + offset would cancel where |mean| is large.
+            centred, var = self._batch_statistics(x)
+            gain = self.scale[...] * jax.lax.rsqrt(var + BATCH_NORM_EPS)
+            y = centred * spread(gain, x.shape, jnp.float32) + spread(self.bias[...], x.shape, jnp.float32)
+            return y.astype(x.dtype)
+        gain = self.scale[...] * jax.lax.rsqrt(self.var[...] + BATCH_NORM_EPS)
+        offset = self.bias[...] - self.mean[...] * gain
+        return x * spread(gain, x.shape, x.dtype) + spread(offset, x.shape, x.dtype)
 
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """x without the batch's mean, and its variance; moves the running statistics."""
         x = x.astype(jnp.float32)
-        mean = x.mean((0, 1, 2))
-        var = jnp.square(x - mean).mean((0, 1, 2))
+        mean = batch_mean(x)
+        centred = x - spread(mean, x.shape, jnp.float32)
+        var = batch_mean(jnp.square(centred))
         count = math.prod(x.shape[:3])
         # Departure from flax: PyTorch feeds the running variance with the unbiased one.
         for running, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
             running.set_value(running[...] + BATCH_NORM_MOMENTUM * (batch - running[...]))
-        return mean, var
+        return centred, var
 
 
 class PReLU(nnx.Module):
@@ -104,7 +117,7 @@ class PReLU(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies it to (..., C)."""
-        return jnp.where(x >= 0, x, self.slope[...].astype(x.dtype) * x)
+        return jnp.where(x >= 0, x, spread(self.slope[...], x.shape, x.dtype) * x)
 
 
 class EqualLinear(nnx.Module):

@@ -10,6 +10,7 @@ from flax import nnx
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Buffer, Conv, EqualLinear, Linear, PReLU
 from fgnet_jax.ops.resize import upsample
+from fgnet_jax.ops.sums import spatial_mean, spread
 
 SQUEEZE = 16
 """Reduction of the squeeze-excite bottleneck."""
@@ -27,8 +28,9 @@ class SqueezeExcite(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Gates (N, H, W, C)."""
-        gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(x.mean((1, 2))))))
-        return x * gate[:, None, None]
+        mean = spatial_mean(x)[:, 0, 0].astype(x.dtype)
+        gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(mean))))
+        return x * spread(gate[:, None, None], x.shape, x.dtype)
 
 
 class Unit(nnx.Module):

@@ -10,6 +10,7 @@ from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear, conv2d
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.ops.sums import spread
 
 MAPPING_LR_MUL = 0.01
 
@@ -35,15 +36,16 @@ class StyledConv(nnx.Module):
         kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
         style = self.modulation(w).astype(jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
-        x = x * style[:, None, None].astype(x.dtype)
+        x = x * spread(style[:, None, None], x.shape, x.dtype)
         kernel = kernel.astype(x.dtype)
         if self.upsample:
             x = upsample_conv(x, kernel)
         else:
             x = conv2d(x, kernel)
-        noise = (self.noise_strength[...] * self.noise[...])[None, :, :, None]
-        x = x * demodulation[:, None, None].astype(x.dtype) + (noise + self.bias[...]).astype(x.dtype)
-        return scaled_leaky_relu(x)
+        noise = self.noise[...][None, :, :, None]
+        noise = noise * spread(self.noise_strength[...].reshape(1), noise.shape, noise.dtype)
+        x = x * spread(demodulation[:, None, None], x.shape, x.dtype) + noise.astype(x.dtype)
+        return scaled_leaky_relu(x + spread(self.bias[...], x.shape, x.dtype))
 
 
 class ToRGB(nnx.Module):
