@@ -53,6 +53,7 @@ def get_config() -> Any:
     config.train.batch_size = 16  # over all devices
     config.train.epochs = 15
     config.train.steps_per_epoch = 500  # at most; fewer where the training set has fewer batches
+    config.train.equal_updates = False  # steps_per_epoch even so, by going through few faces several times an epoch
     config.train.accumulate = 1  # parts that a batch is worked through in
     config.train.flip = False
     config.train.colour = 0.0  # strength of brightness, contrast and saturation changes
@@ -85,14 +86,27 @@ def arguments(text: str | None, **defaults):
 
 
 def published(corpus: str, text: str | None) -> Any:
-    """The published protocol on a corpus: arguments fold, samples and select_on."""
-    values = arguments(text, fold=0, samples=0, select_on="held_out")
+    """The published protocol on a corpus: arguments fold, samples, select_on and updates (published, or equal)."""
+    values = arguments(text, fold=0, samples=0, select_on="held_out", updates="published")
     config = get_config()
-    config.name = f"{corpus}_f{values['fold']}" + (f"_n{values['samples']}" if values["samples"] else "")
+    choose(config, corpus, values)
     config.name += "_select_on_test" if values["select_on"] == "test" else ""
     config.init_from = "weights/pretrained"
+    config.train.select_on = values["select_on"]
+    return config
+
+
+def choose(config: Any, corpus: str, values: dict) -> None:
+    """Sets what a run of a protocol is trained on, and its name: a corpus, and by name fold, samples and updates.
+
+    Raises:
+      ValueError: for another way of counting updates.
+    """
+    if values["updates"] not in ("published", "equal"):
+        raise ValueError(f"--config …:updates={values['updates']}: expected published or equal")
+    config.name = f"{corpus}_f{values['fold']}" + (f"_n{values['samples']}" if values["samples"] else "")
+    config.name += "_equal" if values["updates"] == "equal" else ""
     config.data.corpus = corpus
     config.data.fold = values["fold"]
     config.data.samples = values["samples"]
-    config.train.select_on = values["select_on"]
-    return config
+    config.train.equal_updates = values["updates"] == "equal"

@@ -55,7 +55,9 @@ class Answers:
 
     def at(self, thresholds: Sequence[float] | np.ndarray) -> "Answers":
         """The same scores with other thresholds, (K,)."""
-        return dataclasses.replace(self, thresholds=np.broadcast_to(np.float64(thresholds), self.scores.shape))
+        return dataclasses.replace(
+            self, thresholds=np.broadcast_to(np.asarray(thresholds, np.float64), self.scores.shape)
+        )
 
     def of_split(self, split: str) -> "Answers":
         """The frames of one split."""
@@ -114,12 +116,12 @@ def read(path: str | Path) -> tuple[Answers, dict[str, Any]]:
         columns = [np.asarray(table[f"{au_label(au)}_{kind}"]) for kind in ("label", "score") for au in aus]
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
         raise AnswersError(f"{path}: not a file of per-frame predictions: {error!r}") from error
-    places = {name: np.array(table[name].to_pylist()) for name in ("split", "subject", "sequence")}
+    splits, subjects, sequences = (np.array(table[name].to_pylist()) for name in ("split", "subject", "sequence"))
     labels, scores = (np.stack(part, 1) for part in (columns[: len(aus)], columns[len(aus) :]))
     thresholds = np.broadcast_to(np.array(about["thresholds"], np.float64), scores.shape)
     frames = np.asarray(table["frame"], np.int64)
-    answers = Answers(aus, *places.values(), frames, labels.astype(np.int8), scores.astype(np.float32), thresholds)
-    return answers, about
+    labels, scores = labels.astype(np.int8), scores.astype(np.float32)
+    return Answers(aus, splits, subjects, sequences, frames, labels, scores, thresholds), about
 
 
 def _common(thresholds: np.ndarray) -> list[float]:

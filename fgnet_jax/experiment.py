@@ -161,16 +161,18 @@ class Schedule:
     """How many steps there are.
 
     Attributes:
-      steps_per_epoch: Steps of an epoch.
+      steps_per_epoch: Steps of an epoch, after which the selection set is scored.
       total: Steps in all.
+      steps_per_pass: Steps until the faces are shuffled anew: an epoch, or less where there are equal updates.
     """
 
     steps_per_epoch: int
     total: int
+    steps_per_pass: int
 
 
 def schedule(config: Config, faces: int) -> Schedule:
-    """Epochs of `steps_per_epoch` batches, or of as many as the faces make.
+    """Epochs of `steps_per_epoch` batches, or of as many as the faces make (`train.equal_updates`: of the former).
 
     Raises:
       ConfigError: where the faces do not fill a batch.
@@ -178,4 +180,5 @@ def schedule(config: Config, faces: int) -> Schedule:
     batches = min(config.train.steps_per_epoch, faces // config.train.batch_size)
     if batches < 1:
         raise ConfigError(f"{faces} faces to train on do not fill one batch of {config.train.batch_size}")
-    return Schedule(batches, batches * config.train.epochs)
+    steps = config.train.steps_per_epoch if config.train.equal_updates else batches
+    return Schedule(steps, steps * config.train.epochs, batches)

@@ -24,7 +24,9 @@ AU_F1 = "f1/"
 MAX_FACES = 4
 """Faces on a sheet: more are too small to look at."""
 
-_INK, _DIM, _GRID = "#22262e", "#7b8494", "#e3e6eb"
+INK, DIM, GRID = "#22262e", "#7b8494", "#e3e6eb"
+"""Colours of text, of what matters less, and of lines behind, in all pictures."""
+
 _LOSS, _MEAN, _BEST = "#3b6fb6", "#c8452e", "#1c7d4d"
 _OTHERS = ("#7d4fa0", "#3b6fb6", "#a67c00")  # means of further evaluations
 
@@ -58,9 +60,7 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: str | Path, best_step: in
     last = max((line["step"] for line in metrics), default=0)
     for panel in (left, right):
         panel.set_xlim(0, max(last, 1))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
-    _write_bytes(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def _loss_panel(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
@@ -80,7 +80,7 @@ def _loss_panel(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
         return
     axes.plot(steps, losses, color=_LOSS, linewidth=0.6, alpha=0.35, label="as logged")
     axes.plot(steps, _smooth(losses, len(steps) // 15), color=_LOSS, linewidth=1.8, label="smoothed")
-    axes.legend(frameon=False, labelcolor=_INK, fontsize=8.5)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
 
 
 def _f1_panel(axes: Any, metrics: Sequence[Mapping[str, Any]], best_step: int | None) -> None:
@@ -100,7 +100,7 @@ def _f1_panel(axes: Any, metrics: Sequence[Mapping[str, Any]], best_step: int | 
             steps, 100 * means, "--" if number else "-", color=colour, linewidth=2.4, label=name, zorder=4, **mark
         )
     _mark_best(axes, *series(metrics, first + MEAN_F1), best_step)
-    axes.legend(edgecolor="none", framealpha=0.85, labelcolor=_INK, fontsize=8.5, loc="lower right")
+    axes.legend(edgecolor="none", framealpha=0.85, labelcolor=INK, fontsize=8.5, loc="lower right")
 
 
 def _au_lines(axes: Any, metrics: Sequence[Mapping[str, Any]], prefix: str) -> None:
@@ -154,19 +154,24 @@ def _prefixes(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _style(axes: Any, title: str, unit: str) -> None:
-    axes.set_title(title, color=_INK, fontsize=12, loc="left", fontweight="bold")
-    axes.set_xlabel("step", color=_DIM)
-    axes.set_ylabel(unit, color=_DIM)
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.tick_params(colors=_DIM, which="both", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
+    plain_axes(axes, title, "step", unit)
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
+def plain_axes(axes: Any, title: str, across: str, up: str) -> None:
+    """The look of all panels: titles and names in the project's colours, a grid, no box."""
+    axes.set_title(title, color=INK, fontsize=12, loc="left", fontweight="bold")
+    axes.set_xlabel(across, color=DIM)
+    axes.set_ylabel(up, color=DIM)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.tick_params(colors=DIM, which="both", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+
+
 def _say_nothing(axes: Any, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=_DIM)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=DIM)
 
 
 def _smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -180,6 +185,20 @@ def _qualitative(number: int) -> Any:
     from matplotlib import colormaps
 
     return colormaps["tab20"](2 * number % 20 + number // 10 % 2)
+
+
+def save_figure(figure: Any, path: str | Path) -> None:
+    """Writes a matplotlib figure as PNG, the whole file at once."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    _write_bytes(path, buffer.getvalue())
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Writes a Pillow picture as PNG, the whole file at once."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    _write_bytes(path, buffer.getvalue())
 
 
 def _write_bytes(path: str | Path, data: bytes) -> None:
@@ -234,9 +253,7 @@ def heatmap_sheet(
             _cell(sheet, _left(k), top, grey, wanted, predicted, int(labels[n, k]))
     _key(sheet)
     if path is not None:
-        buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        _write_bytes(path, buffer.getvalue())
+        save_picture(sheet, path)
     return np.asarray(sheet)
 
 

@@ -1,7 +1,10 @@
-"""The outcome of a run: F1 per AU as a table for the terminal, and as `results.json`."""
+"""The outcome of a run: tables for the terminal, in Markdown and as CSV, and `results.json`."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ from fgnet_jax.runtime import atomic_write_text
 
 Row = tuple[str, Sequence[int], Sequence[float] | np.ndarray]
 """A title, the K AUs that it is about, and their F1 (K,) as fractions."""
+
+Cells = list[list[str]]
+"""A table: lines of as many cells, the first line the columns' names."""
 
 
 def f1_table(rows: Sequence[Row], title: str = "F1, %") -> str:
@@ -24,14 +30,48 @@ def f1_table(rows: Sequence[Row], title: str = "F1, %") -> str:
     Returns:
       Lines of text of one width, without a newline at the end.
     """
-    columns = sorted({au for _, aus, _ in rows for au in aus})
-    cells = [[title, *map(aus_lib.label, columns), "mean"]]
-    for name, aus, f1 in rows:
-        percent = {au: f"{100 * value:.1f}" for au, value in zip(aus, f1, strict=True)}
-        cells.append([name, *(percent.get(au, "-") for au in columns), f"{100 * np.mean(f1):.1f}"])
-    width = max(len(line[0]) for line in cells)
-    lines = [line[0].ljust(width) + "".join(cell.rjust(6) for cell in line[1:]) for line in cells]
+    given = [(name, dict(zip(aus, f1, strict=True)), float(np.mean(f1))) for name, aus, f1 in rows]
+    return as_text(f1_cells(given, title))
+
+
+def f1_cells(rows: Sequence[tuple[str, Mapping[int, float], float]], title: str = "F1, %") -> Cells:
+    """The layout of the paper's tables: rows of a name, F1 by AU and mean F1 as fractions, to cells in percent.
+
+    An AU that a row lacks, or whose F1 is NaN, is shown as `-`.
+    """
+    columns = sorted({au for _, f1, _ in rows for au in f1})
+    head = [title, *map(aus_lib.label, columns), "mean"]
+    lines = [[name, *(percent(f1.get(au)) for au in columns), percent(mean)] for name, f1, mean in rows]
+    return [head, *lines]
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; `-` for None and NaN."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def as_text(cells: Cells) -> str:
+    """A table for the terminal: the first column to the left, the others to the right, a rule below the head."""
+    widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]
+    widths[1:] = [max(6, width + 1 + (width > 5)) for width in widths[1:]]
+    lines = [
+        line[0].ljust(widths[0]) + "".join(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))
+        for line in cells
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def as_markdown(cells: Cells) -> str:
+    """A table in Markdown."""
+    rule = ["---", *["---:"] * (len(cells[0]) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [cells[0], rule, *cells[1:]])
+
+
+def as_csv(cells: Cells) -> str:
+    """A table as CSV, with a newline at its end; `-` becomes empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["" if cell == "-" else cell for cell in line] for line in cells])
+    return text.getvalue()
 
 
 def write_results(

@@ -25,6 +25,7 @@ from fgnet_jax.data.pipeline import Share, describe, eval_batches, train_batches
 from fgnet_jax.evaluation import Scored, score
 from fgnet_jax.experiment import Config
 from fgnet_jax.heatmaps import targets
+from fgnet_jax.lineage import trained_on
 from fgnet_jax.models import fgnet
 from fgnet_jax.optim import optimizer
 from fgnet_jax.writers import MetricsWriter, Progress, read_metrics
@@ -87,6 +88,7 @@ class Run:
     eval_step: Any
     heatmap_step: Any
     is_first: bool
+    trained_on: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +134,11 @@ def prepare(config: Config, workdir: Path) -> Run:
     data = run_data.open_run(config)
     step = experiment.step_config(config, data.aus)
     plan = experiment.schedule(config, len(data.train.indices))
-    train_step, eval_step, heatmap_step = compile_steps(config, step, plan, layout)
+    rate_ends = 0 if step.optim.schedule == "constant" else plan.total  # runs of any length then share a program
+    train_step, eval_step, heatmap_step = compile_steps(step, rate_ends, layout)
     share = Share(jax.process_index(), jax.process_count())
-    return Run(config, workdir, data, step, plan, layout, share, train_step, eval_step, heatmap_step, is_first)
+    seen = trained_on(config, data, plan.total)
+    return Run(config, workdir, data, step, plan, layout, share, train_step, eval_step, heatmap_step, is_first, seen)
 
 
 def note(run: Run) -> None:
@@ -154,9 +158,10 @@ def room_for(config: Config, is_begun: bool) -> int:
     return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def compile_steps(config: Config, step: steps.StepConfig, plan: experiment.Schedule, layout: sharding.Sharding):
+@functools.lru_cache(maxsize=4)  # several runs of one process compile once
+def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding):
     """The jitted steps, with where their arrays lie: the state as `layout` says, batches split over the devices."""
-    tx = optimizer(step.optim, plan.total)
+    tx = optimizer(step.optim, total)
     shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(step.model))
     placed = layout.of(shapes)
     train_step = jax.jit(
@@ -247,8 +252,8 @@ def training_batches(run: Run, first: int) -> Iterator[dict[str, np.ndarray]]:
     """Batches of this process from step `first` on."""
     data, train = run.data.train, run.config.train
     loading = experiment.loading(run.config, train.batch_size, data.corpus, run.data.aus)
-    per_epoch = run.schedule.steps_per_epoch
-    return train_batches(data.corpus, data.indices, loading, per_epoch, run.config.seed, run.share, first)
+    per_pass = run.schedule.steps_per_pass
+    return train_batches(data.corpus, data.indices, loading, per_pass, run.config.seed, run.share, first)
 
 
 def must_stop(stop: runtime.StopSignal, manager, done: int) -> bool:
@@ -296,7 +301,7 @@ def end_epoch(run: Run, writer: MetricsWriter, progress: Progress, current: stat
     if not is_better:
         return dataclasses.replace(best, epochs_since=best.epochs_since + 1)
     extra = {"step": step, "selection": run.data.selection, "selection_mean_f1": mean}
-    extra["trained_on"] = {"corpus": run.config.data.corpus, "fold": run.config.data.fold}
+    extra["trained_on"] = run.trained_on
     meta = WeightsMeta(aus=run.data.aus, corpus=run.config.data.corpus, extra=extra)
     weights.save(run.workdir / "best", run.step.model, current.variables, meta)
     return Best(mean, step)

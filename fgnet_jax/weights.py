@@ -1,7 +1,10 @@
 """A network and its weights directory: where models and checkpoint files meet."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
+
+import numpy as np
 
 from fgnet_jax import __version__
 from fgnet_jax.checkpoint import GROUPS, WeightsError, WeightsMeta, load_meta, load_weights, save_weights
@@ -32,3 +35,17 @@ def save(directory: str | Path, config: ModelConfig, variables: Variables, meta:
 def groups(variables: Variables) -> dict[str, dict]:
     """The three flat dictionaries by name, as `fgnet_jax.checkpoint` takes them."""
     return {name: getattr(variables, name) for name in GROUPS}
+
+
+def checksum(variables: Variables) -> str:
+    """SHA-256 of a network's values: equal for equal values, however and wherever they are stored.
+
+    Over the arrays in order of their group and path: path, number format, shape and bytes of each.
+    """
+    digest = hashlib.sha256()
+    for group, arrays in groups(variables).items():
+        for path in sorted(arrays):
+            array = np.ascontiguousarray(arrays[path])
+            digest.update(f"{group}/{path} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(array.view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()

@@ -11,8 +11,10 @@ from fgnet_jax.answers import Answers
 def _answers() -> Answers:
     labels = np.array([[1, 0], [-1, 1], [0, 0]], np.int8)
     scores = np.array([[0.25, -0.5], [0.1, 0.2], [0.3, -0.1]], np.float32)
-    names = (np.array(["fold_0", "fold_0", "fold_1"]), np.array(["F001", "F001", "M002"]), np.array(["T1", "T2", "T1"]))
-    return Answers((1, 12), *names, np.array([7, 8, 2440]), labels, scores, np.zeros((3, 2))).at([0.0, 0.15])
+    splits, frames = np.array(["fold_0", "fold_0", "fold_1"]), np.array([7, 8, 2440])
+    subjects, sequences = np.array(["F001", "F001", "M002"]), np.array(["T1", "T2", "T1"])
+    whole = Answers((1, 12), splits, subjects, sequences, frames, labels, scores, np.zeros((3, 2)))
+    return whole.at([0.0, 0.15])
 
 
 def test_columns_by_name(tmp_path):

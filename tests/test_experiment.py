@@ -64,8 +64,8 @@ def test_batches_divide_over_devices(changes, message):
 def test_epochs_are_as_long_as_the_faces_last():
     """The published 500 batches of 16 at most; fewer faces make shorter epochs, and none a refusal."""
     config = base.get_config()
-    assert experiment.schedule(config, 100_000) == experiment.Schedule(500, 7500)
-    assert experiment.schedule(config, 100) == experiment.Schedule(6, 90)
+    assert experiment.schedule(config, 100_000) == experiment.Schedule(500, 7500, 500)
+    assert experiment.schedule(config, 100) == experiment.Schedule(6, 90, 6)
     with pytest.raises(ConfigError, match="15 faces to train on do not fill one batch of 16"):
         experiment.schedule(config, 15)
 

@@ -10,6 +10,7 @@ from configs import tiny
 from fgnet_jax import checkpoint, experiment, runtime, weights
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.checkpoint import WeightsMeta
+from fgnet_jax.data import protocols
 from fgnet_jax.models import fgnet
 from fgnet_jax.train import train
 
@@ -96,7 +97,10 @@ def test_it_leaves_what_made_them(run):
     meta = checkpoint.load_meta(workdir / "best")
     assert (meta.aus, meta.corpus) == (CORPUS_AUS["bp4d"], "synthetic_bp4d")
     assert meta.extra["step"] == result["step"] and meta.extra["selection"] == result["selection"]
-    assert meta.extra["trained_on"] == {"corpus": "synthetic_bp4d", "fold": 0}
+    seen = meta.extra["trained_on"]
+    assert (seen["corpus"], seen["fold"], seen["samples"], seen["equal_updates"]) == ("synthetic_bp4d", 0, 0, False)
+    assert seen["subjects"] == {"synthetic_bp4d": sorted(protocols.subjects("bp4d", [1, 2]))}
+    assert seen["updates"] == 18 and seen["held_out"] == {}, "selected on the test fold"
 
 
 def test_every_step_is_recorded(run):

@@ -98,8 +98,15 @@ def test_arguments_of_the_published_protocol():
     """fold, samples and select_on; the name, and so the default workdir, tells runs apart."""
     config = _module("disfa").get_config("fold=2,samples=100,select_on=test")
     assert (config.data.fold, config.data.samples, config.train.select_on) == (2, 100, "test")
-    names = {_module("disfa").get_config(a).name for a in (None, "fold=1", "samples=100", "select_on=test")}
-    assert len(names) == 4
+    words = (None, "fold=1", "samples=100", "samples=100,updates=equal", "select_on=test")
+    assert len({_module("disfa").get_config(a).name for a in words}) == 5
+
+
+def test_updates_of_few_samples():
+    """Published: 15 epochs of what the faces make; equal: as many as with all faces."""
+    for words, total in (("samples=100", 15 * 6), ("samples=100,updates=equal", 7500), ("samples=10000", 7500)):
+        config = _module("bp4d").get_config(words)
+        assert experiment.schedule(config, config.data.samples).total == total
 
 
 def test_argument_of_the_tiny_one():
@@ -110,7 +117,8 @@ def test_argument_of_the_tiny_one():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fld=1", "expected key=value with a key of fold, samples, select_on"),
+        ("fld=1", "expected key=value with a key of fold, samples, select_on, updates"),
+        ("updates=many", "updates=many: expected published or equal"),
         ("fold", "expected key=value"),
         ("fold=one", "fold must be of type int"),
     ],

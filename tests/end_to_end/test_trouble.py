@@ -37,7 +37,7 @@ def test_wrong_words_are_refused(train, tmp_path):
     }.items():
         assert train(tmp_path / "run", word, status=2).splitlines() == [message]
     said = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
-    assert said.strip() == "error: --config …:fld=1: expected key=value with a key of fold, samples, select_on"
+    assert said.strip() == "error: --config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
     assert not (tmp_path / "run").exists()
 
 

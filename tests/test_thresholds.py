@@ -1,0 +1,57 @@
+"""Thresholds: fitted, written, read, refused."""
+
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from fgnet_jax import thresholds
+
+
+def test_the_best_f1_there_is():
+    """No threshold at all, of all scores and between them, is better, by scikit-learn; unknown labels play no part."""
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.normal(size=(300, 3)), 1)
+    labels = (scores + rng.normal(size=scores.shape) > [0.3, -0.5, 1.0]).astype(np.int8)
+    labels[rng.random(labels.shape) < 0.2] = -1
+    fitted = thresholds.fit(scores, labels)
+    for k in range(3):
+        known = labels[:, k] >= 0
+        truth, ranks = labels[known, k], scores[known, k]
+        f1 = {t: sk.f1_score(truth, ranks > t, zero_division=0) for t in np.arange(-4, 4, 0.05)}  # pyright: ignore
+        reached = sk.f1_score(truth, ranks > fitted[k])
+        assert reached == pytest.approx(max(f1.values()))
+        assert reached > sk.f1_score(truth, ranks > 0) or fitted[k] == 0
+
+
+def test_nothing_to_fit_keeps_the_published_one():
+    """Never present, always present, never coded; and of equally good ones the nearest to 0."""
+    labels = np.array([[0, 1, -1, 0], [0, 1, -1, 1]], np.int8)
+    scores = np.array([[0.1, 0.2, 0.3, -0.5], [0.2, 0.4, 0.5, 0.9]])
+    np.testing.assert_array_equal(thresholds.fit(scores, labels), np.zeros(4))
+
+
+def test_a_file_comes_back_by_name(tmp_path):
+    """Whatever the order of AUs; with what it is of."""
+    thresholds.save(tmp_path / "t.json", (1, 12), [0.1, -0.2], {"fitted_on": {"subjects": ["F001"]}})
+    np.testing.assert_array_equal(thresholds.load(tmp_path / "t.json", (12, 1)), [-0.2, 0.1])
+    assert json.loads((tmp_path / "t.json").read_text())["fitted_on"] == {"subjects": ["F001"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"thresholds": {"AU01": 0.1}}', r"no threshold for AU12; it has AU01"),
+        ('{"thresholds": {"AU01": 0.1, "AU12": NaN}}', "AU12 is not finite"),
+        ('{"AU01": 0.1}', "expected JSON like"),
+        ("[]", "expected JSON like"),
+        (None, "cannot read thresholds: No such file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, text, message):
+    """With what was expected."""
+    if text:
+        (tmp_path / "t.json").write_text(text)
+    with pytest.raises(thresholds.ThresholdsError, match=message):
+        thresholds.load(tmp_path / "t.json", (1, 12))
