@@ -52,6 +52,7 @@ class FGNet(nnx.Module):
         self.generator = Generator(config)
         self.interpreter = Interpreter(config) if config.interpreter == "pyramid" else PixelInterpreter(config)
         self.map_codes = config.map_codes
+        self.heatmap_size = config.heatmap_size
 
     def __call__(self, images: jax.Array | np.ndarray, train: Collection[str] = (), dropout_key=None) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
@@ -63,7 +64,7 @@ class FGNet(nnx.Module):
         """
         # The last style goes to the last ToRGB alone: its block and its mapping are not computed.
         w = self.latents(images, "encoder" in train, len(self.generator.convs))
-        features = self.generator.features(w)
+        features = self.generator.features(w, self.heatmap_size)
         return self.interpreter(features, "interpreter" in train, dropout_key)
 
     def latents(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:

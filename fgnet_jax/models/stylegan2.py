@@ -8,8 +8,10 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear, conv2d
+from fgnet_jax.ops import sparse
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.ops.resize import shrink
 from fgnet_jax.ops.sums import spread
 
 MAPPING_LR_MUL = 0.01
@@ -31,21 +33,33 @@ class StyledConv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
         self.upsample = upsample
 
-    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """(N, H, W, Cin) styled by w (N, style_dim): (N, H, W, Cout), or twice the side where it upsamples."""
+    def __call__(self, x: jax.Array, w: jax.Array, patches_of: int | None = None) -> jax.Array:
+        """(N, H, W, Cin) styled by w (N, style_dim): (N, H, W, Cout), or twice the side where it upsamples.
+
+        Args:
+          x: The map; where the layer does not upsample and `patches_of` is given, its patches.
+          w: Styles.
+          patches_of: Side that the output is shrunk to later: only the patches are computed that this needs
+            (`fgnet_jax.ops.sparse`), (N, 4 * side, 4 * side, Cout). None for all of it.
+        """
         kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
         style = self.modulation(w).astype(jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
         x = x * spread(style[:, None, None], x.shape, x.dtype)
-        kernel = kernel.astype(x.dtype)
-        if self.upsample:
-            x = upsample_conv(x, kernel)
-        else:
-            x = conv2d(x, kernel)
-        noise = self.noise[...][None, :, :, None]
+        x = self._convolve(x, kernel.astype(x.dtype), patches_of)
+        noise = self.noise[...] if patches_of is None else sparse.patches(self.noise[...], patches_of)
+        noise = noise[None, :, :, None]
         noise = noise * spread(self.noise_strength[...].reshape(1), noise.shape, noise.dtype)
         x = x * spread(demodulation[:, None, None], x.shape, x.dtype) + noise.astype(x.dtype)
-        return scaled_leaky_relu(x + spread(self.bias[...], x.shape, x.dtype))
+        x = scaled_leaky_relu(x + spread(self.bias[...], x.shape, x.dtype))
+        if patches_of is None:
+            return x
+        return x * sparse.inside(self.noise.shape[0], patches_of).astype(x.dtype)
+
+    def _convolve(self, x: jax.Array, kernel: jax.Array, patches_of: int | None) -> jax.Array:
+        if not self.upsample:
+            return conv2d(x, kernel)
+        return upsample_conv(x, kernel) if patches_of is None else sparse.upsample_conv_patches(x, kernel, patches_of)
 
 
 class ToRGB(nnx.Module):
@@ -89,18 +103,30 @@ class Generator(nnx.Module):
             z = scaled_leaky_relu(layer(z))
         return z
 
-    def features(self, w: jax.Array) -> list[jax.Array]:
+    def features(self, w: jax.Array, shrink_to: int | None = None) -> list[jax.Array]:
         """Synthesis without its RGB branch: w (N, num_styles, style_dim) to feature maps of side 4, 8, ..., size.
 
         Layer k reads w[:, k]; the maps are those after the 4x4 convolution and after every resolution's second.
+
+        Args:
+          w: Styles; those of the layers suffice.
+          shrink_to: Side that larger maps are shrunk to (FG-Net's 128). What only the rest of the largest map needs
+            is then not computed. None for all maps as they are.
         """
-        call = nnx.remat(StyledConv.__call__) if self.remat else StyledConv.__call__
+        call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
         constant = self.constant[...].astype(self.dtype)
-        x = call(self.convs[0], jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w[:, 0])
+        x = call(self.convs[0], jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w[:, 0], None)
         maps = [x]
         for k in range(1, len(self.convs), 2):
-            x = call(self.convs[k + 1], call(self.convs[k], x, w[:, k]), w[:, k + 1])
-            maps.append(x)
+            side = 2 * x.shape[1]
+            is_last = k + 2 == len(self.convs)
+            patches_of = shrink_to if is_last and shrink_to and side >= sparse.PATCH * shrink_to else None
+            x = call(self.convs[k], x, w[:, k], patches_of)
+            x = call(self.convs[k + 1], x, w[:, k + 1], patches_of)
+            if patches_of:
+                maps.append(sparse.shrink_patches(x, side))
+            else:
+                maps.append(shrink(x, min(side, shrink_to or side)))
         return maps
 
     def picture(self, w: jax.Array) -> jax.Array:

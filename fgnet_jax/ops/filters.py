@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+LOW_PASS = (0.25, 0.75, 0.75, 0.25)
+"""Taps along one axis of the low-pass after upsampling: of sum 2, since every second sample was a zero."""
+
 
 def upsample_rgb(x: jax.Array) -> jax.Array:
     """Doubles (N, H, W, C): zeros between pixels, then the low-pass of sum 4 with padding (2, 1).
@@ -26,21 +29,21 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     The transposed convolution splits into four small ones, one per parity of row and column; the low-pass is applied
     to them before they are interleaved. Published as `conv_transpose2d(stride=2)` and `Blur(pad=(1, 1))`.
     """
-    # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
-    taps = (kernel[::-2], kernel[1:2])
     filtered = []
     for column in (0, 1):
-        even, odd = (_conv_phase(x, _columns(rows, column), row, column) for row, rows in enumerate(taps))
+        even, odd = (conv_phase(x, kernel, row, column) for row in (0, 1))
         filtered.append(_low_pass(even, odd, axis=1))
     return _low_pass(filtered[0], filtered[1], axis=2)
 
 
-def _columns(rows: jax.Array, parity: int) -> jax.Array:
-    return rows[:, 1:2] if parity else rows[:, ::-2]
+def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int) -> jax.Array:
+    """The samples of `upsample_conv`'s transposed convolution whose row and column have this parity (0 or 1).
 
-
-def _conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int) -> jax.Array:
-    # An even phase has one sample more than x: both its ends see the border.
+    An even phase has one sample more than x: both its ends see the border.
+    """
+    # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
+    kernel = kernel[1:2] if row else kernel[::-2]
+    kernel = kernel[:, 1:2] if column else kernel[:, ::-2]
     padding = [(1 - parity, 1 - parity) for parity in (row, column)]
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 

@@ -61,14 +61,24 @@ def shrink(x: jax.Array, size: int) -> jax.Array:
     Output pixel i reads pixels i * (H - 1) / (size - 1) and the next one: both lie in the i-th block of H / size
     pixels, so the resize is a weighted sum within each block, without a gather (nor a scatter in its gradient).
     """
-    n, side, _, channels = x.shape
+    side = x.shape[1]
     factor, rest = divmod(side, size)
     if rest:
         raise ValueError(f"a side of {side} is not a multiple of {size}")
     if factor == 1:
         return x
     own_block = bilinear_matrix(side, size).reshape(size, size, factor)[np.arange(size), np.arange(size)]
-    weights = jnp.asarray(own_block, x.dtype)
+    return weigh_blocks(x, own_block)
+
+
+def weigh_blocks(x: jax.Array, weights: np.ndarray) -> jax.Array:
+    """Sums (N, size * factor, size * factor, C) within blocks, by weights (size, factor) of each block's pixels.
+
+    The same for rows and columns; (N, size, size, C) comes out.
+    """
+    size, factor = weights.shape
+    n, channels = x.shape[0], x.shape[-1]
+    by_pixel = jnp.asarray(weights, x.dtype)
     blocks = x.reshape(n, size, factor, size * factor, channels)
-    rows = (blocks * weights[:, :, None, None]).sum(2)
-    return (rows.reshape(n, size, size, factor, channels) * weights[:, :, None]).sum(3)
+    rows = (blocks * by_pixel[:, :, None, None]).sum(2)
+    return (rows.reshape(n, size, size, factor, channels) * by_pixel[:, :, None]).sum(3)

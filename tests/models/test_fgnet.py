@@ -10,6 +10,7 @@ import pytest
 from convert_weights import rules
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY, ModelConfig
+from fgnet_jax.ops.resize import shrink
 
 CONFIG = dataclasses.replace(TINY, dropout=0.0)
 TABLES = {"pspencoder": rules.encoder, "g_all": rules.generator, "interpreter": rules.interpreter}
@@ -193,3 +194,27 @@ def test_configuration_survives_json():
     assert ModelConfig.from_dict(TINY.to_dict()) == TINY
     with pytest.raises(ValueError, match="unknown keys: width"):
         ModelConfig.from_dict({"width": 3})
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_features_as_they_are_read(size):
+    """The largest map is computed in part where all of them are shrunk: the same values and gradients."""
+    variables = fgnet.init(CONFIG)
+    w = jnp.asarray(np.random.default_rng(2).standard_normal((2, CONFIG.num_layers, CONFIG.style_dim)), jnp.float32)
+
+    def read(w, in_part):
+        generator = fgnet.merge(CONFIG, variables).generator
+        if in_part:
+            return generator.features(w, size)
+        return [shrink(feature, min(feature.shape[1], size)) for feature in generator.features(w)]
+
+    def with_gradient(w, in_part):
+        maps = read(w, in_part)
+        gradient = jax.grad(lambda w: sum(jnp.square(feature).mean() for feature in read(w, in_part)))(w)
+        return *maps, gradient
+
+    with jax.default_matmul_precision("highest"):
+        both = [jax.jit(with_gradient, static_argnums=1)(w, in_part) for in_part in (True, False)]
+    for actual, expected in zip(*both, strict=True):
+        scale = float(jnp.abs(expected).max())
+        np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=5e-6)
