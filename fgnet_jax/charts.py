@@ -125,6 +125,7 @@ def _reliability_panel(axes: Any, scores: np.ndarray, present: np.ndarray, thres
     centres, shares, counts = reliability_bins(scores, present)
     limit = max(abs(float(scores.min())), abs(float(scores.max())), 1e-3)
     axes.set_xlim(-1.05 * limit, 1.05 * limit)
+    axes.locator_params(axis="x", nbins=5)
     heights, edges = np.histogram(scores, 30)
     axes.bar(edges[:-1], 35 * heights / heights.max(), np.diff(edges), align="edge", color=GRID, zorder=1)
     axes.axhline(100 * present.mean(), color=CHANCE, linewidth=1, linestyle=":", zorder=2)

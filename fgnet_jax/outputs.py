@@ -9,7 +9,7 @@ import numpy as np
 from fgnet_jax import charts, mistakes, report, scoring, thresholds
 from fgnet_jax.answers import Answers, join
 from fgnet_jax.intervals import Measured
-from fgnet_jax.protocol import Tested
+from fgnet_jax.protocol import Tested, plain
 from fgnet_jax.report import Report
 from fgnet_jax.scoring import Setup
 
@@ -21,18 +21,17 @@ def write(made: Report, setup: Setup, tested: Sequence[Tested], folder: Path) ->
     """Draws a report's pictures and writes everything; returns the report with its pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = dict(made.pictures)
-    title = f"{made.title}: {made.main.name}"
     published = [(row.name, row.f1, row.mean) for row in made.published]
     charts.per_au([(made.main.name, made.main.measured)], published, folder / "per_au.png", made.title)
     pictures[f"F1 by AU, {made.main.name}; lines are 95 % intervals"] = "per_au.png"
     whole = _sorted(join([one.answers for one in tested]))
-    charts.reliability(whole.scores, whole.labels, whole.thresholds, whole.aus, folder / "reliability.png", title)
+    charts.reliability(whole.scores, whole.labels, whole.thresholds, whole.aus, folder / "reliability.png", made.title)
     caption = "How often an AU is present at each score, of all frames tested; dashed: threshold, dotted: base rate"
     pictures[caption] = "reliability.png"
     for one in tested[:MAX_SHEETS]:
         name = f"mistakes_{one.run.name}.png"
         _draw_mistakes(setup, one, folder / name)
-        pictures[f"The surest mistakes of {one.run.name} on {one.corpus}, with their heatmaps"] = name
+        pictures[f"The surest mistakes of {one.run.name} on {plain(one.corpus)}, with their heatmaps"] = name
     for one in tested:
         _save_thresholds(one, folder, len(tested) > 1)
     made = dataclasses.replace(made, pictures=pictures)
@@ -68,7 +67,7 @@ def _draw_mistakes(setup: Setup, one: Tested, path: Path) -> None:
             maps.append(heatmaps[..., [aus.index(au) for au in answers.aus]])
         return np.concatenate(faces), np.concatenate(maps)
 
-    title = f"The surest mistakes of {one.run.name} on {one.corpus}: score, subject/sequence and frame"
+    title = f"The surest mistakes of {one.run.name} on {plain(one.corpus)}: score, subject/sequence and frame"
     mistakes.draw(answers, mistakes.find(answers), look, path, title)
 
 
@@ -76,6 +75,6 @@ def _save_thresholds(one: Tested, folder: Path, is_one_of_several: bool) -> None
     if not one.thresholds.any():
         return
     name = f"thresholds_{one.run.name}.json" if is_one_of_several else "thresholds.json"
-    about = {"run": one.run.name, "weights_sha256": scoring.load(one.run).checksum}
+    about = {"run": one.run.name, "weights_sha256": scoring.checksum(one.run)}
     about |= {"fitted_on": one.run.trained_on.get("held_out", {})}
     thresholds.save(folder / name, one.answers.aus, one.thresholds, about)

@@ -71,27 +71,27 @@ def find_runs(pattern: str, trained_fold: int | None = None) -> list[Run]:
     return [scoring.open_run(path, trained_fold) for path in runs]
 
 
-def by_fold(runs: Sequence[Run], corpus: str, folds: Sequence[int] = range(NUM_FOLDS)) -> dict[int, Run]:
-    """One run a fold, of those trained on all samples of a corpus.
+def by_fold(runs: Sequence[Run], corpus: str, needed: Sequence[int] = range(NUM_FOLDS)) -> dict[int, Run]:
+    """One run a fold, ascending, of those trained on all samples of a corpus.
 
     Raises:
-      EvaluationError: where a fold has none or several, or a run is of another corpus.
+      EvaluationError: where a fold that is needed has none, one has several, or a run is of another corpus.
     """
     chosen: dict[int, Run] = {}
     for run in (run for run in runs if not run.trained_on.get("samples")):
         if not lineage.same_corpus(run.meta.corpus or "", corpus):
             raise EvaluationError(f"{run.weights} was trained on {run.meta.corpus}, not on {corpus}")
         if run.fold is None:
-            raise EvaluationError(f"{run.weights} does not say which fold was left out of its training")
+            raise EvaluationError(f"{run.weights} does not say which fold was left out of its training: --trained_fold")
         if run.fold in chosen:
             both = f"{chosen[run.fold].weights} and {run.weights}"
             raise EvaluationError(f"two runs of fold {run.fold}: {both}; name one of them with --runs")
         chosen[run.fold] = run
-    missing = [fold for fold in folds if fold not in chosen]
+    missing = [fold for fold in needed if fold not in chosen]
     if missing:
         there = ", ".join(f"{fold} ({run.name})" for fold, run in chosen.items()) or "none"
         raise EvaluationError(f"no run left out fold {', '.join(map(str, missing))} of {corpus}; there is: {there}")
-    return {fold: chosen[fold] for fold in folds}
+    return dict(sorted(chosen.items()))
 
 
 def ask(setup: Setup, how: Measuring, run: Run, corpus: str, splits: Sequence[str]) -> Tested:
@@ -105,6 +105,11 @@ def ask(setup: Setup, how: Measuring, run: Run, corpus: str, splits: Sequence[st
     elif how.file:
         values = thresholds.load(how.file, parts[0].aus)
     return Tested(run, corpus, join(parts).at(values), values)
+
+
+def plain(corpus: str) -> str:
+    """A corpus' name without the preparation: `disfa` for `disfa/left`."""
+    return corpus.split("/")[0]
 
 
 def measured(how: Measuring, answers: Answers) -> Measured:
@@ -121,32 +126,37 @@ def measured(how: Measuring, answers: Answers) -> Measured:
 def single(setup: Setup, how: Measuring, run: Run, corpus: str, split: str) -> tuple[Report, list[Tested]]:
     """One network on one split."""
     tested = ask(setup, how, run, corpus, split.split("+"))
-    row = _row(f"{run.name} on {corpus} {split}", measured(how, tested.answers), [tested])
-    return _report(f"{run.name} on {corpus} {split}", [row], 0, how, run.meta.corpus, corpus), [tested]
+    name = f"{run.name} on {plain(corpus)} {split}"
+    row = _row(name, measured(how, tested.answers), [tested])
+    return _report(name, [row], 0, how, run.meta.corpus, corpus), [tested]
 
 
 def within(setup: Setup, how: Measuring, runs: Sequence[Run], corpus: str) -> tuple[Report, list[Tested]]:
     """Each run on the fold that it left out; the mean over the folds is what tables report."""
     tested = [ask(setup, how, run, corpus, [split_name(fold)]) for fold, run in by_fold(runs, corpus).items()]
     folds = [measured(how, one.answers) for one in tested]
-    names = [f"{corpus} {split_name(fold)}" for fold in range(NUM_FOLDS)]
+    names = [f"{plain(corpus)} {split_name(fold)}" for fold in range(NUM_FOLDS)]
     rows = [_row(name, m, [one]) for name, m, one in zip(names, folds, tested, strict=True)]
     rows += _means("folds", folds, tested)
     rows.append(_row("all frames at once", measured(how, join([one.answers for one in tested])), tested))
-    return _report(f"Within {corpus}, three folds", rows, NUM_FOLDS, how, corpus, corpus), tested
+    return _report(f"Within {plain(corpus)}, three folds", rows, NUM_FOLDS, how, corpus, corpus), tested
 
 
 def cross(setup: Setup, how: Measuring, runs: Sequence[Run], source: str, target: str) -> tuple[Report, list[Tested]]:
-    """Fold 0 on fold 0, as published; and every run on the whole target, and their mean."""
-    folds = by_fold(runs, source)
+    """Fold 0 on fold 0, as published; and every run on the whole target, and their mean.
+
+    Fold 0's run alone will do: that is what the published weights are of.
+    """
+    folds = by_fold(runs, source, needed=[0])
     splits = [split_name(fold) for fold in range(NUM_FOLDS)]
     whole = [ask(setup, how, run, target, splits) for run in folds.values()]
     first = dataclasses.replace(whole[0], answers=whole[0].answers.of_split(splits[0]))
     rows = [_row("fold 0 on fold 0, as published", measured(how, first.answers), [first])]
     each = [measured(how, one.answers) for one in whole]
     rows += [_row(f"fold {f} on the whole", m, [one]) for f, m, one in zip(folds, each, whole, strict=True)]
-    rows.append(_row("mean of the three on the whole", intervals.average(each), whole))
-    return _report(f"{source} to {target}", rows, 0, how, source, target), whole
+    if len(each) > 1:
+        rows.append(_row(f"mean of {len(each)} folds on the whole", intervals.average(each), whole))
+    return _report(f"{plain(source)} to {plain(target)}", rows, 0, how, source, target), whole
 
 
 def efficiency(
@@ -169,10 +179,10 @@ def efficiency(
             mean = intervals.average([measured(how, one.answers) for one in tested])
             frames = round(float(np.mean([run.trained_on["frames"] for run in members])))
             updates = round(float(np.mean([run.trained_on["updates"] for run in members])))
-            name = f"{'all' if not samples else f'{samples:,}'}, {line}"
+            name = f"{f'{samples:,}' if samples else 'all'}, {line} ({updates:,})"
             rows.append(_row(name, mean, tested, samples=samples, frames=frames, updates=updates, line=line))
             curves.setdefault(line, []).append((frames, mean))
-    report = _report(f"Data efficiency on {corpus}", rows, len(rows) - 1, how, corpus, corpus)
+    report = _report(f"Data efficiency on {plain(corpus)}", rows, len(rows) - 1, how, corpus, corpus)
     curve = [{"name": r.name, "mean_f1": r.measured.mean("f1")} | _curve_point(r) for r in rows]
     return dataclasses.replace(report, extra={"curve": curve}), list(asked.values()), curves
 

@@ -108,16 +108,31 @@ def open_run(path: str | Path, trained_fold: int | None = None) -> Run:
 
 
 @functools.lru_cache(maxsize=1)  # the published network takes 1.3 GB
-def _load(directory: Path) -> Network:
+def _load(directory: Path, written: float) -> Network:
+    del written  # makes a run that has gone on since another one
     config, variables, _ = weights.load(directory)
-    checksum = weights.checksum(variables)
+    digest = weights.checksum(variables)
     layout = sharding.create()
-    return Network(config, sharding.place(variables, layout.of(variables)), checksum)
+    return Network(config, sharding.place(variables, layout.of(variables)), digest)
 
 
 def load(run: Run) -> Network:
     """The run's network on the devices; the last one is kept."""
-    return _load(run.weights)
+    return _load(run.weights, _written(run))
+
+
+@functools.lru_cache(maxsize=256)
+def _checksum(directory: Path, written: float) -> str:
+    return _load(directory, written).checksum
+
+
+def checksum(run: Run) -> str:
+    """SHA-256 of the values of a run's weights; they are read for it once."""
+    return _checksum(run.weights, _written(run))
+
+
+def _written(run: Run) -> float:
+    return (run.weights / "meta").stat().st_mtime
 
 
 @functools.lru_cache(maxsize=4)
@@ -148,14 +163,13 @@ def answer(setup: Setup, run: Run, corpus: str, split: str) -> Answers:
     opened, folder = _open(setup, corpus, split)
     aus = shared_aus(run, opened)
     lineage.check_unseen(run.meta, corpus, set(opened.subjects().tolist()), run.name, run.fold)
-    network = load(run)
-    about = _about(run, network, corpus, folder, split)
+    about = _about(run, corpus, folder, split)
     name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
     kept = setup.predictions / f"{name}.parquet" if setup.predictions else None
     former = _former(kept, about) if kept else None
     if former is not None:
         return former
-    result = _score(setup, run, network, opened, np.arange(len(opened)), aus, f"{run.name} on {corpus} {split}")
+    result = _score(setup, run, opened, np.arange(len(opened)), aus, f"{run.name} on {corpus} {split}")
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
         answers.write(kept, result, about)
@@ -185,25 +199,21 @@ def answer_held_out(setup: Setup, run: Run) -> Answers:
     corpus = (run.config or {}).get("data", {}).get("corpus", record["corpus"])
     opened, _ = _open(setup, corpus, "+".join(train_splits(record["fold"])))
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))
-    return _score(
-        setup, run, load(run), opened, indices, shared_aus(run, opened), f"{run.name} on its held-out subjects"
-    )
+    return _score(setup, run, opened, indices, shared_aus(run, opened), f"{run.name} on its held-out subjects")
 
 
 def heatmaps(
     setup: Setup, run: Run, corpus: str, split: str, indices: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Faces (N, S, S, 3) uint8 of some frames of a split, their heatmaps (N, H, H, K) clipped, and the K AUs."""
+    """Faces (N, 256, 256, 3) uint8 of some frames of a split, their heatmaps (N, H, H, K) clipped, and the K AUs."""
     opened, _ = _open(setup, corpus, split)
     network = load(run)
-    images, maps = [], []
+    images, maps = [opened[int(index)]["image"] for index in indices], []
     step = _steps(network.config, len(run.meta.aus))[1]
     layout = sharding.create()
     for batch in eval_batches(opened, np.asarray(indices), _loading(setup, run, network, opened), Share()):
-        valid = batch["valid"]
-        images.append(batch["image"][valid])
-        maps.append(np.asarray(step(network.variables, sharding.global_batch(batch, layout)))[valid])
-    return np.concatenate(images), np.clip(np.concatenate(maps), -1, 1), run.meta.aus
+        maps.append(np.asarray(step(network.variables, sharding.global_batch(batch, layout)))[batch["valid"]])
+    return np.stack(images), np.clip(np.concatenate(maps), -1, 1), run.meta.aus
 
 
 def shared_aus(run: Run, corpus: Corpus) -> tuple[int, ...]:
@@ -224,7 +234,7 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "weights": str(run.weights),
-        "weights_sha256": load(run).checksum,
+        "weights_sha256": checksum(run),
         "sources": list(run.meta.sources),
         "model": run.meta.model,
         "configuration": run.config,
@@ -244,12 +254,12 @@ def _open(setup: Setup, corpus: str, splits: str) -> tuple[Corpus, Path]:
         raise EvaluationError(str(error)) from error
 
 
-def _about(run: Run, network: Network, corpus: str, folder: Path, split: str) -> dict[str, Any]:
+def _about(run: Run, corpus: str, folder: Path, split: str) -> dict[str, Any]:
     """What answers depend on, to be kept beside them."""
     return {
         "run": run.name,
-        "weights_sha256": network.checksum,
-        "dtype": network.config.dtype,
+        "weights_sha256": checksum(run),
+        "dtype": run.meta.model["dtype"],
         "corpus": corpus,
         "prepared_sha256": hashlib.sha256((folder / "dataset_info.json").read_bytes()).hexdigest(),
         "split": split,
@@ -264,9 +274,8 @@ def _loading(setup: Setup, run: Run, network: Network, corpus: Corpus) -> Loadin
     return Loading(batch_size, network.config.image_size, setup.threads, columns)
 
 
-def _score(
-    setup: Setup, run: Run, network: Network, corpus: Corpus, indices: np.ndarray, aus: tuple[int, ...], title: str
-) -> Answers:
+def _score(setup: Setup, run: Run, corpus: Corpus, indices: np.ndarray, aus: tuple[int, ...], title: str) -> Answers:
+    network = load(run)
     step = _steps(network.config, len(run.meta.aus))[0]
     loading = _loading(setup, run, network, corpus)
     with _Ticker(title, len(indices)) as ticker:

@@ -1,6 +1,7 @@
 """All protocols on two small synthetic corpora, by the command's main: what is trained, tested, refused and left."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import sklearn.metrics as sk
 
-from fgnet_jax import evaluate, intervals, scoring, thresholds, train
+from fgnet_jax import evaluate, intervals, scoring, thresholds, train, weights
 from fgnet_jax.aus import CORPUS_AUS, SHARED_AUS
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.data import protocols
@@ -142,6 +143,19 @@ def test_one_network_on_its_fold(results, tmp_path, capsys):
     assert set(fitted["aus"]["AU01"]) >= set(intervals.FIGURES)
 
 
+def test_published_weights_go_across_alone(results, tmp_path):
+    """A weights directory that says nothing of folds, as converted ones; told which, it is tested as published."""
+    config, variables, meta = weights.load(results / "runs/synthetic_disfa_f0/best")
+    weights.save(tmp_path / "converted", config, variables, dataclasses.replace(meta, extra={}))
+    words = ["protocol", "cross", "--source", "synthetic_disfa", "--target", "synthetic_bp4d"]
+    words += ["--runs", str(tmp_path / "converted"), "--output", str(tmp_path / "out"), *_data(results)]
+    assert evaluate.main(words) == 2
+    assert evaluate.main([*words, "--trained_fold", "0"]) == 0
+    ours, theirs = (_report(path) for path in (tmp_path / "out", results / "cross_synthetic_disfa_to_synthetic_bp4d"))
+    assert ours["aus"] == theirs["aus"] and len(ours["rows"]) == 2
+    assert ours["rows"][0]["runs"][0]["weights_sha256"] == theirs["rows"][0]["runs"][0]["weights_sha256"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -164,6 +178,10 @@ def test_what_cannot_be_evaluated_is_refused(results, capsys, words, message):
         (["within", "--corpus", "synthetic_bp4d", "--runs", "synthetic_bp4d_f[01]"], "no run left out fold 2"),
         (["within", "--corpus", "synthetic_bp4d", "--runs", "synthetic_disfa_f*"], "trained on synthetic_disfa, not"),
         (["within", "--corpus", "synthetic_bp4d", "--runs", "none*"], "no trained run matches"),
+        (
+            ["cross", "--source", "synthetic_bp4d", "--target", "synthetic_disfa", "--runs", "synthetic_bp4d_f[12]"],
+            "no run left out fold 0 of synthetic_bp4d; there is: 1 (synthetic_bp4d_f1), 2 (synthetic_bp4d_f2)",
+        ),
         (["efficiency", "--corpus", "synthetic_bp4d", "--runs", "synthetic_bp4d_f0"], "needs runs on few and on all"),
     ],
 )
