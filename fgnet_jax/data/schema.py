@@ -1,6 +1,11 @@
 """What every corpus looks like on disk, real or synthetic: one record a face, one split a fold."""
 
-from collections.abc import Sequence
+import contextlib
+import fcntl
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,3 +58,25 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
         super().__init__(file_format=file_format or FILE_FORMAT, **kwargs)
+
+
+@contextlib.contextmanager
+def only_writer(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a folder against other processes that prepare the same; the lock dies with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write(builder: tfds.core.DatasetBuilder, folder: pathlib.Path) -> None:
+    """Writes a dataset, whole or not at all, under `only_writer`; what a killed run had begun is cleared away first.
+
+    Args:
+      builder: Of what is not prepared yet; one that is, is left as it is.
+      folder: Where its versions lie.
+    """
+    for unfinished in folder.glob("incomplete.*"):
+        shutil.rmtree(unfinished)
+    with tempfile.TemporaryDirectory() as unused:  # TFDS wants a place for downloads, though nothing comes
+        builder.download_and_prepare(download_dir=unused)

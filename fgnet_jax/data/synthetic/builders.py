@@ -1,13 +1,9 @@
 """The synthetic twins as TFDS datasets, written without TensorFlow."""
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -105,15 +101,6 @@ class SyntheticDisfa(_Synthetic):
 _BUILDERS: dict[str, type[_Synthetic]] = {"synthetic_bp4d": SyntheticBp4d, "synthetic_disfa": SyntheticDisfa}
 
 
-@contextlib.contextmanager
-def _only_writer(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder against other processes that prepare the same; the lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def prepare_synthetic(
     corpus: str,
     data_dir: str | pathlib.Path,
@@ -151,12 +138,10 @@ def prepare_synthetic(
     if builder.is_prepared():
         return builder
     folder = pathlib.Path(data_dir) / corpus / config.name
-    with _only_writer(folder), tempfile.TemporaryDirectory() as unused:
-        for unfinished in folder.glob("incomplete.*"):
-            shutil.rmtree(unfinished)
+    with schema.only_writer(folder):
         builder = _open(corpus, config, data_dir)
         builder.workers = workers
-        builder.download_and_prepare(download_dir=unused)  # TFDS wants a place, though nothing comes
+        schema.write(builder, folder)
     return builder
 
 

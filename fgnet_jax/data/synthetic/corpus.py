@@ -1,27 +1,25 @@
 """Synthetic twins of BP4D and DISFA: who is recorded, in which frames, showing what, and the drawing of it."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import hashlib
-import io
 import itertools
 import multiprocessing
-import os
 import pathlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from fgnet_jax import aus as au_tables
 from fgnet_jax.data import protocols
+from fgnet_jax.data.jpeg import encode
 from fgnet_jax.data.synthetic.frame import View
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import Face, render_face
 from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
 from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
+from fgnet_jax.data.workers import one_thread_each
 
 RATE_FLOOR = 0.25
 """Least share of positive frames of a twin unless asked otherwise.
@@ -29,9 +27,6 @@ RATE_FLOOR = 0.25
 The published rates go down to 4 %, which is too few positives to learn from in the few thousand frames of a
 demonstration; rates above the floor are the published ones.
 """
-
-JPEG_QUALITY = 95
-"""Stored pictures: indistinguishable from the rendered ones under the camera's own noise, and quick to decode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +140,6 @@ def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) 
     return wanted
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """JPEG of a (H, W, 3) uint8 RGB picture."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
 Drawn = list[tuple[bytes, np.ndarray]]
 """Encoded picture and landmarks per frame of a recording."""
 
@@ -159,20 +147,7 @@ Drawn = list[tuple[bytes, np.ndarray]]
 def draw(recording: Recording) -> Drawn:
     """Renders and encodes all frames of a recording."""
     faces = [recording.render(k) for k in range(len(recording.views))]
-    return [(encode_jpeg(face.image), face.landmarks) for face in faces]
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Lets processes started meanwhile use one BLAS thread: with more they fight over the cores."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    return [(encode(face.image), face.landmarks) for face in faces]
 
 
 def draw_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Recording, Drawn]]:
@@ -186,7 +161,7 @@ def draw_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Rec
         yield from ((item, draw(item)) for item in items)
         return
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with one_thread_each(), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield from zip(items, pool.map(draw, items, chunksize=2), strict=True)
 
 

@@ -1,0 +1,1 @@
+"""Faces in pictures and videos: detection, 68 landmarks, alignment and the way back, reading video."""
