@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.layers import BatchNorm, Conv, conv2d
+from fgnet_jax.models.layers import BatchNorm, Conv
+from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.resize import shrink, upsample
 
 PIXEL_WIDTHS = (128, 32)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.resize import upsample_conv2d
 from fgnet_jax.ops.sums import batch_mean, spread
 
@@ -49,15 +50,6 @@ class Conv(nnx.Module):
         kernel = self.kernel[...].astype(x.dtype)
         x = conv2d(x, kernel, self.stride) if enlarge_to is None else upsample_conv2d(x, kernel, enlarge_to)
         return x if self.bias is None else x + spread(self.bias[...], x.shape, x.dtype)
-
-
-def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """(N, H, W, in) convolved with an odd square kernel (k, k, in, out), padded by k // 2 on every side."""
-    side = kernel.shape[0] // 2
-    padding = [(side, side), (side, side)]
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 class Linear(nnx.Module):

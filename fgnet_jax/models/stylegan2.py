@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.layers import Buffer, EqualLinear, conv2d
+from fgnet_jax.models.layers import Buffer, EqualLinear
 from fgnet_jax.ops import sparse
 from fgnet_jax.ops.activations import scaled_leaky_relu
+from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
 from fgnet_jax.ops.resize import shrink
 from fgnet_jax.ops.sums import spread

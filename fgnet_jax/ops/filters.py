@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.ops.conv import conv
+
 LOW_PASS = (0.25, 0.75, 0.75, 0.25)
 """Taps along one axis of the low-pass after upsampling: of sum 2, since every second sample was a zero."""
 
@@ -44,8 +46,7 @@ def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int) -> jax.Ar
     # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
     kernel = kernel[1:2] if row else kernel[::-2]
     kernel = kernel[:, 1:2] if column else kernel[:, ::-2]
-    padding = [(1 - parity, 1 - parity) for parity in (row, column)]
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return conv(x, kernel, ((1 - row, 1 - row), (1 - column, 1 - column)))
 
 
 def _low_pass(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
