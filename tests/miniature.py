@@ -32,7 +32,7 @@ class Miniature:
       subjects: Per fold.
       labelled: Frames with a line of labels, per subject.
       usable: Frames with a label, a picture and a face, per subject.
-      awkward: Kind of trouble to where it is: "SN001 frame 3" or a path's end.
+      awkward: Kind of trouble to where it is: "SN001/left frame 3" or a path's end.
     """
 
     root: Path
@@ -178,19 +178,19 @@ def _disfa_pictures(mini: Miniature, subject: str, seed: int, scenes: list[Scene
     pictures = [scene.picture for scene in scenes]
     video = f"Videos_LeftCamera/LeftVideo{subject}_comp.avi"
     if seed == 0:
-        mini.awkward["no face"] = [f"{subject} frame {k}" for k in (2, 5)]
+        mini.awkward["no face"] = [f"{subject}/left frame {k}" for k in (2, 5)]
         mini.usable[subject] -= 2
         write_video(mini.root / f"Video_RightCamera/RightVideo{subject}_Comp.avi", pictures[::-1])
     elif seed == 1:
         video = f"videos_leftcamera/LEFTVideo{subject}_Comp.AVI"
         pictures, points = pictures[:-1], points[:-1]
-        mini.awkward["video too short"] = [f"{subject} frame {len(scenes)}"]
+        mini.awkward["video too short"] = [f"{subject}/left frame {len(scenes)}"]
         mini.usable[subject] -= 1
     elif seed == 2:
         return _disfa_extracted(mini, subject, scenes)
     elif seed == 3:
         pictures, points = [*pictures, pictures[-1]], np.concatenate([points, points[-1:]])
-        mini.awkward["video too long"] = [f"{subject} frame {len(scenes) + 1}"]
+        mini.awkward["video too long"] = [f"{subject}/left frame {len(scenes) + 1}"]
     write_video(mini.root / video, pictures)
     _save(mini.landmarks, video, points)
 
@@ -202,7 +202,7 @@ def _disfa_extracted(mini: Miniature, subject: str, scenes: list[Scene]) -> None
         _save(mini.landmarks, name, scene.landmarks)
         if k == 4:
             _truncate(mini.root / name)
-            mini.awkward["truncated picture"] = [f"{subject} frame {k}"]
+            mini.awkward["truncated picture"] = [f"{subject}/left frame {k}"]
             mini.usable[subject] -= 1
 
 

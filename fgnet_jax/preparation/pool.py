@@ -1,0 +1,102 @@
+"""All sequences' work, over the cores, with a progress bar."""
+
+import concurrent.futures
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Sequence as Items
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from fgnet_jax.data.layouts.found import Sequence
+from fgnet_jax.data.workers import end_with_parent, one_thread_each
+from fgnet_jax.preparation.work import Settings, process
+
+_counter: Any = None  # of this worker: frames done by all of them
+
+
+def process_all(sequences: Items[Sequence], settings: Settings, work: Path, workers: int) -> tuple[int, float]:
+    """Prepares all sequences into chunks below `work`; what is there already is left.
+
+    Args:
+      sequences: In any order; each is one worker's.
+      settings: How faces are prepared.
+      work: Folder of chunks, `work/SUBJECT/NAME`.
+      workers: Processes.
+
+    Returns:
+      Frames that were done now, and the seconds that it took.
+    """
+    total = sum(len(sequence.frames) for sequence in sequences)
+    begun = sum(len(sequence.frames) for sequence in sequences if (work / sequence.key).exists())
+    start = time.perf_counter()
+    quiet = not sys.stderr.isatty()
+    bar = tqdm.tqdm(total=total, unit="frame", desc="preparing", disable=False, mininterval=30 if quiet else 0.2)
+    with bar:
+        if begun:
+            bar.write("going on with what an earlier run has done", file=sys.stderr)
+        run = _here if workers == 1 else _in_processes
+        skipped = run(sequences, settings, work, workers, bar)
+    return bar.n - skipped, time.perf_counter() - start
+
+
+def _here(sequences: Items[Sequence], settings: Settings, work: Path, workers: int, bar: tqdm.tqdm) -> int:
+    del workers
+    skipped = 0
+    for sequence in sequences:
+        ticks: list[int] = []
+
+        def tick(count: int, ticks: list[int] = ticks) -> None:
+            ticks.append(count)
+            bar.update(count)
+
+        process(sequence, settings, work / sequence.key, tick)
+        skipped += ticks[0]  # the first is of what was there
+    return skipped
+
+
+def _in_processes(sequences: Items[Sequence], settings: Settings, work: Path, workers: int, bar: tqdm.tqdm) -> int:
+    context = multiprocessing.get_context("spawn")
+    counter = context.Array("q", 2)  # frames done, and those of them that were there
+    pool_of = concurrent.futures.ProcessPoolExecutor
+    with one_thread_each(), pool_of(workers, context, _begin, (counter,)) as pool:
+        # the longest first, so that the last to end is a short one
+        order = sorted(sequences, key=lambda sequence: -len(sequence.frames))
+        left = {pool.submit(_process, sequence, settings, work / sequence.key) for sequence in order}
+        try:
+            while left:
+                finished, left = concurrent.futures.wait(left, 0.5, concurrent.futures.FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                bar.update(counter[0] - bar.n)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process_ in list((pool._processes or {}).values()):  # noqa: SLF001 - there is no public way before 3.14
+                process_.terminate()
+            raise
+    bar.update(counter[0] - bar.n)
+    return counter[1]
+
+
+def _begin(counter: Any) -> None:
+    """First thing in a worker."""
+    global _counter
+    _counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    end_with_parent()
+
+
+def _process(sequence: Sequence, settings: Settings, folder: Path) -> None:
+    first = True
+
+    def tick(count: int) -> None:
+        nonlocal first
+        with _counter.get_lock():
+            _counter[0] += count
+            _counter[1] += count if first else 0
+        first = False
+
+    process(sequence, settings, folder, tick)
