@@ -228,7 +228,7 @@ def restore_step(manager: ocp.CheckpointManager, step: int, like: Any, shardings
       WeightsError: where a file of it is damaged.
     """
     try:
-        _check_readable(_absolute(manager.directory) / str(step) / "state")
+        _check_readable(_absolute(str(manager.directory)) / str(step) / "state")
     except (ValueError, OSError) as error:
         older = "; delete it to go on from the step before" if min(manager.all_steps()) < step else ""
         raise WeightsError(f"{manager.directory}/{step}: damaged checkpoint{older}: {error}") from error

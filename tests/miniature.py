@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -91,7 +92,7 @@ def write_video(path: Path, pictures: Sequence[np.ndarray], codec: str = "mjpeg"
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(rate))
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=Fraction(rate)))
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = {"qscale": "3", "qmin": "3", "qmax": "3"} if codec == "mjpeg" else {}

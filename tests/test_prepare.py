@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,7 +237,8 @@ def test_threshold_aus_and_unknown_are_options(owners, tmp_path):
     for k in range(len(corpus)):
         record = corpus.record(k)
         np.testing.assert_array_equal(record["labels"], record["intensities"] >= 4)
-    assert tfds.builder("disfa", data_dir=str(strict)).info.features["labels"].shape == (3,)
+    features: Any = tfds.builder("disfa", data_dir=str(strict)).info.features
+    assert features["labels"].shape == (3,)
     dropped = tmp_path / "dropped"
     assert prepare.main(["bp4d", *_words(owners["bp4d"], dropped, "--unknown", "drop")]) == 0
     assert _report(dropped, "bp4d")["faces"] == sum(owners["bp4d"].usable.values()) - 1

@@ -65,7 +65,9 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
         if self._plan is not None:
             return self._plan.found.aus, dict(self._plan.preparation)
         stored = Path(self._data_dir) / _METADATA
-        values = json.loads(stored.read_text()) if stored.exists() else {"aus": au_tables.CORPUS_AUS[self.name]}
+        values: dict[str, Any] = (
+            json.loads(stored.read_text()) if stored.exists() else {"aus": au_tables.CORPUS_AUS[self.name]}
+        )
         return tuple(values["aus"]), values.get(PREPARATION, {})
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:

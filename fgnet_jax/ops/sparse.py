@@ -8,6 +8,7 @@ patch mean something, and the shrink has weight zero for the others. Exact, forw
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,10 +55,11 @@ def upsample_conv_patches(x: jax.Array, kernel: jax.Array, size: int) -> jax.Arr
     The convolutions are needed nearly everywhere; their low-pass only at the patches. Zero outside the picture.
     """
     bands = _low_pass_bands(x.shape[1], size)
-    filtered = []
+    by_column: list[Any] = []
     for column in (0, 1):
-        filtered.append(sum(_mix(conv_phase(x, kernel, row, column), bands[row], 1) for row in (0, 1)))
-    return sum((_mix(filtered[column], bands[column], 2) for column in (0, 1)), start=jnp.zeros((), x.dtype))
+        even, odd = (_mix(conv_phase(x, kernel, row, column), bands[row], 1) for row in (0, 1))
+        by_column.append(_mix(even + odd, bands[column], 2))
+    return by_column[0] + by_column[1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ def _terms(matrix: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _mix(x: jax.Array, band: _Band, axis: int) -> jax.Array:
+def _mix(x: jax.Array, band: _Band, axis: int) -> Any:
     """The band's matrix times x along one axis. Its gradient gathers as well: JAX would scatter, one by one."""
     return _weighted_sum(x, band.terms, axis)
 

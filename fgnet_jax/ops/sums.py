@@ -6,6 +6,7 @@ blocks; here, one axis after the other.
 """
 
 import functools
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +31,24 @@ def batch_mean(x: jax.Array) -> jax.Array:
     return spatial_mean(x).mean((0, 1, 2))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def spread(values: jax.Array, shape: tuple[int, int, int, int], dtype) -> jax.Array:
+def spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Broadcasts (C,) or (N, 1, 1, C) to (N, H, W, C) in `dtype`; its gradient is summed axis by axis."""
+    return cast(jax.Array, _spread(values, shape, dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jnp.broadcast_to(values.astype(dtype), shape)
 
 
-def _spread_forward(values, shape, dtype):
-    return spread(values, shape, dtype), values
+def _forward(values, shape, dtype):
+    return _spread(values, shape, dtype), values
 
 
-def _spread_backward(shape, dtype, values, gradient):
+def _backward(shape, dtype, values, gradient):
     del shape, dtype
     axes = (2, 1) if values.ndim == 4 else (2, 1, 0)
     return (axis_by_axis(gradient, axes).reshape(values.shape).astype(values.dtype),)
 
 
-spread.defvjp(_spread_forward, _spread_backward)
+_spread.defvjp(_forward, _backward)

@@ -27,19 +27,19 @@ def align(img: Image.Image, lm: np.ndarray, output_size: int = 256, transform_si
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
     crop = [*np.maximum(low - border, 0), *np.minimum(high + border, img.size)]
     if crop[2] - crop[0] < img.size[0] or crop[3] - crop[1] < img.size[1]:
-        img = img.crop(tuple(int(v) for v in crop))
+        img = img.crop((int(crop[0]), int(crop[1]), int(crop[2]), int(crop[3])))
         quad -= crop[0:2]
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
     pad = np.array([*np.maximum(-low + border, 0), *np.maximum(high - img.size + border, 0)])
     if max(pad) > border - 4:
         img, quad = _padded(img, quad, np.maximum(pad, int(np.rint(qsize * 0.3))), qsize)
     data = (quad + 0.5).flatten().tolist()
-    img = img.transform((transform_size,) * 2, Image.Transform.QUAD, data, Image.Resampling.BILINEAR)
+    img = img.transform((transform_size, transform_size), Image.Transform.QUAD, data, Image.Resampling.BILINEAR)
     return img.resize((output_size, output_size), Image.Resampling.LANCZOS)
 
 
 def _padded(img: Image.Image, quad: np.ndarray, pad: np.ndarray, qsize: float) -> tuple[Image.Image, np.ndarray]:
-    a = np.pad(np.float32(img), ((pad[1], pad[3]), (pad[0], pad[2]), (0, 0)), "reflect")
+    a = np.pad(np.asarray(img, np.float32), ((pad[1], pad[3]), (pad[0], pad[2]), (0, 0)), "reflect")
     h, w, _ = a.shape
     y, x, _ = np.ogrid[:h, :w, :1]
     mask = np.maximum(

@@ -93,7 +93,7 @@ def test_an_aligned_face_comes_out_as_itself(drawn):
     large = np.asarray(Image.fromarray(face).resize((512, 512), Image.Resampling.BICUBIC))
     out, lie = alignment.align(large, (points + 0.5) * 2 - 0.5)
     assert out.shape == (256, 256, 3) and np.abs(out.astype(int) - face).mean() < 1.5
-    np.testing.assert_allclose(lie.to_picture([[0.0, 255.0]]), [[0.5, 510.5]])
+    np.testing.assert_allclose(lie.to_picture(np.array([[0.0, 255.0]])), [[0.5, 510.5]])
 
 
 def test_a_square_picture_of_something_else_is_aligned(drawn):
