@@ -8,7 +8,7 @@ patch mean something, and the shrink has weight zero for the others. Exact, forw
 
 import dataclasses
 import functools
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -55,10 +55,10 @@ def upsample_conv_patches(x: jax.Array, kernel: jax.Array, size: int) -> jax.Arr
     The convolutions are needed nearly everywhere; their low-pass only at the patches. Zero outside the picture.
     """
     bands = _low_pass_bands(x.shape[1], size)
-    by_column: list[Any] = []
+    by_column = []
     for column in (0, 1):
-        even, odd = (_mix(conv_phase(x, kernel, row, column), bands[row], 1) for row in (0, 1))
-        by_column.append(_mix(even + odd, bands[column], 2))
+        even, odd = (_mixed(conv_phase(x, kernel, row, column), bands[row], 1) for row in (0, 1))
+        by_column.append(_mixed(even + odd, bands[column], 2))
     return by_column[0] + by_column[1]
 
 
@@ -91,9 +91,13 @@ def _terms(matrix: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return tuple((order[:, k], np.take_along_axis(matrix, order[:, k : k + 1], axis=1)[:, 0]) for k in range(count))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _mix(x: jax.Array, band: _Band, axis: int) -> Any:
+def _mixed(x: jax.Array, band: _Band, axis: int) -> jax.Array:
     """The band's matrix times x along one axis. Its gradient gathers as well: JAX would scatter, one by one."""
+    return cast(jax.Array, _mix(x, band, axis))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _mix(x: jax.Array, band: _Band, axis: int) -> jax.Array:
     return _weighted_sum(x, band.terms, axis)
 
 
