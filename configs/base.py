@@ -18,6 +18,7 @@ def get_config() -> Any:
     config.data.fold = 0  # tested on; the other two are trained on
     config.data.samples = 0  # train on the first n of a seeded permutation; 0: on all
     config.data.held_out = 0.15  # share of training subjects that the best epoch is selected on
+    config.data.also_train = ()  # further corpora, trained together with it on the union of their AUs
     config.data.also_test = ()  # further corpora, scored at the end on the AUs that both have
     config.data.frames = 4000  # of a synthetic corpus, which is drawn where it is missing
     config.data.threads = 4  # that decode pictures
@@ -37,6 +38,10 @@ def get_config() -> Any:
     config.model.dtype = "float32"  # or "bfloat16", to compute in
     config.model.param_dtype = "float32"
     config.model.remat = "none"  # or "blocks": less memory, a third more time
+
+    # Where AUs lie that have no published centres, or that should lie elsewhere. Rows of: the AU; the landmarks whose
+    # mean is one centre; the other's; how far both are moved down, in inter-ocular distances.
+    config.centres = ()
 
     config.optim = ConfigDict()
     config.optim.name = "adamw"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from fgnet_jax.aus import Centres
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import Loading
 from fgnet_jax.heatmaps import au_centres
@@ -60,7 +61,30 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
     if train.select_on not in ("held_out", "test"):
         raise ConfigError(f'train.select_on must be "held_out" or "test", got {train.select_on!r}')
-    return StepConfig(model, optim_config(config), au_centres(aus), train.accumulate, train.flip, train.colour)
+    return StepConfig(model, optim_config(config), centres(config, aus), train.accumulate, train.flip, train.colour)
+
+
+def centres(config: Config, aus: tuple[int, ...]) -> tuple[Centres, ...]:
+    """Where the two centres of each AU lie: as published, or as `config.centres` says.
+
+    Raises:
+      ConfigError: for a row that is not (AU, landmarks, landmarks, how far down), or an AU without centres.
+    """
+    wanted = "(AU, landmarks of one centre, of the other, how far down), such as (43, (37, 38), (43, 44), 0.0)"
+    own: dict[int, Centres] = {}
+    for row in config.centres:
+        try:
+            au, first, second, down = row
+            points = [tuple(int(point) for point in part) for part in (first, second)]
+            own[int(au)] = Centres(*points, down=float(down))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"centres: {row!r} is not {wanted}") from error
+        if not all(points) or not all(0 <= point < 68 for part in points for point in part):
+            raise ConfigError(f"centres: {row!r} names landmarks out of 0 to 67, or none; expected {wanted}")
+    try:
+        return au_centres(aus, own)
+    except ValueError as error:
+        raise ConfigError(f"{error}; give others in config.centres") from error
 
 
 def check_divides(config: Config, devices: int) -> None:

@@ -1,6 +1,7 @@
 """Training targets: one heatmap per AU drawn from 68 landmarks, on the device (FG-Net, section 3.4)."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -62,15 +63,15 @@ def _centre_matrices(centres: tuple[Centres, ...]) -> tuple[np.ndarray, np.ndarr
     return weights, np.array([centre.down for centre in centres], np.float32)
 
 
-def au_centres(aus: tuple[int, ...]) -> tuple[Centres, ...]:
-    """The published centres of these AUs.
+def au_centres(aus: tuple[int, ...], own: Mapping[int, Centres] | None = None) -> tuple[Centres, ...]:
+    """Where the blobs of these AUs lie: as published, or as `own` says, which goes before.
 
     Raises:
-      ValueError: for an AU that has none.
+      ValueError: for an AU that neither has.
     """
-    unknown = [au for au in aus if au not in CENTRES]
+    known = CENTRES | dict(own or {})
+    unknown = [au for au in aus if au not in known]
     if unknown:
-        raise ValueError(
-            f"no heatmap centres are known for AU {', '.join(map(str, unknown))}; known: {sorted(CENTRES)}"
-        )
-    return tuple(CENTRES[au] for au in aus)
+        names = ", ".join(map(str, unknown))
+        raise ValueError(f"no heatmap centres are known for AU {names}; known: {sorted(known)}")
+    return tuple(known[au] for au in aus)

@@ -38,7 +38,7 @@ def trained_on(config: Config, data: RunData, updates: int) -> dict[str, Any]:
 
 def people(faces: Faces) -> dict[str, list[str]]:
     """The subjects of some faces, by corpus."""
-    return {faces.corpus.name: sorted(set(faces.corpus.subjects()[faces.indices].tolist()))}
+    return faces.corpus.people(faces.indices)
 
 
 def same_corpus(one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fgnet_jax.data import protocols
-from fgnet_jax.data.corpus import Corpus, open_corpus, open_directory
+from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.experiment import Config, ConfigError
 
@@ -68,19 +68,21 @@ def open_run(config: Config) -> RunData:
 def _open_run(config: Config) -> RunData:
     data, train = config.data, config.train
     fold = protocols.split_name(data.fold)
-    corpus = _open(data.corpus, config, "+".join(protocols.train_splits(data.fold)))
+    together = (data.corpus, *data.also_train)
+    corpus = join([_open(name, config, "+".join(protocols.train_splits(data.fold))) for name in together])
     test = _whole(data.corpus, _open(data.corpus, config, fold), fold)
     kept, held, rule = np.arange(len(corpus)), test.indices, "best epoch on the test fold, as published"
     select = test
     if train.select_on == "held_out":
         kept, held, names = _hold_out(corpus, data.held_out, config.seed)
         rule = f"best epoch on {len(names)} held-out training subjects ({', '.join(names)})"
-        select = Faces(f"{data.corpus} held-out subjects", corpus, held)
+        select = Faces(f"{corpus.name} held-out subjects", corpus, held)
     if data.samples:
         kept = np.random.default_rng([config.seed, 1]).permutation(kept)[: data.samples]
-    also = tuple(_whole(name, _open(name, config, fold), fold) for name in data.also_test)
+    others = dict.fromkeys((*data.also_train, *data.also_test))
+    also = tuple(_whole(name, _open(name, config, fold), fold) for name in others)
     select = dataclasses.replace(select, indices=_evenly(select.indices, train.eval_frames))
-    return RunData(Faces(f"{data.corpus} training folds", corpus, kept), select, test, also, rule)
+    return RunData(Faces(f"{corpus.name} training folds", corpus, kept), select, test, also, rule)
 
 
 def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import pytest
 
 from configs import base, tiny
 from fgnet_jax import experiment
-from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.aus import CENTRES, CORPUS_AUS, Centres
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.experiment import ConfigError
 
@@ -76,6 +76,31 @@ def test_labels_are_brought_into_the_networks_order():
     loading = experiment.loading(_config(), 8, disfa, AUS)
     assert loading.columns == (0, 1, 2, 3, -1, -1, 5, -1, -1, -1, -1, -1)
     assert (loading.batch_size, loading.image_size) == (8, 32)
+
+
+def test_centres_of_further_aus_stand_in_the_configuration():
+    """Beside the published ones, or in place of them."""
+    rows = ((43, (37, 38), (43, 44), 0.0), (12, [48], [54], 0.25))
+    places = experiment.centres(_config(centres=rows), (1, 43, 12))
+    assert places == (CENTRES[1], Centres((37, 38), (43, 44)), Centres((48,), (54,), 0.25))
+    step = experiment.step_config(_config(centres=rows), (1, 43))
+    assert step.centres[1].first == (37, 38)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "no heatmap centres are known for AU 43; known: .*; give others in config.centres"),
+        (((43, (37, 38), (43, 44)),), "is not \\(AU, landmarks of one centre, of the other, how far down\\)"),
+        (((43, (37, 68), (43,), 0.0),), "names landmarks out of 0 to 67, or none"),
+        (((43, (), (43,), 0.0),), "names landmarks out of 0 to 67, or none"),
+        ((43,), "centres: 43 is not"),
+    ],
+)
+def test_centres_that_make_no_sense_are_refused(rows, message):
+    """With what a row looks like."""
+    with pytest.raises(ConfigError, match=message):
+        experiment.centres(_config(centres=rows), (1, 43))
 
 
 def test_differences_are_told_by_key():

@@ -5,6 +5,7 @@ import pytest
 
 from configs import tiny
 from fgnet_jax import run_data
+from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import protocols
 from fgnet_jax.experiment import ConfigError
 
@@ -67,6 +68,23 @@ def test_further_corpora_are_tested_on_their_own_fold(directory):
     (other,) = _open(directory, **{"data.also_test": ("synthetic_disfa",)}).also_test
     assert other.name == "synthetic_disfa fold_0"
     assert _people(other) == set(protocols.subjects("disfa", [0]))
+
+
+def test_two_corpora_are_trained_together(directory):
+    """With the union of their AUs; the second's fold is tested too, and nobody tested is trained or selected on."""
+    data = _open(directory, **{"data.also_train": ("synthetic_disfa",)})
+    assert data.aus == (*CORPUS_AUS["bp4d"], 9, 25, 26)
+    assert data.train.name == "synthetic_bp4d+synthetic_disfa training folds"
+    seen = data.train.corpus.people(np.concatenate([data.train.indices, data.select.indices]))
+    for name, tested in (("synthetic_bp4d", data.test), ("synthetic_disfa", data.also_test[0])):
+        assert tested.name == f"{name} fold_0" and tested.corpus.people(tested.indices).keys() == {name}
+        assert set(seen[name]) == set(protocols.subjects(name, [1, 2]))
+        assert set(tested.corpus.people(tested.indices)[name]) == set(protocols.subjects(name, [0]))
+    labels = np.stack([data.train.corpus.record(k)["labels"] for k in data.train.indices])
+    from_disfa = np.char.startswith(data.train.corpus.subjects()[data.train.indices], "synthetic_disfa/")
+    lacks = np.array([au not in CORPUS_AUS["disfa"] for au in data.aus])
+    assert (labels[from_disfa][:, lacks] == -1).all() and (labels[from_disfa][:, ~lacks] >= 0).all()
+    assert (labels[~from_disfa][:, -3:] == -1).all() and (labels[~from_disfa][:, :-3] >= 0).all()
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,15 @@ class Corpus:
       aus: AU numbers of the columns of `labels` and `intensities`.
       splits: Names of the splits.
       sources: TFDS' data source of each split; pictures in it are encoded.
+      parts: Where faces come from several corpora (`join`): of each source, what its subjects' names begin with, and
+        for each of `aus` the column in its labels, -1 for an AU that it lacks.
     """
 
     name: str
     aus: tuple[int, ...]
     splits: tuple[str, ...]
     sources: tuple[Any, ...]
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def __len__(self) -> int:
         return sum(len(source) for source in self.sources)
@@ -44,15 +47,54 @@ class Corpus:
     def record(self, index: int) -> dict[str, Any]:
         """One face with its picture still encoded (bytes)."""
         place = int(index)
-        for source in self.sources:
+        for k, source in enumerate(self.sources):
             if 0 <= place < len(source):
-                return _plain(source[place])
+                record = _plain(source[place])
+                return _as_part(record, *self.parts[k]) if self.parts else record
             place -= len(source)
         raise IndexError(f"no face {index} in {self.name} {'+'.join(self.splits)}: it has {len(self)}")
 
     def subjects(self) -> np.ndarray:
         """Subject of every face, (N,) str; reads all records, about ten thousand a second."""
-        return np.array([source[i]["subject"].decode() for source in self.sources for i in range(len(source))])
+        names = []
+        for k, source in enumerate(self.sources):
+            prefix = self.parts[k][0] if self.parts else ""
+            names += [prefix + source[i]["subject"].decode() for i in range(len(source))]
+        return np.array(names)
+
+    def people(self, indices: np.ndarray) -> dict[str, list[str]]:
+        """The subjects of some faces, each once, by the corpus that they are from, under their names there."""
+        names = np.unique(self.subjects()[indices]).tolist()
+        if not self.parts:
+            return {self.name: names}
+        prefixes = dict.fromkeys(prefix for prefix, _ in self.parts)
+        groups = {p[:-1]: [name.removeprefix(p) for name in names if name.startswith(p)] for p in prefixes}
+        return {corpus: group for corpus, group in groups.items() if group}
+
+
+def join(corpora: Sequence[Corpus]) -> Corpus:
+    """Several corpora as one, with the union of their AUs: those of the first, then what each further one adds.
+
+    Labels and intensities of AUs that a face's own corpus lacks are -1, unknown. Subjects are named with their corpus,
+    `disfa/SN001`, since two corpora may have the same names. One corpus alone is left as it is.
+    """
+    if len(corpora) == 1:
+        return corpora[0]
+    aus = tuple(dict.fromkeys(au for corpus in corpora for au in corpus.aus))
+    parts = []
+    for corpus in corpora:
+        columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in aus)
+        parts += [(f"{corpus.name}/", columns)] * len(corpus.sources)
+    splits = tuple(f"{corpus.name} {split}" for corpus in corpora for split in corpus.splits)
+    sources = tuple(source for corpus in corpora for source in corpus.sources)
+    return Corpus("+".join(corpus.name for corpus in corpora), aus, splits, sources, tuple(parts))
+
+
+def _as_part(record: dict[str, Any], prefix: str, columns: Sequence[int]) -> dict[str, Any]:
+    """A record as a face of joined corpora has it."""
+    columns = list(columns)
+    own = {key: np.append(record[key], record[key].dtype.type(-1))[columns] for key in ("labels", "intensities")}
+    return {**record, **own, "subject": prefix + record["subject"]}
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:

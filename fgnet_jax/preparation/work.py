@@ -44,7 +44,15 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Shot:
-    """A labelled frame: its row in the labels, its picture (None where it cannot be read, with the reason)."""
+    """A labelled frame.
+
+    Attributes:
+      row: In the sequence's labels.
+      number: Of the frame.
+      picture: (height, width, 3) uint8; None where there is none.
+      path: Its file, or the video's; None where there is none.
+      reason: Why there is no picture.
+    """
 
     row: int
     number: int
@@ -109,8 +117,11 @@ def _shots(sequence: Sequence, first: int, ends: list[Problem]) -> Iterator[Shot
     for row in range(first, len(sequence.frames)):
         number = int(sequence.frames[row])
         path = sequence.pictures.get(number)
+        if path is None or not path.exists():
+            yield Shot(row, number, None, None, f"{path}: not there" if path else "")
+            continue
         try:
-            yield Shot(row, number, pictures.read(path) if path else None, path)
+            yield Shot(row, number, pictures.read(path), path)
         except pictures.PictureError as error:
             yield Shot(row, number, None, path, str(error))
 
@@ -189,7 +200,7 @@ def _prepare(shot: Shot, sequence: Sequence, settings: Settings, find: Finder) -
     """The aligned face of a shot, or why there is none."""
     where = f"{sequence.key} frame {shot.number}"
     if shot.path is None:
-        return Problem(lib.NO_PICTURE, where)
+        return Problem(lib.NO_PICTURE, where, shot.reason)
     if shot.picture is None:
         return Problem(lib.UNREADABLE, where, f"{shot.path}: {shot.reason}")
     face = find(shot)

@@ -31,7 +31,8 @@ def test_all_are_tested():
 def test_opens_and_builds(name):
     """Network, step and schedule, for the corpus that it names."""
     config = _module(name).get_config()
-    aus = CORPUS_AUS[config.data.corpus.removeprefix("synthetic_")]
+    own = tuple(row[0] for row in config.centres)
+    aus = CORPUS_AUS.get(config.data.corpus.removeprefix("synthetic_"), (1, 12, *own))
     step = experiment.step_config(config, aus)
     assert len(step.centres) == len(aus)
     assert experiment.schedule(config, 100_000).total == config.train.epochs * config.train.steps_per_epoch
@@ -107,6 +108,13 @@ def test_updates_of_few_samples():
     for words, total in (("samples=100", 15 * 6), ("samples=100,updates=equal", 7500), ("samples=10000", 7500)):
         config = _module("bp4d").get_config(words)
         assert experiment.schedule(config, config.data.samples).total == total
+
+
+def test_a_corpus_of_ones_own():
+    """Which, which fold, and what it is trained together with; the name tells them apart."""
+    config = _module("own").get_config("corpus=mine,fold=2,with_=disfa")
+    assert (config.data.corpus, config.data.fold, config.data.also_train) == ("mine", 2, ("disfa",))
+    assert config.name == "mine_f2_with_disfa" != _module("own").get_config("corpus=mine,fold=2").name
 
 
 def test_argument_of_the_tiny_one():

@@ -79,6 +79,12 @@ def read(folder: Path, corpus: str) -> Found:
     return Found(corpus, aus, folder / IMAGES, tuple(ordered), tuple(problems), tuple(notes))
 
 
+def landmarks_beside(found: Found) -> Path | None:
+    """The folder of landmarks beside the pictures'; None where there is none."""
+    folder = found.root.parent / LANDMARKS
+    return folder if folder.is_dir() else None
+
+
 def _table(folder: Path, fold: int, name: str, aus) -> tables.Table:
     path = folder / LABELS / str(fold) / f"{name}.csv"
     if not path.is_file():
