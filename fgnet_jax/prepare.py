@@ -20,6 +20,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except NoFace as error:
         _say(f"error: {error}")
+        return 1
+    except BrokenProcessPool:
+        _say(
+            "error: a worker was killed, for want of memory perhaps (--workers 1 takes least); the same command goes on"
+        )
         return 1
     except OSError as error:
         _say(f"error: {error}; what is done stays, and the same command goes on")

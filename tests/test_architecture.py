@@ -85,6 +85,6 @@ def test_importing_the_package_is_light():
 
 
 def test_what_needs_no_jax_imports_none():
-    """AU tables, protocols and dataset builders: workers that make data start fast."""
-    code = "import sys, fgnet_jax.aus, fgnet_jax.data.protocols; print('jax' in sys.modules)"
+    """AU tables, protocols, preparation with its dataset builders: workers that make data start fast."""
+    code = "import sys, fgnet_jax.aus, fgnet_jax.data.protocols, fgnet_jax.prepare; print('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -1,10 +1,13 @@
 """The command: miniature copies of the corpora become datasets, every awkward case ends in the report."""
 
+import importlib.util
 import json
 import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from fgnet_jax.data.layouts import found as lib
 from fgnet_jax.preparation import work
 from tests import miniature
 
+ROOT = Path(__file__).parents[1]
 SPLITS = ("fold_0", "fold_1", "fold_2")
 
 
@@ -207,6 +211,23 @@ def test_killed_outright_it_goes_on(owners, tmp_path, prepared):
     assert _bytes(tmp_path, "bp4d") == _bytes(prepared, "bp4d")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_so_and_goes_on(owners, tmp_path, prepared, number):
+    """Status 130 and one line, no traceback of it or its workers; then the same bytes."""
+    words = [sys.executable, "-m", "fgnet_jax.prepare", "bp4d", *_words(owners["bp4d"], tmp_path, "--workers", "2")]
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not list((tmp_path / "bp4d").glob(".work-*/*/*/*.npz")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "interrupted; what is done stays, and the same command goes on"
+    assert "Traceback" not in said
+    assert prepare.main(words[3:]) == 0
+    assert _bytes(tmp_path, "bp4d") == _bytes(prepared, "bp4d")
+
+
 def test_prepared_again_nothing_is_done_and_nothing_else_is_reused(owners, prepared, tmp_path, capsys):
     """The same source and options find it there; others are refused, saying what differs."""
     before = {path: path.stat().st_mtime_ns for path in (prepared / "disfa").rglob("*.array_record*")}
@@ -297,6 +318,16 @@ def test_mistakes_stop_before_any_work(owners, tmp_path, capsys):
         with pytest.raises(SystemExit) as ended:
             prepare.main([*words, "--source", "x", "--data_dir", "y"] if words else [])
         assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(("library", "extra"), [("cv2", "faces"), ("av", "video")])
+def test_a_missing_library_stops_before_any_work(owners, tmp_path, capsys, monkeypatch, library, extra):
+    """With what to install; pictures need no PyAV."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == library else real(name, *a))
+    assert prepare.main(["disfa", *_words(owners["disfa"], tmp_path / "data")]) == 2
+    assert f"pip install 'fgnet_jax[{extra}]'" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_corpus_without_a_face_is_no_dataset(owners, tmp_path, capsys):

@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Iter
     av = _library()
     try:
         container: Any = av.open(os.fspath(path), options=_OPTIONS)
-    except (OSError, ValueError) as error:  # FFmpeg's errors are either
+    except (OSError, ValueError, av.FFmpegError) as error:
         raise VideoError(f"cannot be read as video: {error}") from error
     with container:
         yield from _frames(av, container, start, threads)

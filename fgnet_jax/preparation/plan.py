@@ -1,6 +1,7 @@
 """What a preparation is made from and how: checked before any work begins, and told apart by a fingerprint."""
 
 import hashlib
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 from fgnet_jax.data.layouts.found import Found, LayoutError, Sequence
 from fgnet_jax.faces import dlib_detector, stored
+from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.preparation.work import AGAIN, CARRIED, Settings
 
 _RECIPE = 1
@@ -58,11 +60,16 @@ def media(found: Found) -> Iterator[Path]:
 
 
 def check(found: Found) -> None:
-    """Refuses a corpus with nothing to prepare.
+    """Refuses a corpus with nothing to prepare, or that cannot be read for want of a library.
 
     Raises:
       LayoutError: saying why, as far as it is known.
+      DetectorError: saying what to install.
     """
+    if importlib.util.find_spec("cv2") is None:
+        raise DetectorError("faces are aligned with OpenCV, which is not here: pip install 'fgnet_jax[faces]'")
+    if any(sequence.video for sequence in found.sequences) and importlib.util.find_spec("av") is None:
+        raise DetectorError("video is read by PyAV, which is not here: pip install 'fgnet_jax[video]'")
     if not found.sequences:
         reasons = "; ".join(f"{p.where}: {p.kind} {p.detail}".strip() for p in found.problems[:3])
         raise LayoutError(f"no sequence of {found.corpus} can be used: {reasons}")

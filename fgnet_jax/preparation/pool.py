@@ -83,9 +83,12 @@ def _in_processes(sequences: Items[Sequence], settings: Settings, work: Path, wo
 
 def _begin(counter: Any) -> None:
     """First thing in a worker."""
+    import cv2
+
     global _counter
     _counter = counter
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    cv2.setNumThreads(1)  # every core has a worker
     end_with_parent()
 
 
