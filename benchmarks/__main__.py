@@ -21,7 +21,7 @@ def main() -> None:
         configs = [dataclasses.replace(config, remat=remat) for remat in ("none", "blocks")]
         print(step.table([step.measure(c, batch) for batch in arguments.batch for c in configs]))
     elif arguments.what == "preparation":
-        faces, frames, workers = (2, 8, 1) if arguments.tiny else (60, 1200, os.cpu_count() or 1)
+        faces, frames, workers = (3, 8, 1) if arguments.tiny else (60, 1200, os.cpu_count() or 1)
         errors = [preparation.detector_error(f"synthetic_{name}", faces) for name in ("bp4d", "disfa")]
         print(preparation.table(errors, list(preparation.paces(frames, workers))))
     else:
