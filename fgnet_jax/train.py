@@ -37,8 +37,8 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0,
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, where the cluster does not tell")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, where the cluster does not tell")
 
-COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_concurrency_optimized_scheduler": False}}
-"""By backend. XLA's scheduler for CPUs widens the program, which doubles the memory of a step of these networks."""
+COMPILER_OPTIONS = {"cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}}
+"""By backend. XLA's usual scheduler for CPUs widens the program: a step would take twice the memory."""
 
 
 class NotFinite(ArithmeticError):

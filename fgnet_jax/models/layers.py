@@ -12,6 +12,7 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.ops.conv import conv2d
+from fgnet_jax.ops.lean import lean
 from fgnet_jax.ops.resize import upsample_conv2d
 from fgnet_jax.ops.sums import batch_mean, spread
 
@@ -79,26 +80,32 @@ class BatchNorm(nnx.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Normalises (N, H, W, C) by the batch's statistics, moving the running ones, or by the running ones."""
         if train:
-            # The mean goes first: x * gain + offset would cancel where |mean| is large.
-            centred, var = self._batch_statistics(x)
-            gain = self.scale[...] * jax.lax.rsqrt(var + BATCH_NORM_EPS)
-            y = centred * spread(gain, x.shape, jnp.float32) + spread(self.bias[...], x.shape, jnp.float32)
-            return y.astype(x.dtype)
+            mean, var = self._batch_statistics(x)
+            return lean(_normalise)(x, mean, var, self.scale[...], self.bias[...])
         gain = self.scale[...] * jax.lax.rsqrt(self.var[...] + BATCH_NORM_EPS)
         offset = self.bias[...] - self.mean[...] * gain
         return x * spread(gain, x.shape, x.dtype) + spread(offset, x.shape, x.dtype)
 
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """x without the batch's mean, and its variance; moves the running statistics."""
-        x = x.astype(jnp.float32)
+        """The batch's mean and variance, float32 (C,); moves the running statistics."""
         mean = batch_mean(x)
-        centred = x - spread(mean, x.shape, jnp.float32)
-        var = batch_mean(jnp.square(centred))
+        var = lean(_variance)(x, mean)
         count = math.prod(x.shape[:3])
         # Departure from flax: PyTorch feeds the running variance with the unbiased one.
         for running, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
             running.set_value(running[...] + BATCH_NORM_MOMENTUM * (batch - running[...]))
-        return centred, var
+        return mean, var
+
+
+def _variance(x: jax.Array, mean: jax.Array) -> jax.Array:
+    return batch_mean(jnp.square(x.astype(jnp.float32) - spread(mean, x.shape, jnp.float32)))
+
+
+def _normalise(x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    # The mean goes first: x * gain + offset would cancel where |mean| is large.
+    centred = x.astype(jnp.float32) - spread(mean, x.shape, jnp.float32)
+    gain = scale * jax.lax.rsqrt(var + BATCH_NORM_EPS)
+    return (centred * spread(gain, x.shape, jnp.float32) + spread(bias, x.shape, jnp.float32)).astype(x.dtype)
 
 
 class PReLU(nnx.Module):
@@ -109,7 +116,11 @@ class PReLU(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies it to (..., C)."""
-        return jnp.where(x >= 0, x, spread(self.slope[...], x.shape, x.dtype) * x)
+        return lean(_prelu)(x, self.slope[...])
+
+
+def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    return jnp.where(x >= 0, x, spread(slope, x.shape, x.dtype) * x)
 
 
 class EqualLinear(nnx.Module):

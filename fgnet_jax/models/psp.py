@@ -9,8 +9,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Buffer, Conv, EqualLinear, Linear, PReLU
+from fgnet_jax.ops.lean import lean
 from fgnet_jax.ops.resize import upsample
-from fgnet_jax.ops.sums import spatial_mean, spread
+from fgnet_jax.ops.sums import scale, spatial_mean
 
 SQUEEZE = 16
 """Reduction of the squeeze-excite bottleneck."""
@@ -30,7 +31,7 @@ class SqueezeExcite(nnx.Module):
         """Gates (N, H, W, C)."""
         mean = spatial_mean(x)[:, 0, 0].astype(x.dtype)
         gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(mean))))
-        return x * spread(gate[:, None, None], x.shape, x.dtype)
+        return lean(scale)(x, gate)
 
 
 class Unit(nnx.Module):

@@ -12,8 +12,9 @@ from fgnet_jax.ops import sparse
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.ops.lean import lean
 from fgnet_jax.ops.resize import shrink
-from fgnet_jax.ops.sums import spread
+from fgnet_jax.ops.sums import scale, spread
 
 MAPPING_LR_MUL = 0.01
 
@@ -46,21 +47,27 @@ class StyledConv(nnx.Module):
         kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
         style = self.modulation(w).astype(jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
-        x = x * spread(style[:, None, None], x.shape, x.dtype)
-        x = self._convolve(x, kernel.astype(x.dtype), patches_of)
-        noise = self.noise[...] if patches_of is None else sparse.patches(self.noise[...], patches_of)
-        noise = noise[None, :, :, None]
-        noise = noise * spread(self.noise_strength[...].reshape(1), noise.shape, noise.dtype)
-        x = x * spread(demodulation[:, None, None], x.shape, x.dtype) + noise.astype(x.dtype)
-        x = scaled_leaky_relu(x + spread(self.bias[...], x.shape, x.dtype))
+        x = lean(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
+        noise = jax.lax.stop_gradient(self.noise[...])
+        noise = noise if patches_of is None else sparse.patches(noise, patches_of)
+        x = lean(_finish)(x, demodulation, noise[None, :, :, None], self.noise_strength[...], self.bias[...])
         if patches_of is None:
             return x
         return x * sparse.inside(self.noise.shape[0], patches_of).astype(x.dtype)
 
-    def _convolve(self, x: jax.Array, kernel: jax.Array, patches_of: int | None) -> jax.Array:
-        if not self.upsample:
-            return conv2d(x, kernel)
-        return upsample_conv(x, kernel) if patches_of is None else sparse.upsample_conv_patches(x, kernel, patches_of)
+
+def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool, patches_of: int | None) -> jax.Array:
+    """Scales the input's channels, and convolves."""
+    x = scale(x, style)
+    if not upsample:
+        return conv2d(x, kernel)
+    return upsample_conv(x, kernel) if patches_of is None else sparse.upsample_conv_patches(x, kernel, patches_of)
+
+
+def _finish(x: jax.Array, demodulation: jax.Array, noise: jax.Array, strength: jax.Array, bias: jax.Array) -> jax.Array:
+    """Demodulates a convolution's result, adds noise and bias, and activates."""
+    noise = noise * spread(strength.reshape(1), noise.shape, noise.dtype)
+    return scaled_leaky_relu(scale(x, demodulation) + noise.astype(x.dtype) + spread(bias, x.shape, x.dtype))
 
 
 class ToRGB(nnx.Module):

@@ -1,11 +1,17 @@
 """Convolution of NHWC maps, with a faster gradient of its kernel where XLA's is slow."""
 
 import functools
+import itertools
+from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.ops.lean import lean
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
+Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> jax.Array:
@@ -16,9 +22,8 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> 
     """
     height, width, features_in, _ = kernel.shape
     is_slow = (height, width) == (3, 3) and features_in >= 128 or height % 2 == 0 or width % 2 == 0
-    if jax.default_backend() == "cpu" and is_slow:
-        return _conv_by_taps(x, kernel, padding, stride)
-    return _conv(x, kernel, padding, stride)
+    by_taps = jax.default_backend() == "cpu" and is_slow
+    return lean(cast(Convolution, _conv_by_taps) if by_taps else _conv, padding, stride)(x, kernel)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -57,9 +62,11 @@ def _kernel_gradient(
     """(kh, kw, Cin, Cout): for each tap, what it saw, times the gradient of what it gave."""
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
     height, width = (stride * (size - 1) + 1 for size in gradient.shape[1:3])
-    seen = [
-        [x[:, row : row + height : stride, column : column + width : stride] for column in range(taps[1])]
-        for row in range(taps[0])
-    ]
-    products = [[jnp.einsum("nhwc,nhwo->co", each, gradient) for each in line] for line in seen]
-    return jnp.stack([jnp.stack(line) for line in products])
+
+    def product(tap: jax.Array) -> jax.Array:
+        seen = jax.lax.dynamic_slice(x, (0, tap[0], tap[1], 0), (x.shape[0], height, width, x.shape[-1]))
+        return jnp.einsum("nhwc,nhwo->co", seen[:, ::stride, ::stride], gradient)
+
+    # One tap after the other, in a loop: what each saw is a copy of the map.
+    products = jax.lax.map(product, jnp.array(list(itertools.product(range(taps[0]), range(taps[1])))))
+    return products.reshape(*taps, *products.shape[1:])

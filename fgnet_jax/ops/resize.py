@@ -34,6 +34,11 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     Cout); each row and column of the result is then a weighted sum of those. At twice the side and k = 5 that is a
     third of the multiplications, all of them matrix products.
     """
+    return _upsample_conv2d(x, kernel, size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     n, height, width, features_in = x.shape
     taps, features = kernel.shape[0], kernel.shape[-1]
     # Batched products throughout, whose operands and results lie in memory as they are: XLA transposes nothing.
@@ -44,6 +49,35 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     x = (jnp.broadcast_to(rows, (n, *rows.shape)) @ x).reshape(n, size, width * taps, features)
     columns = jnp.asarray(_shifted_matrix(width, size, taps, taps_first=False), x.dtype)
     return jnp.broadcast_to(columns, (n, size, *columns.shape)) @ x
+
+
+def _upsample_forward(x, kernel, size):
+    return _upsample_conv2d(x, kernel, size), (x, kernel)
+
+
+def _upsample_backward(size, residuals, gradient):
+    """One row of taps after the other, in a loop: each makes a map of as many channels as it has taps."""
+    x, kernel = residuals
+    n, height, width, features_in = x.shape
+    taps, features = kernel.shape[0], kernel.shape[-1]
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, taps_first=False).T, x.dtype)
+    by_column = jnp.broadcast_to(columns, (n, size, *columns.shape)) @ gradient
+    by_column = by_column.reshape(n, size, width * taps * features)
+    rows = _shifted_matrix(height, size, taps, taps_first=True).reshape(size, taps, height).transpose(1, 2, 0)
+
+    def of_row(of_x: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        weights, row = tap  # (height, size), (features_in, taps * features)
+        mixed = (jnp.broadcast_to(weights, (n, *weights.shape)) @ by_column).reshape(-1, taps * features)
+        return of_x + mixed @ row.T, x.reshape(-1, features_in).T @ mixed
+
+    kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
+    start = jnp.zeros((n * height * width, features_in), x.dtype)
+    of_x, of_kernels = jax.lax.scan(of_row, start, (jnp.asarray(rows, x.dtype), kernels))
+    of_kernel = of_kernels.reshape(taps, features_in, taps, features).transpose(0, 2, 1, 3)
+    return of_x.reshape(x.shape), of_kernel
+
+
+_upsample_conv2d.defvjp(_upsample_forward, _upsample_backward)
 
 
 @functools.cache

@@ -102,11 +102,15 @@ def _mix(x: jax.Array, band: _Band, axis: int) -> jax.Array:
 
 
 def _weighted_sum(x: jax.Array, terms: tuple[tuple[np.ndarray, np.ndarray], ...], axis: int) -> jax.Array:
-    total = jnp.zeros((), x.dtype)
-    for rows, weights in terms:
-        weights = np.expand_dims(weights, [other for other in range(x.ndim) if other != axis])
-        total += jnp.take(x, rows, axis=axis, mode="clip") * jnp.asarray(weights, x.dtype)
-    return total
+    def add(total: jax.Array, term: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        rows, weights = term
+        weights = jnp.expand_dims(weights.astype(x.dtype), [other for other in range(x.ndim) if other != axis])
+        return total + jnp.take(x, rows, axis=axis, mode="clip") * weights, None
+
+    rows, weights = (np.stack(column) for column in zip(*terms, strict=True))
+    total = jnp.zeros((*x.shape[:axis], rows.shape[1], *x.shape[axis + 1 :]), x.dtype)
+    terms_in_turn = jnp.asarray(rows), jnp.asarray(weights)
+    return jax.lax.scan(add, total, terms_in_turn)[0]  # a loop: XLA would keep every term, each as large as the map
 
 
 def _mix_forward(x, band, axis):

@@ -36,6 +36,11 @@ def spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return cast(jax.Array, _spread(values, shape, dtype))
 
 
+def scale(x: jax.Array, factors: jax.Array) -> jax.Array:
+    """(N, H, W, C) times factors (N, C), one an image and channel."""
+    return x * spread(factors[:, None, None], x.shape, x.dtype)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jnp.broadcast_to(values.astype(dtype), shape)
