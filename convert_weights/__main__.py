@@ -1,7 +1,6 @@
 """`python -m convert_weights`: published weights to a weights directory, and back."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,9 @@ from convert_weights.errors import Refused
 _DESCRIPTION = """\
 Brings published weights over, without PyTorch, TensorFlow or NVIDIA's sources, and without running any code that is
 in them; and writes FG-Net's own file back.
+
+  In one step: downloads what is published and converts it (see `fetch --help`):
+    python -m convert_weights fetch disfa --output weights/fgnet_disfa
 
   To start training from, the interpreter being freshly initialised:
     python -m convert_weights --generator stylegan2-ffhq-config-f.pt --encoder psp_ffhq_encode.pt --output weights/pretrained
@@ -34,8 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      Its exit status: 0, or 1 if something was refused.
+      Its exit status: 0, or 1 if something was refused; of `fetch`, see there.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["fetch"]:
+        from convert_weights import fetch
+
+        return fetch.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     _check_form(parser, options)
@@ -51,36 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> list[str]:
-    from convert_weights import convert, to_pytorch
+    from convert_weights import convert, sizes, to_pytorch
 
     if options.weights:
         return to_pytorch.export(options.weights, options.to_pytorch, options.overwrite)
     convert.check_free(options.output, options.overwrite)
-    config = _config(options.config)
+    config = sizes.named(options.config)
     if options.fgnet:
         conversion = convert.trained(options.fgnet, options.encoder, config, options.corpus)
     else:
         conversion = convert.pretrained(options.generator, options.encoder, config, options.seed)
-    convert.write(options.output, conversion, options.overwrite)
-    hashes = [f"{source['file']}: sha256 {source['sha256']}" for source in conversion.meta.sources]
-    return [*hashes, *conversion.report, f"wrote {options.output}"]
-
-
-def _config(name: str):
-    """The published sizes, the tiny ones, or those in a JSON file.
-
-    Raises:
-      Refused: if there is no such file, or it holds no sizes.
-    """
-    from fgnet_jax.models.config import TINY, ModelConfig
-
-    if name in ("published", "tiny"):
-        return ModelConfig() if name == "published" else TINY
-    try:
-        values = json.loads(Path(name).read_text())
-        return ModelConfig.from_dict(values.get("model", values))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Refused(f"--config {name}: not published, not tiny, and no JSON file of sizes: {error}") from None
+    return convert.write(options.output, conversion, options.overwrite)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -78,8 +78,11 @@ def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Con
     return _conversion(config, arrays, meta, _reports(groups))
 
 
-def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> None:
+def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> list[str]:
     """Writes a weights directory; whatever interrupts it, `directory` is whole, or as before, or absent.
+
+    Returns:
+      What was done, in lines for the user: the files with their SHA-256, and what was used of them.
 
     Raises:
       Refused: if it exists and `overwrite` is not set, or is something else than a weights directory.
@@ -87,6 +90,8 @@ def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> N
     check_free(directory, overwrite)
     directory.parent.mkdir(parents=True, exist_ok=True)
     weights.save(directory, conversion.config, conversion.variables, conversion.meta)
+    hashes = [f"{source['file']}: sha256 {source['sha256']}" for source in conversion.meta.sources]
+    return [*hashes, *conversion.report, f"wrote {directory}"]
 
 
 def check_free(path: Path, overwrite: bool) -> None:

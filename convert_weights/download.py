@@ -1,0 +1,107 @@
+"""One published file onto disk, through gdown: resumed where it stopped, looked at, failures said with a way out."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from convert_weights import files
+from convert_weights.errors import Refused
+from convert_weights.published import PublishedFile
+
+RETRIES = 3
+"""How often a connection that fails is tried again, after seconds that grow."""
+
+TIMEOUT = (30.0, 120.0)
+"""Seconds to wait for a connection, and for the next bytes."""
+
+_GONE = (404, 410)
+
+
+def get(file: PublishedFile, directory: Path) -> Path:
+    """The file in this directory: the one that lies there already, or a download, which goes on where one stopped.
+
+    Raises:
+      Refused: if it could not be had, or is not a file of weights; the message says how to do it by hand.
+      OSError: if it cannot be written.
+    """
+    target = directory / file.name
+    is_new = not target.exists()
+    if is_new:
+        _download(file, target)
+    try:
+        files.read(target)  # cheap, and tells what is no file of weights before the next one is downloaded
+    except Refused as error:
+        if is_new:
+            target.unlink()
+        way_out = f"{'it was removed' if is_new else f'delete {target}'}, to download again"
+        raise Refused(f"{error}\nNot what was published: {way_out}.\n{by_hand(file, target)}") from None
+    return target
+
+
+def by_hand(file: PublishedFile, target: Path) -> str:
+    """How to do without the download."""
+    return f"By hand: open {file.link} in a browser, save the file as {target}, and run the same command again."
+
+
+def _download(file: PublishedFile, target: Path) -> None:
+    gdown = _gdown(file, target)
+    from requests import RequestException  # what gdown downloads with
+
+    print(f"downloading {file.title} from {file.link}", file=sys.stderr, flush=True)
+    try:
+        gdown.download(
+            file.url,
+            str(target),
+            quiet=not sys.stderr.isatty(),
+            use_cookies=False,
+            resume=True,
+            timeout=TIMEOUT,
+            retries=RETRIES,
+        )
+    except (RequestException, gdown.exceptions.DownloadError) as error:
+        reason = f"{file.title} could not be downloaded: {_reason(error, file, target)}"
+        raise Refused(f"{reason}\n{by_hand(file, target)}") from error
+
+
+def _gdown(file: PublishedFile, target: Path) -> ModuleType:
+    try:
+        import gdown
+    except ImportError:
+        missing = f"{target} is not there, and downloading needs gdown: pip install 'fgnet_jax[fetch]'"
+        raise Refused(f"{missing}\n{by_hand(file, target)}") from None
+    return gdown
+
+
+def _reason(error: Exception, file: PublishedFile, target: Path) -> str:
+    """What happened, in the words of somebody who wants the file."""
+    import requests
+    from gdown.exceptions import FileURLRetrievalError
+
+    origin = error if isinstance(error, requests.RequestException) else error.__cause__
+    if isinstance(error, FileURLRetrievalError):
+        return _page(str(error))
+    if isinstance(origin, requests.HTTPError) and origin.response is not None:
+        status = origin.response.status_code
+        gone = "it was moved or deleted" if status in _GONE else "the server refused"
+        return f"{gone} (HTTP {status})"
+    if "incomplete" in str(error):
+        return f"it was cut off; the same command goes on from there ({_first_line(error)})"
+    if isinstance(origin, requests.ConnectionError | requests.Timeout):
+        return f"no connection to {urlsplit(file.url).hostname}; the same command tries again ({_first_line(error)})"
+    return f"{_first_line(error)} Delete {target}*.part to begin anew."
+
+
+def _page(text: str) -> str:
+    """Google Drive gave a page where a file should be; which one."""
+    if re.search(r"too many users|quota", text, re.IGNORECASE):
+        return (
+            "Google Drive gave a page instead of the file: its quota of downloads is used up. It is free again after "
+            "a day, and often at once to a browser that is signed in."
+        )
+    return "Google Drive gave a page instead of the file: it was moved or deleted, or is not public any more."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
