@@ -4,7 +4,7 @@
 
 Arguments: corpus, fold, samples (0: all), updates (published, or equal), frames (of the corpus; 0: as many as the
 data-efficiency curve needs), steps (an epoch; there are eight). Hardware: any computer. Expect a mean F1 of 0.6 to 0.8
-within a corpus: the network is smaller than the demo's and sees faces of 32x32, so that twenty runs take minutes.
+within a corpus: the network is smaller than the demo's and sees faces of 32x32, so that twelve runs take minutes.
 """
 
 from configs import base, demo
@@ -15,7 +15,7 @@ FRAMES = {"synthetic_bp4d": 18000, "synthetic_disfa": 3600}
 
 def get_config(arguments: str | None = None):
     """The demo, smaller, at a constant rate: all runs then share one compiled step."""
-    defaults = {"corpus": "synthetic_bp4d", "fold": 0, "samples": 0, "updates": "published", "frames": 0, "steps": 50}
+    defaults = {"corpus": "synthetic_bp4d", "fold": 0, "samples": 0, "updates": "published", "frames": 0, "steps": 40}
     values = base.arguments(arguments, **defaults)
     config = demo.get_config()
     base.choose(config, values["corpus"], values)

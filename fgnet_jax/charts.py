@@ -3,6 +3,7 @@
 matplotlib is imported where it draws, and without pyplot.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,8 @@ def per_au(
             "D", color=INK, markersize=5, markeredgecolor="white", label=f"{name}, published", zorder=5,
         )  # fmt: skip
     axes.set_xticks(list(places.values()), [*map(aus_lib.label, aus), "mean"])
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, 107)  # room for the figures above the bars
+    axes.set_yticks(range(0, 101, 20))
     figure.legend(frameon=False, labelcolor=INK, fontsize=8.5, loc="outside lower center", ncols=3)
     save_figure(figure, path)
 
@@ -71,7 +73,7 @@ def _bars(axes: Any, name: str, measured: Measured, places: dict, shift: float, 
     axes.vlines(x, bottom, top, color=INK, linewidth=1.1, zorder=4)
     for place, value, end in zip(x, values, np.fmax(top, values), strict=True):
         if width > 0.35 and np.isfinite(value):
-            axes.text(place, min(end + 1.5, 96), f"{value:.1f}", ha="center", fontsize=7.5, color=INK)
+            axes.text(place, end + 1.5, f"{value:.1f}", ha="center", fontsize=7.5, color=INK)
 
 
 def _always_present(axes: Any, measured: Measured, places: dict) -> None:
@@ -167,7 +169,8 @@ def efficiency(curves: Mapping[str, Sequence[tuple[int, Measured]]], path: str |
         colour = _SERIES[number % len(_SERIES)]
         axes.plot(x, y, "o-" if not number else "s--", color=colour, label=name, linewidth=2, zorder=3)
         axes.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1.2, zorder=2)
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    crowded = {low for low, high in itertools.pairwise(ticks) if high < 1.3 * low}
+    axes.set_xticks(ticks, ["" if tick in crowded else f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="lower right")

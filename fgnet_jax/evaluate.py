@@ -40,6 +40,7 @@ REFUSALS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = parser().parse_args(argv)
+    runtime.setup_logging()
     try:
         arguments.run(arguments)
     except REFUSALS as refusal:

@@ -131,7 +131,8 @@ class Progress:
         """
         self._total, self._batch_size, self._active = total, batch_size, active
         self._stream = stream or sys.stderr
-        self._shown = self._begun = (time.monotonic(), start)
+        self._shown = (time.monotonic(), start)
+        self._begun: tuple[float, int] | None = None
         self._bar = None
         if active and self._stream.isatty():
             from tqdm import tqdm
@@ -167,18 +168,19 @@ class Progress:
         then, shown = self._shown
         if now - then < LINE_SECONDS and step < self._total:
             return
-        if shown == self._begun[1]:
+        figures = f"loss {loss:.4f}"
+        if self._begun is None:
             self._begun = (now, step)  # what went before was mostly compilation, which tells nothing about what is left
-        rate = (step - shown) / max(now - then, 1e-9)
-        left = _time_left(self._total - step, rate, now - self._begun[0], step - self._begun[1])
+        else:
+            rate = (step - shown) / max(now - then, 1e-9)
+            left = _time_left(self._total - step, (step - self._begun[1]) / max(now - self._begun[0], 1e-9))
+            figures += f"  {rate * self._batch_size:.1f} images/s  {left} left"
         self._shown = (now, step)
-        figures = f"loss {loss:.4f}  {rate * self._batch_size:.1f} images/s  {left} left"
         print(f"step {step}/{self._total}  {figures}", file=self._stream, flush=True)
 
 
-def _time_left(steps: int, rate: float, seconds: float, done: int) -> str:
-    """`1:02:03` or `2:03` for the steps that are left, at the pace so far or, at first, at the latest `rate`."""
-    pace = done / seconds if done and seconds else rate
+def _time_left(steps: int, pace: float) -> str:
+    """`1:02:03` or `2:03` for the steps that are left, at `pace` steps a second."""
     minutes, second = divmod(round(steps / max(pace, 1e-9)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

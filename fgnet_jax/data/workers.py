@@ -1,9 +1,9 @@
 """Worker processes that make data: one BLAS thread each, and none left behind when their parent is killed."""
 
 import contextlib
+import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Iterator
 
 
@@ -23,13 +23,13 @@ def one_thread_each() -> Iterator[None]:
 def end_with_parent() -> None:
     """Lets this process end when its parent is gone: a pool's workers would wait for work for ever.
 
-    To be called first thing in a worker.
+    To be called first thing in a worker that `multiprocessing` started.
     """
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "not a worker"
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        parent.join()  # at once where the parent is gone already, which the parent's number would not tell
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
