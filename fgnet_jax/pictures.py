@@ -10,14 +10,20 @@ profiles are ignored, as they were when the corpora's pictures were read for tra
 """
 
 import functools
+import importlib.util
 import os
 import stat
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-"""Pillow's names of the formats that are read."""
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""Pillow's names of the formats that are read; HEIF, telephones' HEIC, where pillow-heif is installed."""
+
+SUFFIXES = tuple(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .pbm .pgm .ppm .pnm .jp2 .j2k .avif .heic .heif .hif".split()
+)
+"""Names that pictures end with, by which they are picked out of a folder; the content decides what a file is."""
 
 MAX_PIXELS = 50_000_000
 """Pictures of more pixels are refused before they are decoded: above a phone's 48 megapixels, 200 MB as RGBA."""
@@ -38,6 +44,7 @@ _UPRIGHT: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
@@ -72,9 +79,9 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"not a picture of a kind that is read here ({', '.join(FORMATS)})") from error
+        raise PictureError(_unknown(path)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"larger than {MAX_PIXELS:,} pixels: {error}") from error
+        raise PictureError(f"larger than {MAX_PIXELS:,} pixels; shrink it first") from error
     except Exception as error:  # Pillow's readers raise nearly anything on a broken file; each costs one picture only
         raise PictureError(f"broken or cut off: {type(error).__name__}: {error}") from error
 
@@ -124,13 +131,26 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 def _formats() -> tuple[str, ...]:
     """`FORMATS`, less those that this build of Pillow lacks (it raises KeyError for them)."""
     Image.init()
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _unknown(path: str | os.PathLike[str]) -> str:
+    """Why a file that no reader takes is none."""
+    with open(path, "rb") as stream:
+        start = stream.read(12)
+    if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _formats():
+        return "a HEIC picture, which is read where pillow-heif is: pip install 'fgnet_jax[heic]'"
+    return f"not a picture of a kind that is read here ({', '.join(_formats())})"
 
 
 def _check_pixels(width: int, height: int) -> None:
     """Refuses a header that claims more pixels than we are ready to decode."""
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels")
+        raise PictureError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels; shrink it first")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -121,6 +121,38 @@ def test_exif_orientation_is_undone(tmp_path, name, orientation):
     np.testing.assert_array_equal(pictures.read(path), upright)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_telephones_pictures_are_read_upright(tmp_path, orientation):
+    """HEIC, encoded with the turn in it as telephones do."""
+    light = np.linspace(0, 250, 64 * 96).reshape(64, 96).astype(np.uint8)
+    upright = np.stack([light, light[::-1], light[:, ::-1]], -1)
+    stored = np.ascontiguousarray(np.rot90(upright, {1: 0, 3: 2, 6: 1, 8: 3}[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pictures._formats()  # registers the reader, which writes too
+    picture = pictures.read(saved(tmp_path / "a.heic", stored, exif=exif.tobytes(), quality=95))
+    assert picture.shape == upright.shape and np.abs(picture.astype(int) - upright).mean() < 4
+
+
+def test_heic_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+    """By the file's first bytes."""
+    pictures._formats()
+    path = saved(tmp_path / "a.heic", FACE)
+    monkeypatch.setattr(pictures, "_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(pictures.PictureError, match=r"pip install 'fgnet_jax\[heic\]'"):
+        pictures.read(path)
+
+
+def test_a_photo_of_a_hundred_megapixels_is_refused_by_its_header(tmp_path):
+    """A JPEG whose header says 12000x9000: nothing is decoded."""
+    content = bytearray(saved(tmp_path / "a.jpg", FACE).read_bytes())
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = struct.pack(">HH", 9000, 12000)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(pictures.PictureError, match="larger than 50,000,000 pixels; shrink it first"):
+        pictures.read(tmp_path / "a.jpg")
+
+
 def test_only_the_first_picture_of_an_animation_is_read(tmp_path):
     """GIF frames after the first do not matter."""
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
@@ -156,9 +188,10 @@ def test_bad_files_are_refused_with_the_reason(tmp_path, content, reason):
         pictures.read(path)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "HEIF"])
 def test_truncated_files_are_refused(tmp_path, kind):
     """Half a file is no picture, in any format."""
+    pictures._formats()  # HEIF's writer too
     buffer = io.BytesIO()
     Image.fromarray(FACE).save(buffer, kind)
     (tmp_path / "a").write_bytes(buffer.getvalue()[: buffer.tell() // 2])
@@ -166,9 +199,10 @@ def test_truncated_files_are_refused(tmp_path, kind):
         pictures.read(tmp_path / "a")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "PPM", "HEIF"])
 def test_damaged_files_raise_nothing_but_our_error(tmp_path, kind):
     """Random bytes overwritten: read or refused, never another exception."""
+    pictures._formats()  # HEIF's writer too
     buffer = io.BytesIO()
     Image.fromarray(FACE).save(buffer, kind)
     rng = np.random.default_rng(2)

@@ -11,23 +11,30 @@ NUM_LANDMARKS = 68
 _INNER_EYE_CORNERS = (39, 42)
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in pixels."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Face:
     """A face in a picture.
 
     Attributes:
       landmarks: (68, 2) float32, x then y in pixels of the picture (pixel centres at whole numbers).
-      box: Left, top, width and height in pixels.
+      box: Where it is.
       confidence: The detector's score; larger is surer, the scale is the detector's own.
     """
 
     landmarks: np.ndarray
-    box: tuple[float, float, float, float]
+    box: Box
     confidence: float
 
 
 Detector = Callable[[np.ndarray], list[Face]]
 """From a picture, (height, width, 3) uint8 RGB, to its faces."""
+
+Nearby = Callable[[np.ndarray, Box], Face | None]
+"""From a picture and the box where a face should be to that face; None where it is not there."""
 
 
 class DetectorError(ValueError):
@@ -46,6 +53,15 @@ def from_landmarks(landmarks: np.ndarray) -> Face | None:
         return None
     low, high = points.min(0), points.max(0)
     return Face(points, (float(low[0]), float(low[1]), *(high - low).tolist()), 1.0)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """The area that two boxes share, as a share of the area that they cover."""
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(across, 0.0) * max(down, 0.0)
+    covered = one[2] * one[3] + other[2] * other[3] - shared
+    return shared / covered if covered > 0 else 0.0
 
 
 def distance(landmarks: np.ndarray, exact: np.ndarray) -> float:

@@ -49,4 +49,4 @@ def _padded(img: Image.Image, quad: np.ndarray, pad: np.ndarray, qsize: float) -
     blur = qsize * 0.02
     a += (scipy.ndimage.gaussian_filter(a, [blur, blur, 0]) - a) * np.clip(mask * 3.0 + 1.0, 0.0, 1.0)
     a += (np.median(a, axis=(0, 1)) - a) * np.clip(mask, 0.0, 1.0)
-    return Image.fromarray(np.uint8(np.clip(np.rint(a), 0, 255))), quad + pad[:2]
+    return Image.fromarray(np.clip(np.rint(a), 0, 255).astype(np.uint8)), quad + pad[:2]

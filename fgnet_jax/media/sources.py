@@ -1,0 +1,174 @@
+"""What the words of a command line, or values from Python, stand for: a list of pictures, videos and cameras.
+
+Nothing is decoded here, and nothing that is wrong raises: it becomes a source of kind "missing", with the reason.
+"""
+
+import dataclasses
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+
+from fgnet_jax import pictures
+from fgnet_jax.faces import video
+
+Kind = Literal["picture", "video", "webcam", "array", "missing"]
+
+_GLOB = re.compile(r"[*?\[]")
+_SNIFFED = "neither a picture nor a video of a kind that is read here"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """One thing to look at.
+
+    Attributes:
+      name: How results call it: the path as it was given, or found below the folder that was given.
+      kind: What it is; a file counts as what its name or its first bytes say, and may still turn out broken.
+      path: The file of a picture or video; a camera's number.
+      array: (height, width, 3) uint8 RGB, of kind "array" only.
+      problem: Why there is nothing to look at, of kind "missing" only.
+    """
+
+    name: str
+    kind: Kind
+    path: str | int | None = None
+    array: np.ndarray | None = None
+    problem: str | None = None
+
+
+def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
+    """What a command line's words stand for, in their order.
+
+    Args:
+      words: Files; folders (all pictures and videos below them in natural order, 2 before 10, hidden ones left out);
+        patterns (`**` for any depth); `@FILE`, a file with one path a line; `-`, such lines on standard input. Lines
+        may name folders and patterns too. A file that has a pattern's or a list's very name is that file.
+      stdin: What `-` reads; standard input if not given.
+
+    Returns:
+      One source a file; for every word that gives none, one of kind "missing" that says why.
+    """
+    found: list[Source] = []
+    for word in words:
+        if word == "-":
+            found += _listed(stdin or sys.stdin, word)
+        elif word.startswith("@") and not os.path.lexists(word):
+            found += _list_file(word)
+        else:
+            found += _path(word)
+    return found
+
+
+def webcam(number: int) -> Source:
+    """The camera of a number, from 0."""
+    return Source(f"webcam {number}", "webcam", number)
+
+
+def given(inputs: Any) -> Iterator[Source]:
+    """What a Python caller hands in, one after the other, so that an iterator may go on for ever.
+
+    Args:
+      inputs: A path (see `find`), an array (height, width, 3) uint8 RGB, many of them in one array, a `Source`, or an
+        iterable of these. Arrays are called "array 0", "array 1", ...
+
+    Raises:
+      TypeError: for a value that is none of these.
+    """
+    count = 0
+    for value in _flat(inputs):
+        if isinstance(value, np.ndarray):
+            yield _array(value, f"array {count}")
+            count += 1
+        elif isinstance(value, Source):
+            yield value
+        else:
+            yield from find([value])
+
+
+def _flat(inputs: Any) -> Iterator[np.ndarray | Source | str]:
+    if isinstance(inputs, str | os.PathLike):
+        yield os.fspath(inputs)
+    elif isinstance(inputs, Source) or (isinstance(inputs, np.ndarray) and inputs.ndim <= 3):
+        yield inputs
+    elif isinstance(inputs, Iterable):
+        for value in inputs:
+            yield from _flat(value)
+    else:
+        raise TypeError(f"expected paths or uint8 arrays (height, width, 3), got {type(inputs).__name__}")
+
+
+def _array(value: np.ndarray, name: str) -> Source:
+    if value.dtype != np.uint8 or value.ndim != 3 or value.shape[-1] != 3 or not value.size:
+        problem = f"an array must be uint8 (height, width, 3), got {value.dtype} {value.shape}"
+        return Source(name, "missing", problem=problem)
+    return Source(name, "array", array=value)
+
+
+def _missing(name: str, problem: str) -> list[Source]:
+    return [Source(name, "missing", problem=problem)]
+
+
+def _list_file(word: str) -> list[Source]:
+    try:
+        with open(word[1:], encoding="utf-8", errors="surrogateescape") as stream:
+            return _listed(stream, word)
+    except (OSError, ValueError) as error:
+        return _missing(word, f"the list cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _listed(stream: TextIO, word: str) -> list[Source]:
+    lines = [line.rstrip("\r\n") for line in stream]
+    found = [source for line in lines if line.strip() for source in _path(line)]
+    return found or _missing(word, "names no files")
+
+
+def _path(path: str) -> list[Source]:
+    if os.path.isdir(path):
+        return _folder(path)
+    if not os.path.lexists(path) and _GLOB.search(path):
+        matches = sorted(glob.glob(path, recursive=True), key=_natural)
+        return [s for match in matches for s in _path(match)] or _missing(path, "no file matches")
+    return [_file(path)]
+
+
+def _folder(folder: str) -> list[Source]:
+    """Pictures and videos below a folder, and what could not be looked into."""
+    errors: list[Source] = []
+
+    def keep(error: OSError) -> None:
+        errors.extend(_missing(str(error.filename), f"the folder cannot be read: {error.strerror}"))
+
+    paths = []
+    for parent, folders, files in os.walk(folder, onerror=keep):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [os.path.join(parent, name) for name in files if not name.startswith(".") and _by_name(name)]
+    found = [_file(path) for path in sorted(paths, key=_natural)]
+    return found + errors or _missing(folder, "a folder without pictures or videos")
+
+
+def _by_name(path: str) -> Kind | None:
+    suffix = Path(path).suffix.lower()
+    return "picture" if suffix in pictures.SUFFIXES else "video" if suffix in video.SUFFIXES else None
+
+
+def _file(path: str) -> Source:
+    if not os.path.exists(path):
+        return Source(path, "missing", problem="there is no such file or folder")
+    kind = _by_name(path) or ("video" if video.is_video(path) else "picture")
+    return Source(path, kind, path)
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Sorts numbers inside of names by their value, and folder by folder."""
+    key = []
+    for name in path.split(os.sep):
+        parts = re.split(r"(\d+)", name)
+        key += [(1, int(part), "") if part.isdecimal() else (2, 0, part.casefold()) for part in parts if part]
+        key.append((0, 0, ""))
+    return [*key, (0, 0, path)]

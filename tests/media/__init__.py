@@ -1,0 +1,1 @@
+"""Sources, their frames, the faces in them."""

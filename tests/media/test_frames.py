@@ -1,0 +1,167 @@
+"""Frames: in order, with true times; what is broken has its own frame and stops nothing."""
+
+import struct
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgnet_jax.faces import video
+from fgnet_jax.media import frames, sources
+from tests.miniature import write_video
+
+
+def _grey(count=12):
+    return [np.full((48, 64, 3), 20 * k + 10, np.uint8) for k in range(count)]
+
+
+def _read(*words, **options):
+    return list(frames.read(sources.find([str(word) for word in words]), **options))
+
+
+def test_frames_come_in_the_order_of_the_sources(tmp_path):
+    """Pictures without times, videos with them, and what is missing in its place."""
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    write_video(tmp_path / "v.avi", _grey(3))
+    found = _read(tmp_path / "v.avi", "nowhere.png", tmp_path / "a.png")
+    assert [(f.index, f.number, f.seconds, f.total) for f in found] == [
+        (0, 1, 0.0, 3),
+        (0, 2, 0.05, 3),
+        (0, 3, 0.1, 3),
+        (1, 1, None, 1),
+        (2, 1, None, 1),
+    ]
+    assert [f.picture is None for f in found] == [False, False, False, True, False]
+    assert found[3].problem == "there is no such file or folder"
+
+
+def test_every_so_many_and_what_is_done(tmp_path):
+    """Pictures that are done are not read; a video's frames are, and say so."""
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    write_video(tmp_path / "v.avi", _grey())
+    found = _read(tmp_path / "a.png", tmp_path / "v.avi", every=5, skip={0: 1, 1: 6})
+    assert [(f.index, f.number, f.is_done) for f in found] == [(1, 1, True), (1, 6, True), (1, 11, False)]
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_a_turned_video_comes_upright(tmp_path, turn):
+    """By the display matrix, as a telephone writes it: degrees clockwise to be turned by."""
+    path = tmp_path / "v.mp4"
+    upright = np.zeros((48, 64, 3), np.uint8)
+    upright[:24, :32] = 250  # light at the top left
+    write_video(path, [np.ascontiguousarray(np.rot90(upright, turn // 90))] * 3, "libx264")
+    content = bytearray(path.read_bytes())
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[turn]
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", *(65536 * v for v in (cos, sin, 0, -sin, cos, 0, 0, 0)), 1 << 30)
+    path.write_bytes(content)
+    picture = _read(path)[0].picture
+    assert picture is not None and picture.shape == (48, 64, 3)
+    np.testing.assert_allclose(picture[8:40:16, 8:64:16, 0] > 128, upright[8:40:16, 8:64:16, 0] > 128)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_uneven_times_are_the_files(tmp_path, suffix):
+    """A variable frame rate: neither evened out nor guessed from a mean rate."""
+    path, times = tmp_path / f"v.{suffix}", [0, 40, 80, 500, 510, 1730]
+    with av.open(str(path), "w") as container:
+        stream = cast(av.VideoStream, container.add_stream("libx264", rate=25))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for milliseconds, picture in zip(times, _grey(), strict=False):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    found = _read(path)
+    np.testing.assert_allclose(np.array([f.seconds for f in found], float), np.array(times) / 1000, atol=1.1e-3)
+
+
+def _noise(count=60):
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 255, (48, 64, 3), np.uint8)
+    return [np.roll(base, k, 1) for k in range(count)]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_video_cut_off_in_the_middle_says_where(tmp_path, suffix):
+    """Whole frames, then one that says what happened, then the next source."""
+    path = tmp_path / f"v.{suffix}"
+    options = {"movflags": "faststart"} if suffix == "mp4" else {}
+    with av.open(str(path), "w", options=options) as container:
+        stream = cast(av.VideoStream, container.add_stream("libx264", rate=20))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for picture in _noise():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *found, last, after = _read(path, "nowhere.png")
+    assert last.problem and len(found) > 5 and [f.number for f in found] == list(range(1, len(found) + 1))
+    assert found[0].picture is not None and found[0].total == 60
+    assert last.picture is None and last.number == len(found) + 1
+    assert last.problem and last.problem.startswith("cut off at ") and last.problem.endswith("of 3.0 seconds")
+    assert after.index == 1
+
+
+def test_damage_ends_at_the_next_key_frame(tmp_path):
+    """Frames in between are damaged, and every one keeps its number."""
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = cast(av.VideoStream, container.add_stream("libx264", rate=20))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"g": "10", "sc_threshold": "0"}
+        for picture in _noise(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    whole = list(video.read(path))
+    with av.open(str(path)) as container:
+        times = {(p.pts or 0) * (p.time_base or 0): p for p in container.demux(video=0) if p.size}
+        packet = times[Fraction(13, 20)]
+        where = slice(packet.pos, (packet.pos or 0) + packet.size)
+    content = bytearray(path.read_bytes())
+    content[where] = bytes(packet.size)
+    path.write_bytes(content)
+    found = _read(path)
+    damaged = [f.number for f in found if f.picture is None]
+    assert len(found) == 40 and 14 in damaged and set(damaged) <= set(range(8, 21)) and damaged
+    assert {f.problem for f in found} == {None, "a damaged frame"}
+    for before, now in zip(whole, found, strict=True):
+        assert now.seconds == pytest.approx(before.seconds, abs=1e-6)
+        if now.picture is not None and now.number > 20:
+            np.testing.assert_array_equal(now.picture, before.picture)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.mp4", b"", "cannot be read as video: the file is empty"),
+        ("a.mp4", b"text" * 100, "cannot be read as video: Invalid data found"),
+        ("a.jpg", b"", "the file is empty"),
+        ("a.jpg", b"text", "not a picture of a kind"),
+    ],
+)
+def test_broken_files_have_one_frame_that_says_so(tmp_path, name, content, problem):
+    """Empty ones, and text under another name."""
+    (tmp_path / name).write_bytes(content)
+    (found,) = _read(tmp_path / name)
+    assert found.picture is None and found.problem and found.problem.startswith(problem) and found.number == 1
+
+
+def test_a_camera_is_read_as_it_comes(tmp_path):
+    """A file stands in for the device: OpenCV opens both."""
+    write_video(tmp_path / "v.avi", _grey(3))
+    source = sources.Source("webcam", "webcam", str(tmp_path / "v.avi"))
+    *found, last = frames.read([source])
+    assert [round((float(f.picture.mean()) - 10) / 20) for f in found if f.picture is not None] == [0, 1, 2]
+    times = [f.seconds for f in found if f.seconds is not None]
+    assert times == sorted(times) and found[0].total is None
+    assert last.problem == f"camera {source.path} gave 3 frames and then no more"
+
+
+def test_a_camera_that_is_not_there_is_said():
+    """With its number."""
+    (found,) = frames.read([sources.webcam(97)])
+    assert found.problem == "camera 97 cannot be opened"

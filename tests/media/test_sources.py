@@ -1,0 +1,126 @@
+"""What words and values stand for: every kind found, in order, and everything wrong said."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgnet_jax.media import sources
+from tests.miniature import write_video
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A folder of odds and ends, which is the working folder."""
+    picture = np.zeros((40, 40, 3), np.uint8)
+    for name in ("a10.png", "a2.PNG", "sub/b.jpg", ".hidden.png", ".git/c.png", "sub/deep/d.webp", "sub/notes.txt"):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path, "PNG")
+    write_video(tmp_path / "folder/clip.avi", [picture])
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _names(found):
+    return [source.name for source in found]
+
+
+def test_a_folder_is_walked_in_natural_order(tree):
+    """2 before 10, files of a kind only, hidden ones left out, upper-case endings too."""
+    found = sources.find(["folder"])
+    folders = ["sub/b.jpg", "sub/deep/d.webp"]
+    assert _names(found) == [f"folder/{name}" for name in ("a2.PNG", "a10.png", "clip.avi", *folders)]
+    assert [source.kind for source in found] == ["picture", "picture", "video", "picture", "picture"]
+    assert found[2].path == "folder/clip.avi"
+
+
+def test_patterns_lists_and_standard_input(tree):
+    """In the order of the words; a list's lines may be folders and patterns."""
+    (tree / "list.txt").write_text("folder/sub/b.jpg\n\nfolder/a*.png\r\n")
+    assert _names(sources.find(["folder/**/*.jpg", "@list.txt"])) == [
+        "folder/sub/b.jpg",
+        "folder/sub/b.jpg",
+        "folder/a10.png",
+    ]
+    assert _names(sources.find(["-", "folder/a10.png"], io.StringIO("folder/clip.avi\n"))) == [
+        "folder/clip.avi",
+        "folder/a10.png",
+    ]
+
+
+def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
+    """Brackets stand in many a file's name."""
+    for name in ("face[1].png", "@me.png"):
+        os.link("folder/a10.png", name)
+        (source,) = sources.find([name])
+        assert (source.kind, source.name) == ("picture", name)
+
+
+def test_without_an_ending_the_first_bytes_decide(tree):
+    """Of files that are named; a folder's are taken by their endings."""
+    os.rename("folder/clip.avi", "clip")
+    assert [source.kind for source in sources.find(["clip", "folder/sub/notes.txt"])] == ["video", "picture"]
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("nowhere.png", "there is no such file or folder"),
+        ("empty", "a folder without pictures or videos"),
+        ("*.xyz", "no file matches"),
+        ("@nowhere.txt", "the list cannot be read: No such file or directory"),
+        ("-", "names no files"),
+        ("a\0b.png", "there is no such file or folder"),
+    ],
+)
+def test_what_gives_nothing_says_why(tree, word, problem):
+    """One source of kind "missing" each, and others are still found."""
+    wrong, good = sources.find([word, "folder/a10.png"], io.StringIO(""))
+    assert (wrong.kind, wrong.name, wrong.problem) == ("missing", word, problem)
+    assert good.kind == "picture"
+
+
+def test_a_folder_that_cannot_be_entered_is_said(tree, monkeypatch):
+    """Beside what is found elsewhere."""
+    walk = os.walk
+
+    def forbidden(top, onerror):
+        onerror(PermissionError(13, "Permission denied", "folder/sub"))
+        yield from walk("folder/sub/deep")
+
+    monkeypatch.setattr(os, "walk", forbidden)
+    good, wrong = sources.find(["folder"])
+    assert good.kind == "picture" and wrong.name == "folder/sub"
+    assert wrong.problem == "the folder cannot be read: Permission denied"
+
+
+def test_python_hands_in_arrays_paths_and_iterators_of_them(tree):
+    """As they come: an endless one too."""
+    picture = np.zeros((8, 9, 3), np.uint8)
+
+    def endless():
+        while True:
+            yield picture
+
+    assert [s.name for s in sources.given([picture, "folder/a10.png", picture])] == [
+        "array 0",
+        "folder/a10.png",
+        "array 1",
+    ]
+    assert [s.kind for s in sources.given(np.zeros((3, 8, 8, 3), np.uint8))] == ["array"] * 3
+    assert next(sources.given(endless())).array is picture
+    assert [s.name for s in sources.given(tree / "folder" / "a10.png")] == [str(tree / "folder" / "a10.png")]
+    (wrong,) = sources.given([np.zeros((8, 8))])
+    assert wrong.problem == "an array must be uint8 (height, width, 3), got float64 (8, 8)"
+    with pytest.raises(TypeError, match="got int"):
+        list(sources.given(3))
+
+
+def test_cameras_have_numbers():
+    """And are called by them."""
+    camera = sources.webcam(1)
+    assert (camera.kind, camera.path, camera.name) == ("webcam", 1, "webcam 1")
