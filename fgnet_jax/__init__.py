@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fgnet_jax.detector import Detector, Predictions
+    from fgnet_jax.detector import Detector, Predictions, apply
 
 __version__ = "0.1.0"
 
-__all__ = ["Detector", "Predictions", "__version__"]
+__all__ = ["Detector", "Predictions", "__version__", "apply"]
 
 
 def __getattr__(name: str):
-    """Imports `Detector` and `Predictions`, and JAX with them, when they are first asked for."""
-    if name in ("Detector", "Predictions"):
+    """Imports `Detector`, `Predictions` and `apply`, and JAX with them, when they are first asked for."""
+    if name in ("Detector", "Predictions", "apply"):
         from fgnet_jax import detector
 
         return getattr(detector, name)

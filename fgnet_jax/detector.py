@@ -1,24 +1,27 @@
-"""From aligned faces to action units in one call: weights on disk, NumPy in, NumPy out.
+"""From pictures and videos to action units in one call: weights on disk, paths or NumPy in, NumPy out.
 
     detector = fgnet_jax.Detector.load("weights/fgnet_disfa")
+    predictions = detector.predict(["holiday.jpg", "clip.mp4"])  # every face that is found
     predictions = detector.predict(faces)  # uint8 (N, 256, 256, 3), RGB, aligned by FFHQ's recipe
     predictions.present[:, list(predictions.aus).index(12)]  # who smiles
 
 Batches are padded to one shape, so the network is compiled once for a detector, at its first batch or by `compile`.
 """
 
-import collections
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax import checkpoint, weights
+from fgnet_jax import checkpoint, prediction, predictions, sharding, weights
+from fgnet_jax.media import sources
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.predictions import Predictions
 
 DTYPES = ("float32", "bfloat16")
 """What can be computed in. float32 means that on every device: no TF32 on GPUs, no single bfloat16 pass on TPUs."""
@@ -30,20 +33,56 @@ BATCH_SIZE_ACCELERATOR = 8
 """Faces in a batch on a GPU or TPU: about half a gigabyte each at the published size."""
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
-    """What was seen on N faces, for the K action units that the weights know.
+class Params:
+    """All that `apply` needs beside images: a pytree whose leaves are the network's arrays.
 
     Attributes:
-      aus: int32 (K,), the AU numbers, in the order of the last axis of the others.
-      scores: float32 (N, K) in [-1, 1]: the mean of the clipped heatmap over space.
-      present: bool (N, K): whether the score is above 0.
-      heatmaps: float32 (N, size, size, K) clipped to [-1, 1], or None where they were not asked for.
+      variables: The weights.
+      config: The network's sizes and number formats; static under `jax.jit`.
+      aus: The AUs that the weights know, in the order of the heatmaps; static.
     """
 
-    aus: np.ndarray
+    variables: fgnet.Variables
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+    aus: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+
+def apply(params: Params, images: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """The network as a pure function, for programs that jit it into their own.
+
+    Args:
+      params: `Detector.params`.
+      images: (N, S, S, 3) RGB, 0 to 255, of any number format; faces aligned by FFHQ's recipe, S the image size.
+
+    Returns:
+      Scores float32 (N, K) and heatmaps float32 (N, size, size, K), both in [-1, 1], for the K AUs of `params.aus`.
+    """
+    return _forward(params.config, len(params.aus), params.variables, jnp.asarray(images))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _forward(
+    config: ModelConfig, known: int, variables: fgnet.Variables, images: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Images to scores (N, known) and clipped heatmaps (N, size, size, known)."""
+    # GPUs and TPUs would run float32 convolutions in fewer bits, and borderline labels would differ between machines.
+    with jax.default_matmul_precision("highest" if config.dtype == "float32" else "default"):
+        heatmaps = fgnet.apply(config, variables, fgnet.normalise(images))[..., :known]
+    return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What the network says of the faces of a batch.
+
+    Attributes:
+      scores: float32 (n, K) in [-1, 1].
+      heatmaps: float32 (n, size, size, K) in [-1, 1], or None where they were not asked for.
+    """
+
     scores: np.ndarray
-    present: np.ndarray
     heatmaps: np.ndarray | None = None
 
 
@@ -51,33 +90,37 @@ class Predictions:
 class Pending:
     """A batch that the device works on; `result` waits for it."""
 
-    aus: np.ndarray
     count: int
     _scores: jax.Array
     _heatmaps: jax.Array
 
-    def result(self, heatmaps: bool = True) -> Predictions:
+    def wait(self) -> None:
+        """Waits until the device is done with it."""
+        jax.block_until_ready((self._scores, self._heatmaps))
+
+    def result(self, heatmaps: bool = True) -> Answer:
         """Waits, and brings the results over, the heatmaps only if they are asked for."""
         scores = np.asarray(self._scores)[: self.count]
-        maps = np.asarray(self._heatmaps)[: self.count] if heatmaps else None
-        return Predictions(self.aus, scores, scores > 0, maps)
+        return Answer(scores, np.asarray(self._heatmaps)[: self.count] if heatmaps else None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detector:
-    """An FG-Net with its weights, on the default device.
+    """An FG-Net with its weights, on the devices.
 
     Attributes:
       config: The network's sizes and number formats.
       meta: What the weights directory says of itself: corpus, AUs, sources.
-      variables: The weights, on the device.
-      batch_size: Faces in every batch that the device sees.
+      variables: The weights, on every device.
+      batch_size: Faces in every batch that the devices see; they split it.
+      layout: The devices.
     """
 
     config: ModelConfig
     meta: checkpoint.WeightsMeta
     variables: fgnet.Variables
     batch_size: int
+    layout: sharding.Sharding
 
     @classmethod
     def load(
@@ -87,7 +130,8 @@ class Detector:
 
         Args:
           directory: The weights directory.
-          batch_size: Faces in a batch; None for `BATCH_SIZE_CPU` or `BATCH_SIZE_ACCELERATOR`.
+          batch_size: Faces in a batch; None for `BATCH_SIZE_CPU` or `BATCH_SIZE_ACCELERATOR` a device. All devices of
+            this process share it where their number divides it; where it does not, the first device has it alone.
           dtype: One of `DTYPES`, to compute in another format than the weights' own configuration says.
 
         Raises:
@@ -102,7 +146,25 @@ class Detector:
         config, variables, meta = weights.load(os.fspath(directory))
         _check_aus(directory, config, meta)
         config = dataclasses.replace(config, dtype=dtype or config.dtype)
-        return cls(config, meta, _to_device(variables), batch_size or _default_batch_size())
+        devices = jax.local_devices()
+        size = batch_size or _default_batch_size() * len(devices)
+        layout = sharding.create(devices=devices if size % len(devices) == 0 else devices[:1])
+        return cls(config, meta, _to_devices(variables, layout), size, layout)
+
+    def with_batch_size(self, size: int) -> "Detector":
+        """The same with batches of at least so many faces: a multiple of the number of devices."""
+        devices = self.layout.mesh.size
+        return dataclasses.replace(self, batch_size=-(-size // devices) * devices)
+
+    @property
+    def params(self) -> Params:
+        """What the pure function `apply` takes."""
+        return Params(self.variables, self.config, self.aus)
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the weights' values."""
+        return weights.checksum(self.variables)
 
     @property
     def aus(self) -> tuple[int, ...]:
@@ -128,50 +190,37 @@ class Detector:
             raise ValueError(f"a batch has 1 to {self.batch_size} faces, got {count}")
         padded = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
         padded[:count] = images
-        scores, heatmaps = self._compiled(self.variables, padded)
-        return Pending(np.array(self.aus, np.int32), count, scores, heatmaps)
+        scores, heatmaps = self._compiled(self.variables, jax.device_put(padded, self.layout.batch))
+        return Pending(count, scores, heatmaps)
 
-    def predict(self, images: np.ndarray, *, heatmaps: bool = True) -> Predictions:
-        """Detects the AUs of aligned faces.
+    def predict(self, inputs: Any, *, heatmaps: bool = True, **options: Any) -> Predictions:
+        """Detects the AUs of every face in pictures and videos, or of faces that are aligned already.
 
         Args:
-          images: uint8 (N, S, S, 3) RGB faces, aligned by FFHQ's recipe; S is the network's image size (256).
-          heatmaps: Whether to return heatmaps too: half a megabyte a face for eight AUs at the published size. Without
-            them memory stays constant beside the images.
+          inputs: An array uint8 (N, S, S, 3) of RGB faces aligned by FFHQ's recipe, S the network's image size (256);
+            or paths of pictures, videos and folders (see `fgnet_jax.media.sources`), arrays uint8 (height, width, 3) of
+            whole pictures, or an iterable of these.
+          heatmaps: Whether to keep heatmaps and aligned faces too: half a megabyte a face for eight AUs at the
+            published size. Without them memory hardly grows with the input.
+          **options: Fields of `fgnet_jax.prediction.Options`: `largest`, `every`, `detect_every`, `predictor`,
+            `aligned`, `thresholds`, `smooth`.
 
         Raises:
-          ValueError: The array has another shape or type.
+          ValueError: The array has another shape or type, or an option is out of its range. What is wrong with a file
+            is no error: its row has no result and says why (`Predictions.problems`).
+          DetectorError: Faces are to be found, and dlib or its data are not there.
         """
-        _check_images(images, self.config.image_size)
-        size, known = self.config.heatmap_size, len(self.aus)
-        scores = np.empty((len(images), known), np.float32)
-        maps = np.empty((len(images), size, size, known), np.float32) if heatmaps else None
-        running: collections.deque[tuple[slice, Pending]] = collections.deque()
-        for first in range(0, len(images), self.batch_size):
-            batch = slice(first, first + self.batch_size)
-            running.append((batch, self.start(images[batch])))
-            if len(running) > 1:  # the device always has one batch more than we wait for
-                _store(*running.popleft(), scores, maps)
-        for batch, pending in running:
-            _store(batch, pending, scores, maps)
-        return Predictions(np.array(self.aus, np.int32), scores, scores > 0, maps)
+        how = prediction.Options(**options)
+        if isinstance(inputs, np.ndarray) or _is_nested(inputs):
+            _check_images(inputs, self.config.image_size)
+            return predictions.collect(self, prediction.aligned_faces(inputs), how, heatmaps)
+        return predictions.collect(self, prediction.found(sources.given(inputs), self, how), how, heatmaps)
 
     @functools.cached_property
     def _compiled(self) -> jax.stages.Compiled:
         side = self.config.image_size
-        images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8)
+        images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8, sharding=self.layout.batch)
         return _forward.lower(self.config, len(self.aus), self.variables, images).compile()
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward(
-    config: ModelConfig, known: int, variables: fgnet.Variables, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """uint8 images to scores (N, known) and clipped heatmaps (N, size, size, known)."""
-    # GPUs and TPUs would run float32 convolutions in fewer bits, and borderline labels would differ between machines.
-    with jax.default_matmul_precision("highest" if config.dtype == "float32" else "default"):
-        heatmaps = fgnet.apply(config, variables, fgnet.normalise(images))[..., :known]
-    return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
 
 
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: checkpoint.WeightsMeta) -> None:
@@ -184,24 +233,21 @@ def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: che
         raise checkpoint.WeightsError(f"{directory}: {len(meta.aus)} AUs, but {config.num_heatmaps} heatmaps")
 
 
-def _store(batch: slice, pending: Pending, scores: np.ndarray, heatmaps: np.ndarray | None) -> None:
-    """Waits for a batch and puts its results where they belong."""
-    result = pending.result(heatmaps is not None)
-    scores[batch] = result.scores
-    if heatmaps is not None:
-        heatmaps[batch] = result.heatmaps
-
-
-def _to_device(variables: fgnet.Variables) -> fgnet.Variables:
-    """Moves arrays to the device one by one, giving up each host copy before the next is made."""
+def _to_devices(variables: fgnet.Variables, layout: sharding.Sharding) -> fgnet.Variables:
+    """Moves arrays to the devices one by one, giving up each host copy before the next is made."""
     groups = weights.groups(variables).items()
     return fgnet.Variables(
-        **{name: {path: jax.device_put(group.pop(path)) for path in [*group]} for name, group in groups}
+        **{name: {path: jax.device_put(group.pop(path), layout.whole) for path in [*group]} for name, group in groups}
     )
 
 
 def _default_batch_size() -> int:
     return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
+
+
+def _is_nested(inputs: Any) -> bool:
+    """Whether this is a list of numbers or of lists, which somebody takes for an array."""
+    return isinstance(inputs, list | tuple) and bool(inputs) and isinstance(inputs[0], list | tuple | int | float)
 
 
 def _check_images(images: np.ndarray, side: int) -> None:

@@ -1,160 +1,218 @@
-"""What a run of prediction writes: a CSV table, a row a picture, and an npz archive of heatmaps.
+"""Result tables: CSV, or Parquet by the ending, written frame by frame, and read again to go on.
 
-Both are written as results come, in constant memory, and both have one entry for every input, in the order given: an
-input without a result keeps its place, with `success` 0 and empty cells in the table and with NaN in the archive.
+A CSV file holds whole rows whenever the program is stopped. Parquet cannot: its rows lie in `NAME.rows.csv` beside it
+until the table is complete. A run that was stopped leaves that file too, an ordinary table, which is gone on with.
 """
 
 import contextlib
 import csv
+import dataclasses
 import io
 import os
-import shutil
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from fgnet_jax import aus as aus_lib
+from fgnet_jax.dialects import Layout, Row, parse
 
-LEADING_COLUMNS: tuple[str, ...] = ("input", "success")
-"""The columns before those of the AUs."""
-
-
-def columns(aus: Sequence[int]) -> list[str]:
-    """The table's columns: `input, success, AU01_c, AU01_score, AU02_c, …` for the AUs that the weights know."""
-    pairs = ([f"{aus_lib.label(au)}_c", f"{aus_lib.label(au)}_score"] for au in aus)
-    return [*LEADING_COLUMNS, *(name for pair in pairs for name in pair)]
+_GROUP = 10_000  # rows of a Parquet row group
 
 
-def row(source: str, aus: Sequence[int], scores: np.ndarray, present: np.ndarray) -> dict[str, str]:
-    """One row of results.
+class TableError(ValueError):
+    """A table that cannot be gone on with; the message names it and says why."""
 
-    Args:
-      source: What the row is about, for the column `input`.
-      aus: The K AU numbers.
-      scores: (K,) in [-1, 1]; written with the digits that give back the same float32.
-      present: (K,) bool; written as 0 or 1.
 
-    Returns:
-      Column name to cell.
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A frame that a table has.
+
+    Attributes:
+      input: As in the table.
+      frame: From 1.
+      timestamp: In seconds; None for a picture.
+      faces: How many rows of faces it has.
+      rows: How many rows the table has up to and with it.
+      end: Where its last row ends, in bytes.
     """
-    cells = {"input": source, "success": "1"}
-    for au, score, is_present in zip(aus, scores, present, strict=True):
-        cells[f"{aus_lib.label(au)}_c"] = str(int(is_present))
-        cells[f"{aus_lib.label(au)}_score"] = str(np.float32(score))
-    return cells
 
-
-def failed_row(source: str) -> dict[str, str]:
-    """The row of an input without a result: `success` 0, and every AU's cells left empty."""
-    return {"input": source, "success": "0"}
+    input: str
+    frame: int
+    timestamp: float | None
+    faces: int
+    rows: int
+    end: int
 
 
 class CsvTable:
     """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped."""
 
-    def __init__(self, stream: BinaryIO, aus: Sequence[int]):
-        """Writes the header to an open binary stream."""
+    def __init__(self, stream: BinaryIO, layout: Layout, header: bool = True):
+        """Writes the header to an open binary stream, unless it is there already."""
         self._stream = stream
-        self._columns = columns(aus)
-        self._write(dict(zip(self._columns, self._columns, strict=True)))
+        self._layout = layout
+        self.is_complete = False
+        """Set by who writes, when there is nothing more to come."""
+        if header:
+            self._write([layout.names])
 
-    def add(self, cells: dict[str, str]) -> None:
-        """Writes one row; columns that `cells` lacks stay empty, unknown ones raise ValueError."""
-        self._write(cells)
+    def add(self, rows: Sequence[Row]) -> None:
+        """Writes the rows of one frame, all at once."""
+        self._write([self._layout.cells(row) for row in rows])
 
-    def _write(self, cells: dict[str, str]) -> None:
-        line = io.StringIO()
-        csv.DictWriter(line, self._columns, restval="", lineterminator="\n").writerow(cells)
-        # One write for a whole row: a killed run leaves no half row. File names may hold bytes that are no text.
-        self._stream.write(line.getvalue().encode("utf-8", "surrogateescape"))
+    def _write(self, lines: Sequence[Sequence[str]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        # Bytes at once: a killed run must not leave half a row. File names may hold bytes that are no text.
+        self._stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
         self._stream.flush()
 
 
 @contextlib.contextmanager
-def open_csv(path: str | os.PathLike[str], aus: Sequence[int]) -> Iterator[CsvTable]:
-    """Opens a new table at `path`, or on standard output for `-`.
+def open_table(path: str | os.PathLike[str], layout: Layout, keep: int | None = None) -> Iterator[CsvTable]:
+    """Opens a table at `path`, or on standard output for `-`.
+
+    Args:
+      path: Parquet where it ends with `.parquet`: that file appears when the block ends, whether or not it raised.
+      layout: The columns.
+      keep: Bytes of a table there already (of `rows_file`) to keep and go on after; None begins a new one.
 
     Raises:
       OSError: The file cannot be written.
     """
     # Standard output gets a stream of its own, so that Python's has nothing left to flush when the reader is gone.
-    target, owned = (sys.stdout.fileno(), False) if path == "-" else (path, True)
-    with open(target, "wb", closefd=owned) as stream:
-        yield CsvTable(stream, aus)
+    to_stdout = path == "-"
+    target = sys.stdout.fileno() if to_stdout else rows_file(path)
+    with open(target, "wb" if keep is None else "r+b", closefd=not to_stdout) as stream:
+        if keep is not None:
+            stream.truncate(keep)
+            stream.seek(keep)
+        table = CsvTable(stream, layout, header=keep is None)
+        try:
+            yield table
+        finally:
+            if is_parquet(path):
+                _to_parquet(rows_file(path), path, layout)
+    if is_parquet(path) and table.is_complete:
+        os.remove(rows_file(path))
 
 
-class HeatmapArchive:
-    """Collects results one by one and writes them as an npz archive in the end, never holding them all in memory.
-
-    The archive has `heatmaps` float32 (N, height, width, K) in [-1, 1], `scores` float32 (N, K), `aus` int32 (K,) and
-    `input` (N,) of strings; `numpy.load` reads it without pickles. An input without a result is a row of NaN in
-    `heatmaps` and `scores`, so that row i of the archive is row i of the table.
-    """
-
-    def __init__(self, spool: BinaryIO, aus: Sequence[int], size: int):
-        """Takes an open temporary file for the heatmaps, the AUs and the heatmaps' side in pixels."""
-        self._spool = spool
-        self._aus = np.asarray(aus, np.int32)
-        self._shape = (size, size, len(aus))
-        self._scores: list[np.ndarray] = []
-        self._inputs: list[str] = []
-
-    def add(self, source: str, scores: np.ndarray | None, heatmaps: np.ndarray | None) -> None:
-        """Appends one input: scores (K,) and heatmaps (height, width, K), or None and None where there are none."""
-        if scores is None or heatmaps is None:
-            scores, heatmaps = np.full(self._shape[-1], np.nan), np.full(self._shape, np.nan)
-        if heatmaps.shape != self._shape:
-            raise ValueError(f"{source}: heatmaps have shape {heatmaps.shape}, expected {self._shape}")
-        self._spool.write(np.ascontiguousarray(heatmaps, "<f4").data)
-        self._scores.append(np.asarray(scores, np.float32))
-        self._inputs.append(source)
-
-    def write(self, stream: BinaryIO) -> None:
-        """Writes the archive of everything added so far to an open binary stream."""
-        count = len(self._inputs)
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            with archive.open("heatmaps.npy", "w", force_zip64=True) as entry:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (count, *self._shape)}
-                np.lib.format.write_array_header_1_0(entry, header)
-                self._spool.seek(0)
-                shutil.copyfileobj(self._spool, entry, 1 << 20)
-            scores = np.array(self._scores, np.float32).reshape(count, self._shape[-1])
-            for name, array in {"scores": scores, "aus": self._aus, "input": np.array(self._inputs, str)}.items():
-                with archive.open(f"{name}.npy", "w") as entry:
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
+def is_parquet(path: str | os.PathLike[str]) -> bool:
+    """Whether a table of this name is Parquet."""
+    return os.fspath(path).lower().endswith(".parquet")
 
 
-@contextlib.contextmanager
-def open_archive(path: str | os.PathLike[str], aus: Sequence[int], size: int) -> Iterator[HeatmapArchive]:
-    """Opens an archive that appears at `path` when the block ends, whole, whether or not the block raised.
+def rows_file(path: str | os.PathLike[str]) -> str:
+    """The file that rows are written to as they come: the table itself, or a CSV file beside one in Parquet."""
+    return f"{os.fspath(path)}.rows.csv" if is_parquet(path) else os.fspath(path)
 
-    Until then the heatmaps lie in an unnamed temporary file in the same folder (524 KB a picture for eight AUs at 128),
-    which the system removes if the program is killed.
+
+def written(path: str | os.PathLike[str], layout: Layout) -> Iterator[Written]:
+    """The frames in a CSV table, in order, without the last: nobody knows whether that has all of its rows.
 
     Raises:
-      OSError: The folder cannot be written.
+      TableError: The table has other columns, or a row that this package did not write.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.TemporaryFile(dir=folder) as spool:
-        archive = HeatmapArchive(spool, aus, size)
-        try:
-            yield archive
-        finally:
-            _write_whole(path, archive)
+    frame: Written | None = None
+    last_face = -1
+    for number, (cells, end) in enumerate(_records(path)):
+        if number == 0:
+            _check_header(path, cells, layout)
+            continue
+        found, face = _about(path, number, dict(zip(layout.names, cells, strict=False)), layout)
+        same = frame is not None and (frame.input, frame.frame) == found[:2] and face is not None and face > last_face
+        if frame is not None and not same:
+            yield frame
+        faces = (frame.faces if frame is not None and same else 0) + (face is not None)
+        frame = Written(*found, faces, number, end)
+        last_face = -1 if face is None else face
 
 
-def _write_whole(path: str | os.PathLike[str], archive: HeatmapArchive) -> None:
-    """Writes the archive under another name first, so that one of the right name is whole."""
-    partial = f"{os.fspath(path)}.partial"
+def is_begun(path: str | os.PathLike[str], layout: Layout) -> bool:
+    """Whether a file has more than these columns' header, or a part of it."""
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(layout.names)
+    whole = header.getvalue().encode()
+    with open(path, "rb") as stream:
+        return not whole.startswith(stream.read(len(whole) + 1))
+
+
+def _records(path: str | os.PathLike[str]) -> Iterator[tuple[list[str], int]]:
+    """Whole records of a CSV file, and where each ends; a half one at the file's end is left out."""
+    end, record = 0, b""
+    with open(path, "rb") as stream:
+        for line in stream:
+            record += line
+            if record.count(b'"') % 2 or not line.endswith(b"\n"):
+                continue  # within quotes a line end is part of a name
+            end += len(record)
+            yield next(csv.reader(io.StringIO(record.decode("utf-8", "surrogateescape"), newline=""))), end
+            record = b""
+
+
+def _check_header(path: str | os.PathLike[str], cells: list[str], layout: Layout) -> None:
+    if cells != layout.names:
+        raise TableError(
+            f"{path}: cannot go on with this table: its columns are {_short(cells)}, not {_short(layout.names)}"
+        )
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 30 else f"{', '.join(names[:29])}, … ({len(names)})"
+
+
+def _about(path, number: int, cells: dict[str, str], layout: Layout) -> tuple[tuple[str, int, float | None], Any]:
+    """What a row is about: input, frame and time; and its face_id, None where it has no face."""
     try:
-        with open(partial, "wb") as stream:
-            archive.write(stream)
-        os.replace(partial, path)
-    except BaseException:
+        seconds = parse(cells[layout.timestamp], float)
+        frame = int(cells[layout.frame]) + 1 - layout.first_frame
+        when = None if seconds is None else seconds / layout.second
+        return (cells["input"], frame, when), parse(cells["face_id"], int)
+    except (KeyError, ValueError) as error:
+        raise TableError(f"{path}: row {number} is not one of this package's tables: {error!r}") from error
+
+
+def _to_parquet(source: str, path: str | os.PathLike[str], layout: Layout) -> None:
+    """Turns a CSV table into Parquet in constant memory, whole or not at all."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int32(), float: pyarrow.float64(), np.float32: pyarrow.float32()}
+    schema = pyarrow.schema([(column.name, types[column.kind]) for column in layout.columns])
+    temporary = f"{os.fspath(path)}.partial"
+    try:
+        with pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for chunk in _chunks(source):
+                writer.write_table(pyarrow.table(_arrays(chunk, layout, schema), schema))
+        os.replace(temporary, path)
+    finally:
         with contextlib.suppress(FileNotFoundError):
-            os.remove(partial)
-        raise
+            os.remove(temporary)
+
+
+def _arrays(chunk: list[list[str]], layout: Layout, schema: Any) -> list[Any]:
+    import pyarrow
+
+    columns = zip(*chunk, strict=True)
+    return [
+        pyarrow.array([parse(_clean(text), column.kind) for text in cells], schema.field(column.name).type)
+        for cells, column in zip(columns, layout.columns, strict=True)
+    ]
+
+
+def _clean(text: str) -> str:
+    """Parquet's text is UTF-8 throughout: bytes of file names that are not come out as replacement characters."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _chunks(path: str) -> Iterator[list[list[str]]]:
+    chunk: list[list[str]] = []
+    for number, (cells, _) in enumerate(_records(path)):
+        if number:
+            chunk.append(cells)
+        if len(chunk) == _GROUP:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

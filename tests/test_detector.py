@@ -52,7 +52,7 @@ def test_predictions_are_what_the_network_computes(directory, detector):
 def test_results_are_plain_numpy_of_the_stated_types(detector):
     """Nothing of JAX comes out."""
     predictions = detector.predict(FACES[:3])
-    types = {field.name: getattr(predictions, field.name) for field in dataclasses.fields(predictions)}
+    types = {name: getattr(predictions, name) for name in ("aus", "scores", "present", "heatmaps")}
     assert {name: type(value) for name, value in types.items()} == dict.fromkeys(types, np.ndarray)
     assert {name: str(value.dtype) for name, value in types.items()} == {
         "aus": "int32",
@@ -66,6 +66,22 @@ def test_results_are_plain_numpy_of_the_stated_types(detector):
         TINY.heatmap_size,
         len(AUS),
     )
+
+
+def test_apply_is_the_same_as_a_pure_function(detector):
+    """It goes into somebody else's jitted program, with the weights as arguments, and has gradients."""
+
+    @jax.jit
+    def smiles(params, images):
+        scores, heatmaps = fgnet_jax.apply(params, images)
+        return scores[:, params.aus.index(12)], heatmaps
+
+    expected = detector.predict(FACES)
+    scores, heatmaps = smiles(detector.params, FACES)
+    np.testing.assert_allclose(scores, expected.scores[:, AUS.index(12)], atol=1e-6)
+    np.testing.assert_allclose(heatmaps, expected.heatmaps, atol=1e-5)
+    slope = jax.grad(lambda images: smiles(detector.params, images)[0].sum())(FACES[:1].astype(np.float32))
+    assert np.isfinite(slope).all() and np.abs(slope).max() > 0
 
 
 def test_padding_and_company_change_nothing(detector):
@@ -134,6 +150,18 @@ def test_a_batch_is_never_larger_than_stated(detector):
     """`start` takes what was compiled for."""
     with pytest.raises(ValueError, match="1 to 2 faces, got 3"):
         detector.start(FACES[:3])
+
+
+def test_the_checksum_is_that_of_the_weights(directory, detector):
+    """What a table's JSON says."""
+    assert detector.checksum == weights.checksum(weights.load(directory)[1])
+
+
+def test_a_batch_size_for_fewer_faces(detector):
+    """The same weights; nothing is loaded again."""
+    one = detector.with_batch_size(1)
+    assert one.batch_size == 1 and one.variables is detector.variables
+    np.testing.assert_allclose(one.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)
 
 
 def test_weights_that_cannot_detect_are_refused_by_name(tmp_path):

@@ -1,11 +1,9 @@
-"""Overlays: colours apart, heatmaps where they belong, names that never collide."""
-
-import itertools
+"""Overlays of aligned faces: heatmaps where they belong, names that never collide."""
 
 import numpy as np
 import pytest
 
-from fgnet_jax import aus, overlays
+from fgnet_jax import overlays
 
 GREY = np.full((64, 64, 3), 128, np.uint8)
 
@@ -14,28 +12,6 @@ def blob(row, column, size=32):
     """A heatmap with one peak."""
     rows, columns = np.indices((size, size))
     return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).astype(np.float32)
-
-
-def test_every_au_has_a_colour_of_its_own():
-    """Far enough apart to tell, those of AUs that lie at the same place farther."""
-    assert set(overlays.COLOURS) == set(aus.NAMES)
-    for one, other in itertools.combinations(overlays.COLOURS, 2):
-        distance = np.linalg.norm(np.subtract(overlays.COLOURS[one], overlays.COLOURS[other]))
-        assert distance > (120 if aus.CENTRES[one] == aus.CENTRES[other] else 40), (one, other)
-
-
-def test_an_au_beyond_the_corpora_gets_a_colour_too():
-    """A model that knows more AUs is drawn as well."""
-    assert overlays.colour(43) != overlays.colour(45)
-
-
-def test_the_tint_is_strongest_at_the_peak_and_absent_far_away():
-    """And negative parts are not drawn at all."""
-    tinted = overlays.tint(GREY, [np.kron(blob(8, 24) - blob(24, 8), np.ones((2, 2)))], [(255, 0, 0)])
-    change = np.abs(tinted.astype(int) - GREY).sum(-1)
-    assert np.unravel_index(change.argmax(), change.shape)[0] in range(14, 20)
-    assert change[48, 16] == 0 and change[60, 60] == 0
-    assert tinted[17, 49, 0] > 180 and tinted[17, 49, 2] < 80
 
 
 def test_only_present_aus_are_drawn_over_the_face():

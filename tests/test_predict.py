@@ -1,6 +1,7 @@
 """The command line, as a user runs it: real files of all kinds in, a table, an archive and overlays out."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 import fgnet_jax
 from fgnet_jax import aus, checkpoint, predict, weights
+from fgnet_jax.faces import video
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 
@@ -84,7 +86,7 @@ def test_a_mixed_run_succeeds(mixed_run):
     folder, sources, done = mixed_run
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    for i, reason in {1: "No such file", 3: "not square", 5: "not a picture", 6: "empty", 7: "cut off"}.items():
+    for i, reason in {1: "no such file", 3: "not square", 5: "not a picture", 6: "empty", 7: "cut off"}.items():
         assert any(sources[i] in line and reason in line for line in lines), reason
     assert any("large.jpg" in line and "resized from 100x100 to 64x64" in line for line in lines)
     assert "4 of 9 pictures succeeded" in done.stderr and "pictures a second" in done.stderr
@@ -97,8 +99,11 @@ def test_the_table_has_a_row_for_every_input_in_order(mixed_run, directory):
     table = rows(folder / "out" / "r.csv")
     assert [row["input"] for row in table] == sources
     assert [row["success"] for row in table] == list("101010001")
-    assert list(table[0])[:4] == ["input", "success", "AU01_c", "AU01_score"] and len(table[0]) == 2 + 2 * len(AUS)
-    assert all(not table[1][name] for name in list(table[1])[2:])
+    assert list(table[0])[:6] == ["input", "frame", "timestamp", "face_id", "confidence", "success"]
+    assert list(table[0])[6:12] == [*(f"FaceRect{s}" for s in ("X", "Y", "Width", "Height")), "AU01_c", "AU01_score"]
+    assert len(table[0]) == 10 + 2 * len(AUS)
+    assert {name for name, text in table[1].items() if text} == {"input", "frame", "success"}
+    assert [table[4][f"FaceRect{side}"] for side in ("X", "Y", "Width", "Height")] == ["0.0", "0.0", "100.0", "100.0"]
     pixels = np.stack([np.asarray(Image.open(sources[i])) for i in (0, 2, 8)])
     expected = fgnet_jax.Detector.load(directory).predict(pixels)
     for row, scores, present in zip([table[i] for i in (0, 2, 8)], expected.scores, expected.present, strict=True):
@@ -132,7 +137,11 @@ def test_without_a_file_the_table_goes_to_standard_output(directory, tmp_path):
     """And nothing else does."""
     done = command("--weights", directory, "--aligned", face(tmp_path / "a.png"))
     header, row, end = done.stdout.split("\n")
-    assert done.returncode == 0 and header.startswith("input,success,AU01_c") and row.count(",") == header.count(",")
+    assert (
+        done.returncode == 0
+        and header.startswith("input,frame,timestamp,face_id")
+        and row.count(",") == header.count(",")
+    )
     assert end == ""
 
 
@@ -161,10 +170,34 @@ def usage_cases(folder, directory):
     blocker = folder / "file"
     blocker.touch()
     return {
-        "no pictures": ((*weights_flag, "--aligned"), "required: PICTURE"),
+        "no pictures": ((*weights_flag, "--aligned"), "required: INPUT"),
         "no weights flag": (("--aligned", picture), "required: --weights"),
         "unknown flag": ((*weights_flag, "--aligned", "--scvs", "x", picture), "unrecognized arguments"),
-        "not aligned": ((*weights_flag, picture), "--aligned"),
+        "webcam and files": ((*weights_flag, "--webcam", "0", picture), "no other input"),
+        "bad webcam": ((*weights_flag, "--webcam", "front"), "camera's number"),
+        "bad window": ((*weights_flag, "--smooth_window", "0", picture), "above 0"),
+        "bad dialect": ((*weights_flag, "--dialect", "spss", picture), "invalid choice"),
+        "peaks elsewhere": ((*weights_flag, "--dialect", "openface", "--peaks", picture), "does not have"),
+        "place of nothing": ((*weights_flag, "--heatmaps_on", "picture", picture), "--heatmaps FILE is missing"),
+        "largest of one": ((*weights_flag, "--aligned", "--largest", picture), "looks for no faces"),
+        "no predictor": ((*weights_flag, "--predictor", folder / "none.dat", picture), "no predictor file"),
+        "no thresholds": ((*weights_flag, "--thresholds", folder / "none.json", picture), "cannot read thresholds"),
+        "bad thresholds": ((*weights_flag, "--thresholds", blocker, picture), "expected JSON"),
+        "video of pictures": ((*weights_flag, "--video", folder / "v.mp4", picture), "one video or webcam"),
+        "video that is none": ((*weights_flag, "--webcam", "0", "--video", folder / "v.avi"), "must end with .mp4"),
+        "resume nothing": ((*weights_flag, "--resume", picture), "standard output"),
+        "resume npz": (
+            (*weights_flag, "--resume", "--csv", folder / "r.csv", "--heatmaps", folder / "r.npz", picture),
+            "npz archive",
+        ),
+        "resume a table without its JSON": (
+            (*weights_flag, "--aligned", "--resume", "--csv", other_table(folder), picture),
+            "is not beside it",
+        ),
+        "a folder that is no archive": (
+            (*weights_flag, "--aligned", "--heatmaps", photographs(folder), picture),
+            "no Zarr archive",
+        ),
         "absent weights": (("--weights", folder / "none", "--aligned", picture), "no such weights directory"),
         "no weights": (("--weights", folder, "--aligned", picture), "not a weights directory"),
         "bad batch size": ((*weights_flag, "--aligned", "--batch_size", "0", picture), "at least 1"),
@@ -179,11 +212,38 @@ def usage_cases(folder, directory):
     }
 
 
+def other_table(folder):
+    """Somebody's own table."""
+    (folder / "mine.csv").write_text("a,b\n1,2\n")
+    return folder / "mine.csv"
+
+
+def photographs(folder):
+    """A folder of pictures with an archive's ending."""
+    face(folder / "holiday.zarr" / "a.png")
+    return folder / "holiday.zarr"
+
+
 USAGE_CASES = (
     "no pictures",
     "no weights flag",
     "unknown flag",
-    "not aligned",
+    "webcam and files",
+    "bad webcam",
+    "bad window",
+    "bad dialect",
+    "peaks elsewhere",
+    "place of nothing",
+    "largest of one",
+    "no predictor",
+    "no thresholds",
+    "bad thresholds",
+    "video of pictures",
+    "video that is none",
+    "resume nothing",
+    "resume npz",
+    "resume a table without its JSON",
+    "a folder that is no archive",
     "absent weights",
     "no weights",
     "bad batch size",
@@ -263,6 +323,20 @@ def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
             assert one["success"] == other["success"]
             if one["success"] == "1":
                 assert abs(float(one["AU06_score"]) - float(other["AU06_score"])) < 1e-6
+
+
+def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
+    """Its rows come as the frames do; smoothing looks back alone, which the JSON says."""
+    pictures = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    shown = [video.Frame(k + 1, k / 10, picture) for k, picture in enumerate(pictures)]
+    monkeypatch.setattr(video, "camera", lambda number: iter(shown))
+    flags = ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), "--smooth", "--webcam", "0"]
+    assert predict.main(flags) == 0
+    assert [(row["input"], row["frame"], row["timestamp"]) for row in rows(tmp_path / "r.csv")] == [
+        ("webcam 0", str(k + 1), str(k / 10)) for k in range(4)
+    ]
+    about = json.loads((tmp_path / "r.csv.json").read_text())
+    assert about["smoothing"]["causal"] and about["frame_rates"] == {"webcam 0": 10.0} and about["complete"]
 
 
 def test_help_is_there_without_loading_jax():

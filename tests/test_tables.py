@@ -1,92 +1,139 @@
-"""Result tables and archives: their layout, and that they hold whole results whenever a run stops."""
+"""Result tables: whole rows whenever a run stops, Parquet too, and what is there is read again to go on."""
 
 import csv
 import os
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
-from fgnet_jax import tables
+from fgnet_jax import dialects, tables
+from fgnet_jax.dialects import Row
 
 AUS = (1, 12)
+OWN = dialects.layout(AUS)
 
 
-def test_columns_pad_au_numbers():
-    """The names that other tools' users know."""
-    assert tables.columns(AUS) == ["input", "success", "AU01_c", "AU01_score", "AU12_c", "AU12_score"]
+def face(name, frame=1, face_id=0, seconds=None):
+    """A row with a result."""
+    scores = np.array([0.25, -0.5], np.float32)
+    points = np.zeros((68, 2), np.float32)
+    return Row(name, frame, seconds, face_id, 1.5, (1.0, 2.0, 3.0, 4.0), points, scores, scores > 0)
+
+
+def video(path, layout=OWN, frames=3):
+    """Writes a picture with two faces, and a video whose second frame shows nobody."""
+    with tables.open_table(path, layout) as table:
+        table.add([face("a.png"), face("a.png", face_id=1)])
+        for number in range(1, frames + 1):
+            row = Row("b.mp4", number, number / 4) if number == 2 else face("b.mp4", number, 7, number / 4)
+            table.add([row])
+        table.is_complete = True
 
 
 def test_rows_come_back_as_written(tmp_path):
-    """Scores to the last bit of float32, names with commas, quotes and newlines, failures as empty cells."""
-    scores = np.array([1 / 3, -1e-7], np.float32)
-    with tables.open_csv(tmp_path / "out.csv", AUS) as table:
-        table.add(tables.row('a "b", c\nd.png', AUS, scores, scores > 0))
-        table.add(tables.failed_row("e.png"))
+    """Names with commas, quotes and newlines, failures as empty cells."""
+    with tables.open_table(tmp_path / "out.csv", OWN) as table:
+        table.add([face('a "b", c\nd.png')])
+        table.add([Row("e.png")])
     with open(tmp_path / "out.csv", newline="") as stream:
         first, second = csv.DictReader(stream)
-    assert first["input"] == 'a "b", c\nd.png' and first["success"] == "1"
-    assert (first["AU01_c"], first["AU12_c"]) == ("1", "0")
-    assert [np.float32(first["AU01_score"]), np.float32(first["AU12_score"])] == list(scores)
-    assert second == {"input": "e.png", "success": "0", "AU01_c": "", "AU01_score": "", "AU12_c": "", "AU12_score": ""}
+    assert first["input"] == 'a "b", c\nd.png' and first["success"] == "1" and first["AU12_score"] == "-0.5"
+    assert {name for name, text in second.items() if text} == {"input", "frame", "success"}
 
 
-def test_every_row_is_on_disk_when_it_is_added(tmp_path):
+def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
     """What a killed run leaves: whole rows."""
-    with tables.open_csv(tmp_path / "out.csv", AUS) as table:
+    with tables.open_table(tmp_path / "out.csv", OWN) as table:
         assert (tmp_path / "out.csv").read_text().count("\n") == 1
-        table.add(tables.failed_row("a.png"))
-        assert (tmp_path / "out.csv").read_text().endswith("a.png,0,,,,\n")
-
-
-def test_unknown_columns_are_refused(tmp_path):
-    """An AU that the table has no column for is a mistake, not a silent loss."""
-    with tables.open_csv(tmp_path / "out.csv", AUS) as table, pytest.raises(ValueError, match="AU02_c"):
-        table.add({"input": "a", "AU02_c": "1"})
+        table.add([face("a.png"), face("a.png", face_id=1)])
+        assert (tmp_path / "out.csv").read_text().count("\n") == 3
 
 
 def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
     """Linux file names are bytes."""
-    with tables.open_csv(tmp_path / "out.csv", AUS) as table:
-        table.add(tables.failed_row(os.fsdecode(b"\xff.png")))
-    assert b"\xff.png,0," in (tmp_path / "out.csv").read_bytes()
+    with tables.open_table(tmp_path / "out.csv", OWN) as table:
+        table.add([Row(os.fsdecode(b"\xff.png"))])
+    assert b"\xff.png,1," in (tmp_path / "out.csv").read_bytes()
 
 
-def test_an_archive_holds_every_input_in_order(tmp_path):
-    """Heatmaps, scores, AUs and inputs, with NaN where there is no result, and no pickles."""
-    maps = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 2)).astype(np.float32)
-    with tables.open_archive(tmp_path / "out.npz", AUS, 4) as archive:
-        archive.add("a.png", maps[0].mean((0, 1)), maps[0])
-        archive.add("b.png", None, None)
-        archive.add("ç/c.png", maps[2].mean((0, 1)), maps[2])
-        assert not (tmp_path / "out.npz").exists()
-    with np.load(tmp_path / "out.npz", allow_pickle=False) as loaded:
-        assert sorted(loaded) == ["aus", "heatmaps", "input", "scores"]
-        assert loaded["heatmaps"].dtype == loaded["scores"].dtype == np.float32
-        np.testing.assert_array_equal(loaded["heatmaps"][[0, 2]], maps[[0, 2]])
-        np.testing.assert_allclose(loaded["scores"][[0, 2]], maps[[0, 2]].mean((1, 2)))
-        assert np.isnan(loaded["heatmaps"][1]).all() and np.isnan(loaded["scores"][1]).all()
-        assert loaded["aus"].tolist() == [1, 12] and loaded["input"].tolist() == ["a.png", "b.png", "ç/c.png"]
-    assert os.listdir(tmp_path) == ["out.npz"]
+@pytest.mark.parametrize("dialect", [None, *dialects.DIALECTS])
+def test_frames_are_read_again_in_every_dialect(tmp_path, dialect):
+    """All but the last, which may lack rows, with where each ends."""
+    layout, path = dialects.layout(AUS, dialect), tmp_path / "out.csv"
+    video(path, layout)
+    found = list(tables.written(path, layout))
+    assert [(one.input, one.frame, one.faces, one.rows) for one in found] == [
+        ("a.png", 1, 2, 2),
+        ("b.mp4", 1, 1, 3),
+        ("b.mp4", 2, 0, 4),
+    ]
+    assert [one.timestamp for one in found] == [None, 0.25, 0.5]
+    assert path.read_bytes()[: found[-1].end].count(b"\n") == 5
 
 
-def test_an_interrupted_archive_holds_what_was_added(tmp_path):
-    """As the table does."""
-    with pytest.raises(KeyboardInterrupt), tables.open_archive(tmp_path / "out.npz", AUS, 4) as archive:
-        archive.add("a.png", np.zeros(2), np.zeros((4, 4, 2)))
+def test_one_picture_named_twice_is_two_frames(tmp_path):
+    """Rows of one frame have growing face_ids."""
+    with tables.open_table(tmp_path / "out.csv", OWN) as table:
+        for _ in range(3):
+            table.add([face("a.png"), face("a.png", face_id=1)])
+    assert [one.faces for one in tables.written(tmp_path / "out.csv", OWN)] == [2, 2]
+
+
+@pytest.mark.parametrize("half", [b"c.png,1", b'"c\n', b'"c,d'])
+def test_half_a_row_is_left_out_and_cut_off(tmp_path, half):
+    """Whatever a crash has left, also within quotes."""
+    path = tmp_path / "out.csv"
+    video(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + half)
+    last = list(tables.written(path, OWN))[-1]
+    with tables.open_table(path, OWN, keep=last.end) as table:
+        table.add([face("b.mp4", 3, 7, 0.75)])
+    assert path.read_bytes() == whole
+
+
+def test_other_tables_are_refused(tmp_path):
+    """By their columns, and by what no table of ours holds."""
+    video(tmp_path / "out.csv")
+    with pytest.raises(tables.TableError, match="its columns are input, frame.*not frame_idx"):
+        list(tables.written(tmp_path / "out.csv", dialects.layout(AUS, "libreface")))
+    with open(tmp_path / "out.csv", "a") as stream:
+        stream.write("x,one" + "," * 12 + "\n")
+    with pytest.raises(tables.TableError, match="row 6 is not one of this package"):
+        list(tables.written(tmp_path / "out.csv", OWN))
+
+
+def test_a_table_is_begun_with_its_first_row(tmp_path):
+    """Not with a header, or a part of it."""
+    path = tmp_path / "out.csv"
+    for text, begun in (("", False), ("input,fra", False), (",".join(OWN.names) + "\n", False), ("a,b\n", True)):
+        path.write_text(text)
+        assert tables.is_begun(path, OWN) is begun
+    video(path)
+    assert tables.is_begun(path, OWN)
+
+
+def test_parquet_has_types_and_leaves_nothing_else(tmp_path):
+    """The same rows; empty cells are nulls."""
+    video(tmp_path / "out.parquet")
+    found = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert found.column_names == OWN.names and os.listdir(tmp_path) == ["out.parquet"]
+    assert [str(found.schema.field(name).type) for name in ("input", "frame", "timestamp", "AU01_c", "AU01_score")] == [
+        "string", "int32", "double", "int32", "float"
+    ]  # fmt: skip
+    assert found["AU01_score"].to_pylist() == [0.25, 0.25, 0.25, None, 0.25]
+
+
+def test_parquet_of_a_stopped_run_can_be_read_and_gone_on_with(tmp_path):
+    """Its rows stay beside it as CSV."""
+    with pytest.raises(KeyboardInterrupt), tables.open_table(tmp_path / "out.parquet", OWN) as table:
+        table.add([face("a.png")])
         raise KeyboardInterrupt
-    with np.load(tmp_path / "out.npz") as loaded:
-        assert loaded["heatmaps"].shape == (1, 4, 4, 2)
-
-
-def test_an_empty_archive_is_valid(tmp_path):
-    """A run that was stopped before its first picture."""
-    with tables.open_archive(tmp_path / "out.npz", AUS, 4):
-        pass
-    with np.load(tmp_path / "out.npz") as loaded:
-        assert loaded["heatmaps"].shape == (0, 4, 4, 2) and loaded["scores"].shape == (0, 2)
-
-
-def test_heatmaps_of_another_shape_are_refused(tmp_path):
-    """They would shift everything after them."""
-    with tables.open_archive(tmp_path / "out.npz", AUS, 4) as archive, pytest.raises(ValueError, match="a.png"):
-        archive.add("a.png", np.zeros(2), np.zeros((4, 4, 3)))
+    assert len(pyarrow.parquet.read_table(tmp_path / "out.parquet")) == 1
+    keep = (tmp_path / "out.parquet.rows.csv").stat().st_size
+    with tables.open_table(tmp_path / "out.parquet", OWN, keep) as table:
+        table.add([face("b.png")])
+        table.is_complete = True
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["input"].to_pylist() == ["a.png", "b.png"]
+    assert os.listdir(tmp_path) == ["out.parquet"]

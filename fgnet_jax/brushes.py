@@ -1,0 +1,177 @@
+"""What overlays are painted with: a colour for every AU, heatmaps as tints, rings and names over a picture.
+
+Every AU has one colour everywhere (`COLOURS`). A present AU's positive heatmap tints the face, the more the stronger it
+is; a ring marks where it falls to a share of its own peak, and a tag names it at the peak. AUs that share their places
+(12, 14, 15; 23, 24, 25) get rings of different widths, so that none hides another.
+"""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from fgnet_jax import aus as aus_lib
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+
+COLOURS: dict[int, Colour] = {
+    1: (255, 77, 77),
+    2: (255, 160, 0),
+    4: (255, 225, 77),
+    6: (105, 210, 60),
+    7: (0, 184, 148),
+    9: (200, 150, 255),
+    10: (141, 92, 255),
+    12: (46, 168, 255),
+    14: (255, 110, 200),
+    15: (190, 255, 26),
+    17: (255, 138, 101),
+    23: (0, 229, 255),
+    24: (255, 40, 150),
+    25: (154, 255, 214),
+    26: (217, 160, 102),
+}
+"""An RGB colour for every AU that either corpus trains; neighbours on the face differ most."""
+
+BACKGROUND: Colour = (18, 20, 24)
+TEXT: Colour = (240, 242, 245)
+DIM: Colour = (128, 134, 144)
+LINE: Colour = (58, 62, 70)
+
+_TINT = 0.6  # opacity of a heatmap's peak
+_TAG = (66, 28)  # width and height of a tag
+
+
+def colour(au: int) -> Colour:
+    """The RGB colour of an AU; one of its own, spread over the hues, for an AU that `COLOURS` lacks."""
+    if au in COLOURS:
+        return COLOURS[au]
+    red, green, blue = colorsys.hsv_to_rgb(au * 0.618034 % 1, 0.7, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def paint(
+    picture: np.ndarray, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float = 1.0, tags: bool = True
+) -> Image.Image:
+    """Lays AUs over a picture of a face: tints, rings, and names at the peaks.
+
+    Args:
+      picture: uint8 (height, width, 3).
+      heatmaps: A map (height, width) for each AU.
+      aus: Their numbers.
+      scale: Size of rings and names; 1 suits a face of 640 pixels.
+      tags: Whether to write the names.
+    """
+    colours = [colour(au) for au in aus]
+    image = Image.fromarray(_rings(tint(picture, heatmaps, colours), heatmaps, colours, scale))
+    if tags:
+        _tags(image, heatmaps, aus, scale)
+    return image
+
+
+def tint(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour]) -> np.ndarray:
+    """Lays coloured heatmaps over a picture.
+
+    Args:
+      picture: uint8 (height, width, 3).
+      heatmaps: Maps (height, width); their negative parts are not drawn.
+      colours: One RGB colour a map; where maps overlap, their colours mix by strength.
+
+    Returns:
+      uint8 (height, width, 3).
+    """
+    if not heatmaps:
+        return picture
+    mixed = np.zeros(picture.shape, np.float32)
+    shares, strongest = np.full(picture.shape[:2], 1e-9, np.float32), np.zeros(picture.shape[:2], np.float32)
+    for heatmap, rgb in zip(heatmaps, colours, strict=True):
+        strength = np.clip(heatmap, 0, 1).astype(np.float32, copy=False)
+        share = strength * strength * strength  # the cube lets the stronger map's colour win over a grey mixture
+        mixed += share[..., None] * np.array(rgb, np.float32)
+        shares += share
+        np.maximum(strongest, strength, out=strongest)
+    opacity = (_TINT * strongest * strongest)[..., None]
+    return np.rint(picture * (1 - opacity) + mixed * (opacity / shares[..., None])).astype(np.uint8)
+
+
+def _rings(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour], scale: float) -> np.ndarray:
+    """Draws around each map the line where it falls to a share of its peak, another share for every map."""
+    drawn = picture.copy()
+    for heatmap, rgb, share in zip(heatmaps, colours, np.linspace(0.7, 0.9, len(heatmaps)), strict=True):
+        line = share * heatmap.max()
+        rows, columns = _around(heatmap > 0.9 * line)
+        part = heatmap[rows, columns]
+        if line <= 0 or min(part.shape) < 2:
+            continue
+        down, across = np.gradient(part)
+        # Distance from the line in pixels, to first order: an antialiased line of the same width at any slope.
+        distance = np.abs(part - line) / (np.hypot(down, across) + 1e-6)
+        opacity = np.clip(max(2.0 * scale, 1.2) - distance, 0, 1)[..., None]
+        drawn[rows, columns] = np.rint(drawn[rows, columns] * (1 - opacity) + np.array(rgb, np.float32) * opacity)
+    return drawn
+
+
+def _around(where: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that have what is marked, and a few more."""
+    ends = []
+    for axis in (1, 0):
+        marked = np.flatnonzero(where.any(axis))
+        ends.append(slice(max(marked[0] - 4, 0), marked[-1] + 5) if len(marked) else slice(0, 0))
+    return ends[0], ends[1]
+
+
+def _tags(image: Image.Image, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float) -> None:
+    """Writes each AU's name at its peak, moved up or down where peaks coincide."""
+    width, height = (round(scale * side) for side in _TAG)
+    taken: list[tuple[int, int]] = []
+    for heatmap, au in zip(heatmaps, aus, strict=True):
+        column, row = _summit(heatmap)
+        x = max(0, min(column - width // 2, image.width - width))
+        y = _free_row(x, row - height // 2, width, height, max(0, image.height - height), taken)
+        taken.append((x, y))
+        tag(image, (x, y, x + width, y + height), aus_lib.label(au), colour(au), scale)
+
+
+def _summit(heatmap: np.ndarray) -> tuple[int, int]:
+    """Column and row of the middle of a map's top: clipped at 1, maps have flat ones, and blurred, the middle wins."""
+    step = max(1, max(heatmap.shape) // 80)
+    coarse = ndimage.gaussian_filter(heatmap[::step, ::step], max(heatmap.shape) / step / 27)
+    row, column = np.unravel_index(np.argmax(coarse), coarse.shape)
+    return step * int(column), step * int(row)
+
+
+def tag(image: Image.Image, box: tuple[int, int, int, int], text: str, rgb: Colour, scale: float) -> None:
+    """Writes dark text on a coloured tag with a dark rim."""
+    left, top, right, bottom = box
+    rounded(image, box, round(8 * scale), BACKGROUND)
+    rim = max(1, round(scale))
+    rounded(image, (left + rim, top + rim, right - rim, bottom - rim), round(7 * scale), rgb)
+    middle = (left + right) // 2, (top + bottom) // 2
+    ImageDraw.Draw(image).text(middle, text, BACKGROUND, font(21 * scale), anchor="mm")
+
+
+def _free_row(x: int, y: int, width: int, height: int, limit: int, taken: Sequence[tuple[int, int]]) -> int:
+    """The y in [0, limit] nearest to the wanted one where a tag covers no other; that one itself if there is none."""
+    y = min(max(y, 0), limit)
+    for candidate in sorted(range(limit + 1), key=lambda row: abs(row - y)):
+        if all(abs(x - left) >= width or abs(candidate - top) >= height for left, top in taken):
+            return candidate
+    return y
+
+
+def rounded(image: Image.Image, box: tuple[int, int, int, int], radius: int, rgb: Colour) -> None:
+    """Fills a rounded rectangle with smooth edges, which Pillow's own lacks: drawn four times as large, then shrunk."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    if min(width, height) < 1:
+        return
+    mask = Image.new("L", (4 * width, 4 * height))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), 4 * radius, 255)
+    image.paste(rgb, (box[0], box[1]), mask.resize((width, height), Image.Resampling.BOX))
+
+
+def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface, of a size in pixels: there on every system."""
+    return ImageFont.load_default(max(8, round(size)))

@@ -1,0 +1,188 @@
+"""Columns of result tables: this package's own, and those that users of OpenFace, Py-Feat and LibreFace read.
+
+A dialect has the other tool's names and conventions for what is known here, and no column for what is not (head pose,
+gaze, intensities): never a made-up value. Columns that tell rows apart and that the other tool lacks stand last.
+
+- openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_c` 0 or 1 (OpenFace 2.2, FaceLandmarkVidMulti). No `_r`.
+- pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1 as its classifiers (`svm`) give (Py-Feat 0.6).
+- libreface: `frame_idx` from 0, `frame_time_in_ms`, `au_1` 0 or 1 (LibreFace 0.1). No `au_1_intensity`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fgnet_jax import aus as aus_lib
+
+DIALECTS = ("openface", "pyfeat", "libreface")
+"""What `layout` knows beside this package's own columns."""
+
+_LANDMARKS = 68
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """One face of one frame, or a frame without a face or without a result.
+
+    Attributes:
+      input: The picture or video, as it was named.
+      frame: Number of the frame from 1; 1 for a picture.
+      timestamp: When it is shown, in seconds; None for a picture.
+      face_id: Tells the faces of a picture apart, and stays with a face along a video; None where there is no face.
+      confidence: The face detector's score, on its own scale.
+      box: Left, top, width and height in pixels of the picture.
+      landmarks: (68, 2), x then y in pixels of the picture.
+      scores: (K,) in [-1, 1]; None where there is no result.
+      present: (K,) bool, beside scores.
+      peaks: (K, 2), x then y of each heatmap's peak in pixels of the picture; NaN for a map without one.
+    """
+
+    input: str
+    frame: int = 1
+    timestamp: float | None = None
+    face_id: int | None = None
+    confidence: float | None = None
+    box: tuple[float, float, float, float] | None = None
+    landmarks: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    present: np.ndarray | None = None
+    peaks: np.ndarray | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether there is a result."""
+        return self.scores is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column: its name, the type of its values, and its value for a row (None or NaN leaves the cell empty)."""
+
+    name: str
+    kind: type
+    of: Callable[[Row], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A table's columns, and which of them say what a row is about.
+
+    Attributes:
+      columns: In order.
+      frame: Name of the column of frame numbers.
+      first_frame: What that column calls the first frame.
+      timestamp: Name of the column of times.
+      second: What that column calls a second.
+    """
+
+    columns: tuple[Column, ...]
+    frame: str = "frame"
+    first_frame: int = 1
+    timestamp: str = "timestamp"
+    second: float = 1.0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
+    def cells(self, row: Row) -> list[str]:
+        """One row as text; scores have the digits that give back the same float32."""
+        return [_text(column.of(row), column.kind) for column in self.columns]
+
+    def values(self, row: Row) -> list[Any]:
+        """One row as Python values; None where a cell is empty."""
+        return [parse(text, column.kind) for text, column in zip(self.cells(row), self.columns, strict=True)]
+
+
+def layout(aus: Sequence[int], dialect: str | None = None, peaks: bool = False) -> Layout:
+    """The columns for these AUs.
+
+    Args:
+      aus: AU numbers that the weights know; others have no column, never a 0.
+      dialect: One of `DIALECTS`, or None for `input, frame, timestamp, face_id, confidence, success, FaceRectX, …,
+        AU01_c, AU01_score, …`.
+      peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the picture (own columns only).
+
+    Raises:
+      ValueError: for another dialect.
+    """
+    if dialect is None:
+        return Layout((*_LEADING, *_box(), *(column for k, au in enumerate(aus) for column in _own(k, au, peaks))))
+    if dialect == "openface":
+        return Layout((*_OPENFACE, *_points(), *_presences(aus, "AU{:02d}_c"), _INPUT))
+    if dialect == "pyfeat":
+        score = Column("FaceScore", float, lambda row: row.confidence)
+        ours = (_INPUT, _frame("frame", 0), _FACE_ID, _TIMESTAMP)
+        return Layout((*_box(), score, *_points(), *_presences(aus, "AU{:02d}"), *ours), first_frame=0)
+    if dialect == "libreface":
+        leading = (_frame("frame_idx", 0), _MILLISECONDS)
+        columns = (*leading, *_presences(aus, "au_{}"), _INPUT, _FACE_ID)
+        return Layout(columns, "frame_idx", 0, _MILLISECONDS.name, 1000.0)
+    raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
+
+
+def parse(text: str, kind: type) -> Any:
+    """A cell's value; None for an empty one."""
+    if text == "":
+        return None
+    return text if kind is str else int(text) if kind is int else float(text)
+
+
+def _text(value: Any, kind: type) -> str:
+    if value is None or (kind is not str and not math.isfinite(value)):
+        return ""
+    if kind is float:
+        return repr(round(float(value), 6))
+    return str(kind(value))
+
+
+def _frame(name: str, first: int) -> Column:
+    return Column(name, int, lambda row: row.frame - 1 + first)
+
+
+_INPUT = Column("input", str, lambda row: row.input)
+_FACE_ID = Column("face_id", int, lambda row: row.face_id)
+_TIMESTAMP = Column("timestamp", float, lambda row: row.timestamp)
+_MILLISECONDS = Column(
+    "frame_time_in_ms", float, lambda row: None if row.timestamp is None else round(row.timestamp * 1000, 3)
+)
+_CONFIDENCE = Column("confidence", float, lambda row: row.confidence)
+_SUCCESS = Column("success", int, lambda row: row.success)
+_LEADING = (_INPUT, _frame("frame", 1), _TIMESTAMP, _FACE_ID, _CONFIDENCE, _SUCCESS)
+_OPENFACE = (_frame("frame", 1), _FACE_ID, _TIMESTAMP, _CONFIDENCE, _SUCCESS)
+
+
+def _box() -> list[Column]:
+    def side(k: int) -> Callable[[Row], Any]:
+        return lambda row: None if row.box is None else round(float(row.box[k]), 2)
+
+    return [Column(f"FaceRect{name}", float, side(k)) for k, name in enumerate(("X", "Y", "Width", "Height"))]
+
+
+def _points() -> list[Column]:
+    def coordinate(k: int, axis: int) -> Callable[[Row], Any]:
+        return lambda row: None if row.landmarks is None else round(float(row.landmarks[k, axis]), 2)
+
+    return [Column(f"{name}_{k}", float, coordinate(k, a)) for a, name in enumerate("xy") for k in range(_LANDMARKS)]
+
+
+def _presences(aus: Sequence[int], spelling: str) -> list[Column]:
+    return [Column(spelling.format(au), int, _presence(k)) for k, au in enumerate(aus)]
+
+
+def _presence(k: int) -> Callable[[Row], Any]:
+    return lambda row: None if row.present is None else bool(row.present[k])
+
+
+def _own(k: int, au: int, peaks: bool) -> list[Column]:
+    def peak(axis: int) -> Callable[[Row], Any]:
+        return lambda row: None if row.peaks is None else round(float(row.peaks[k, axis]), 2)
+
+    name = aus_lib.label(au)
+    score = Column(f"{name}_score", np.float32, lambda row: None if row.scores is None else row.scores[k])
+    places = [Column(f"{name}_x", float, peak(0)), Column(f"{name}_y", float, peak(1))] if peaks else []
+    return [Column(f"{name}_c", int, _presence(k)), score, *places]

@@ -1,0 +1,40 @@
+"""A long video takes the memory of a short one."""
+
+import os
+
+from tests.end_to_end.predicting import moving, predict  # noqa: F401
+from tests.miniature import write_video
+
+SHORT, LONG = 400, 2_500
+"""Frames."""
+
+SHARE = 1.05
+"""How much more the long one may take."""
+
+
+def peak(predict, clip, table):  # noqa: F811
+    """Peak resident memory of a run, in bytes."""
+    process = predict.start("--csv", table, "--smooth", "--detect_every", 1000, "--batch_size", 8, clip)
+    process.stdout.close()
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    assert process.returncode == 0, said
+    assert table.read_bytes().count(b"\n") > SHORT
+    return usage.ru_maxrss * 1024
+
+
+def test_memory_does_not_grow_with_the_video(predict, tmp_path):  # noqa: F811
+    """Six times as many frames, give or take five per cent; keeping a sixth of every frame would be more."""
+    frames = moving(48, (240, 200))
+    for name, count in (("short", SHORT), ("long", LONG)):
+        write_video(tmp_path / f"{name}.mp4", (frames * (count // 48 + 1))[:count], "libx264", 25)
+    peak(predict, tmp_path / "short.mp4", tmp_path / "warm.csv")  # compiles, for all
+    short = max(peak(predict, tmp_path / "short.mp4", tmp_path / f"short{k}.csv") for k in range(2))
+    for k in range(2):  # runs of one video differ by three per cent, as threads meet
+        long = peak(predict, tmp_path / "long.mp4", tmp_path / f"long{k}.csv")
+        print(f"{SHORT} frames: {short / 2**20:.0f} MiB, {LONG}: {long / 2**20:.0f} MiB")
+        if long < SHARE * short:
+            return
+    raise AssertionError(f"{LONG} frames take {long / short:.3f} of the memory of {SHORT}, twice")

@@ -1,0 +1,62 @@
+"""The published network's size on a real photograph and its video: the whole command, and how busy the device is."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgnet_jax import aus, checkpoint, weights
+from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import ModelConfig
+from tests.end_to_end.predicting import Predict, astronaut, moving, rows
+from tests.miniature import write_video
+from tests.parity import reference
+
+pytestmark = pytest.mark.full_size
+
+AUS = aus.CORPUS_AUS["disfa"]
+BUSY = 0.9
+"""Least share of the time that the device is to be busy on long input."""
+
+
+@pytest.fixture(scope="module")
+def predict(tmp_path_factory):
+    """The command with weights of the published size."""
+    base = tmp_path_factory.mktemp("published")
+    meta = checkpoint.WeightsMeta(model={}, aus=AUS, corpus="disfa")
+    # scalars of the reference are arrays of one number
+    made = jax.tree.map(
+        lambda x, shape: np.reshape(x, shape.shape), reference.variables(), fgnet.abstract(ModelConfig())
+    )
+    weights.save(base / "weights", ModelConfig(), made, meta)
+    return Predict(base / "weights", base / "cache", optimised=True)
+
+
+def test_a_photograph(predict, tmp_path):
+    """Her face is found, aligned to 256 pixels, scored, and the heatmaps are laid back on it alone."""
+    Image.fromarray(astronaut()).save(tmp_path / "astronaut.png")
+    predict(
+        "--csv", tmp_path / "r.csv", "--overlays", tmp_path / "seen", "--heatmaps", tmp_path / "r.npz",
+        "--heatmaps_on", "picture", "--peaks", tmp_path / "astronaut.png",
+    )  # fmt: skip
+    (row,) = rows(tmp_path / "r.csv")
+    assert row["success"] == "1" and all(-1 <= float(row[f"{aus.label(au)}_score"]) <= 1 for au in AUS)
+    x, y, side = (float(row[f"FaceRect{name}"]) for name in ("X", "Y", "Width"))
+    with np.load(tmp_path / "r.npz") as archive:
+        maps = archive["heatmaps_0000000"]
+    assert np.abs(maps[int(y) : int(y + side), int(x) : int(x + side)]).max((0, 1)).min() > 0
+    assert not maps[:, :80].any() and not maps[300:].any() and not maps[:, 360:].any()
+    assert json.loads((tmp_path / "r.csv.json").read_text())["aligned_size"] == 256
+    with Image.open(tmp_path / "seen" / "astronaut.png") as drawn:
+        assert drawn.height == 640
+
+
+def test_the_device_is_busy(predict, tmp_path):
+    """The host finds the next faces in the meantime."""
+    write_video(tmp_path / "clip.mp4", moving(32)[:16], "libx264", 25)
+    said = predict("--csv", tmp_path / "r.csv", "--benchmark", tmp_path / "clip.mp4")
+    busy = re.search(r"network \(device\).* ([\d.]+)%", said)
+    assert busy is not None and float(busy[1]) / 100 > BUSY, said
