@@ -54,10 +54,10 @@ def measure(found: dict[str, Job], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def table(seconds: dict[str, list[float]]) -> str:
+def table(seconds: dict[str, list[float]], what: str = "picture") -> str:
     """Medians, with how much longer than the first job each took."""
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ours = next(iter(medians.values()))
-    lines = ["                        s/picture  pictures/s  times ours"]
-    lines += [f"{name:22} {value:10.2f} {1 / value:11.2f} {value / ours:11.2f}" for name, value in medians.items()]
+    lines = [f"seconds a {what:12}  median       a second  times ours"]
+    lines += [f"{name:22} {value:10.2f} {1 / value:14.2f} {value / ours:11.2f}" for name, value in medians.items()]
     return "\n".join(lines)
