@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Sequence as Items
@@ -12,7 +11,7 @@ from typing import Any
 import tqdm
 
 from fgnet_jax.data.layouts.found import Sequence
-from fgnet_jax.data.workers import end_with_parent, one_thread_each
+from fgnet_jax.data.workers import pool
 from fgnet_jax.preparation.work import Settings, process
 
 _counter: Any = None  # of this worker: frames done by all of them
@@ -59,26 +58,20 @@ def _here(sequences: Items[Sequence], settings: Settings, work: Path, workers: i
 
 
 def _in_processes(sequences: Items[Sequence], settings: Settings, work: Path, workers: int, bar: tqdm.tqdm) -> int:
-    context = multiprocessing.get_context("spawn")
-    counter = context.Array("q", 2)  # frames done, and those of them that were there
-    pool_of = concurrent.futures.ProcessPoolExecutor
-    with one_thread_each(), pool_of(workers, context, _begin, (counter,)) as pool:
+    # Frames done, and those of them that were there. Read without its lock, which a worker that was killed may hold.
+    counter = multiprocessing.get_context("spawn").Array("q", 2)
+    done = counter.get_obj()
+    with pool(workers, _begin, counter) as executor:
         # the longest first, so that the last to end is a short one
         order = sorted(sequences, key=lambda sequence: -len(sequence.frames))
-        left = {pool.submit(_process, sequence, settings, work / sequence.key) for sequence in order}
-        try:
-            while left:
-                finished, left = concurrent.futures.wait(left, 0.5, concurrent.futures.FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                bar.update(counter[0] - bar.n)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process_ in list((pool._processes or {}).values()):  # noqa: SLF001 - there is no public way before 3.14
-                process_.terminate()
-            raise
-    bar.update(counter[0] - bar.n)
-    return counter[1]
+        left = {executor.submit(_process, sequence, settings, work / sequence.key) for sequence in order}
+        while left:
+            finished, left = concurrent.futures.wait(left, 0.5, concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+            bar.update(done[0] - bar.n)
+    bar.update(done[0] - bar.n)
+    return done[1]
 
 
 def _begin(counter: Any) -> None:
@@ -87,9 +80,7 @@ def _begin(counter: Any) -> None:
 
     global _counter
     _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     cv2.setNumThreads(1)  # every core has a worker
-    end_with_parent()
 
 
 def _process(sequence: Sequence, settings: Settings, folder: Path) -> None:

@@ -1,10 +1,8 @@
 """Synthetic twins of BP4D and DISFA: who is recorded, in which frames, showing what, and the drawing of it."""
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import itertools
-import multiprocessing
 import pathlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import Face, render_face
 from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
 from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
-from fgnet_jax.data.workers import one_thread_each
+from fgnet_jax.data.workers import pool
 
 RATE_FLOOR = 0.25
 """Least share of positive frames of a twin unless asked otherwise.
@@ -155,14 +153,13 @@ def draw_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Rec
 
     Args:
       items: What to draw.
-      workers: Processes; 1 draws here. They are spawned, not forked, since JAX' threads do not survive a fork.
+      workers: Processes; 1 draws here.
     """
     if workers <= 1:
         yield from ((item, draw(item)) for item in items)
         return
-    context = multiprocessing.get_context("spawn")
-    with one_thread_each(), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from zip(items, pool.map(draw, items, chunksize=2), strict=True)
+    with pool(workers) as executor:
+        yield from zip(items, executor.map(draw, items, chunksize=2), strict=True)
 
 
 def source_fingerprint() -> str:
