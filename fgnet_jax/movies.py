@@ -1,6 +1,7 @@
 """Writing video: H.264 in MP4 with the frames' true times, and the sound of the video that they come from.
 
-By PyAV (the extra `video`). Sound that MP4 holds is copied as it is; other sound becomes AAC.
+By PyAV (the extra `video`). Sound that MP4 holds is copied as it is; other sound becomes AAC. Frames count their time
+from the source's first frame, and so does the sound here, whatever the source begins to count at.
 """
 
 import contextlib
@@ -12,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fgnet_jax.faces import video
+
 _COPIED = ("aac", "mp3", "ac3", "eac3", "alac")
 _CLOCK = Fraction(1, 90_000)
+_EARLIEST = -0.1  # seconds: what is heard longer before the first frame is left out
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 
@@ -37,7 +41,8 @@ def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Ite
 
     Args:
       path: The MP4 file.
-      sound_of: A video whose sound goes with the frames, as far as they reach; None for a silent one.
+      sound_of: A video whose sound goes with the frames, as far as they reach and it can be read; None for a silent
+        one.
 
     Raises:
       MovieError: PyAV is not installed, or FFmpeg cannot encode.
@@ -50,7 +55,7 @@ def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Ite
     movie = None
     try:
         with contextlib.ExitStack() as stack:
-            sound = stack.enter_context(av.open(sound_of)) if sound_of else None
+            sound = _source(stack, sound_of)
             stream = stack.enter_context(open(partial, "wb"))
             movie = Movie(stack.enter_context(av.open(stream, "w", format="mp4")), sound)
             try:
@@ -63,6 +68,14 @@ def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Ite
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(partial)
+
+
+def _source(stack: contextlib.ExitStack, path: str | None) -> Any | None:
+    """Opens what the sound is taken from; None where it cannot be: who reads its frames says why."""
+    try:
+        return stack.enter_context(video.opened(path)) if path else None
+    except video.VideoError:
+        return None
 
 
 class Movie:
@@ -136,28 +149,58 @@ def _fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _sound(container: Any, source: Any) -> Iterator[tuple[float, Any]]:
     """Adds a stream of sound at once; gives its packets and when each is heard."""
-    stream = source.streams.audio[0]
+    stream, begin = source.streams.audio[0], _beginning(source)
     if stream.codec_context.name in _COPIED:
-        return _copied(source, stream, container.add_stream_from_template(stream))
+        return _copied(_packets(source, stream), container.add_stream_from_template(stream), begin)
     encoder = container.add_stream("aac", rate=stream.rate)
     encoder.codec_context.layout = "mono" if stream.channels == 1 else "stereo"
-    return _encoded(source, stream, encoder)
+    return _encoded(_packets(source, stream), encoder, begin)
 
 
-def _copied(source: Any, stream: Any, out: Any) -> Iterator[tuple[float, Any]]:
-    for packet in source.demux(stream):
-        if packet.dts is not None:
+def _beginning(source: Any) -> float:
+    """When a source's first frame is shown, in seconds: not 0 in broadcasts, which count on and on."""
+    stream = source.streams.best("video")
+    return 0.0 if stream is None else float((stream.start_time or 0) * stream.time_base)
+
+
+def _packets(source: Any, stream: Any) -> Iterator[Any]:
+    """As many as can be read: the frames go on in silence."""
+    from av.error import FFmpegError
+
+    with contextlib.suppress(FFmpegError):
+        yield from source.demux(stream)
+
+
+def _copied(packets: Iterator[Any], out: Any, begin: float) -> Iterator[tuple[float, Any]]:
+    for packet in packets:
+        if packet.dts is None:
+            continue
+        before = round(begin / packet.time_base)
+        packet.dts -= before
+        packet.pts = packet.dts if packet.pts is None else packet.pts - before
+        seconds = float(packet.pts * packet.time_base)
+        if seconds > _EARLIEST:
             packet.stream = out
-            yield float((packet.pts if packet.pts is not None else packet.dts) * packet.time_base), packet
+            yield seconds, packet
 
 
-def _encoded(source: Any, stream: Any, out: Any) -> Iterator[tuple[float, Any]]:
+def _encoded(packets: Iterator[Any], out: Any, begin: float) -> Iterator[tuple[float, Any]]:
     import av
 
     context = out.codec_context
-    resampler = av.AudioResampler(format="fltp", layout=context.layout.name, rate=stream.rate)
-    for found in source.decode(stream):
-        for frame in resampler.resample(found):
+    resampler = av.AudioResampler(format="fltp", layout=context.layout.name, rate=context.sample_rate)
+    for found in _decoded(packets):
+        found.pts = (found.pts or 0) - round(begin / found.time_base)
+        for frame in resampler.resample(found) if found.time > _EARLIEST else ():
             seconds = float(frame.time or 0.0)
             yield from ((seconds, packet) for packet in out.encode(frame))
     yield from ((0.0, packet) for packet in out.encode())
+
+
+def _decoded(packets: Iterator[Any]) -> Iterator[Any]:
+    """Frames of sound, without those that are damaged."""
+    from av.error import FFmpegError
+
+    for packet in packets:
+        with contextlib.suppress(FFmpegError):
+            yield from packet.decode()

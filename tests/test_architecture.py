@@ -43,7 +43,7 @@ ALLOWED = {
     "sidecar": {"runtime"},
     "progress": set(),
     "smoothing": set(),
-    "movies": set(),
+    "movies": {"faces"},
     "brushes": {"aus"},
     "legends": {"aus", "brushes"},
     "overlays": {"brushes", "legends"},

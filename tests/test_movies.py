@@ -76,6 +76,80 @@ def test_the_sound_goes_along_as_far_as_the_frames_do(tmp_path, codec, name):
     assert 2.2 < len(sound) / 16000 < 2.8
 
 
+@pytest.mark.parametrize(("codec", "name"), [("aac", "in.ts"), ("pcm_s16le", "in.mkv")])
+def test_sound_and_frames_begin_together(tmp_path, codec, name):
+    """Of a broadcast, whose clock began long before: the tone is heard as long after the first frame as it was."""
+    source, out = broadcast(tmp_path / name, codec), tmp_path / "out.mp4"
+    with movies.open_movie(out, str(source)) as movie:
+        for k in range(30):
+            movie.add(np.zeros((48, 64, 3), np.uint8), k / 10)
+    before, after = [heard(path) - shown(path) for path in (source, out)]
+    assert shown(source) > 500 and shown(out) == 0 and before == pytest.approx(1.5, abs=0.1)
+    assert after == pytest.approx(before, abs=0.03)
+
+
+def broadcast(path, codec, begin=600, rate=16000):
+    """Three seconds of black that begin at a late time; a tone sets in half-way."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=rate)
+        sound.layout = "mono"
+        format_ = sound.codec_context.format.name
+        wave = np.where(np.arange(3 * rate) > 1.5 * rate, np.sin(np.arange(3 * rate) / 10) * 0.5, 0)
+        wave = wave.astype(np.float32) if format_ == "fltp" else (wave * 32767).astype(np.int16)
+        for k in range(30):
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            picture.pts, picture.time_base = 10 * begin + k, Fraction(1, 10)
+            container.mux(video.encode(picture))
+            first = k * rate // 10
+            frame = av.AudioFrame.from_ndarray(wave[None, first : first + rate // 10], format=format_, layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, rate * begin + first, Fraction(1, rate)
+            container.mux(sound.encode(frame))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def shown(path):
+    """When the first frame is shown."""
+    import av
+
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).time
+
+
+def heard(path):
+    """When the sound is loud first."""
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray()
+            loud = np.abs(samples[0]) > 0.2 * (1 if samples.dtype == np.float32 else 32767)
+            if loud.any():
+                return frame.time + int(np.argmax(loud)) / frame.sample_rate
+    raise AssertionError("silence")
+
+
+@pytest.mark.parametrize("content", [b"", b"no video" * 100])
+def test_a_source_that_cannot_be_read_gives_no_sound(tmp_path, content):
+    """Who reads its frames says what is wrong."""
+    (tmp_path / "in.mp4").write_bytes(content)
+    assert len(read(write(tmp_path / "out.mp4", str(tmp_path / "in.mp4")))[3]) == 0
+
+
+def test_damaged_sound_is_left_out(tmp_path):
+    """And costs no frame."""
+    source = with_sound(tmp_path / "in.mkv", "flac")
+    content = bytearray(source.read_bytes())
+    content[len(content) // 3 : 2 * len(content) // 3] = bytes(len(content) // 3)
+    source.write_bytes(content)
+    assert len(read(write(tmp_path / "out.mp4", str(source)))[1]) == len(TIMES)
+
+
 def test_a_silent_source_is_no_trouble(tmp_path):
     """Videos without sound are common."""
     source = write(tmp_path / "in.mp4")

@@ -9,7 +9,7 @@ import heapq
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class _Damaged:
     pts: int | None = None
 
 
-def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Iterator[Frame]:
+def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[Frame, None, None]:
     """Frames of a video, in constant memory.
 
     A damaged frame comes without picture, and so do those up to the next key frame where they are coded by it.
@@ -74,17 +74,38 @@ def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Iter
         whole, the file was cut off, or a frame is damaged and the coding does not tell which frames are left.
     """
     av = _library()
-    with _opened(av, path) as container:
+    with opened(path) as container:
         yield from _frames(av, container, start, threads)
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Whether a file, whatever it is called, begins as a video of a kind that is read here."""
     try:
-        with _opened(_library(), path) as container:
+        with opened(path) as container:
             return container.streams.best("video") is not None
     except VideoError:
         return False
+
+
+def opened(path: str | os.PathLike[str]) -> Any:
+    """PyAV's container of a file, to be closed; a pipe or device, which could hang, is not opened.
+
+    Raises:
+      VideoError: The file is absent, empty, or no video of the kinds read here.
+    """
+    av = _library()
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a regular file")
+        if status.st_size == 0:
+            raise VideoError("cannot be read as video: the file is empty")
+        return av.open(os.fspath(path), options=_OPTIONS)
+    except VideoError:
+        raise
+    except (OSError, ValueError, av.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"cannot be read as video: {reason}") from error
 
 
 def camera(which: int | str) -> Iterator[Frame]:
@@ -100,6 +121,7 @@ def camera(which: int | str) -> Iterator[Frame]:
         import cv2
     except ImportError as error:
         raise VideoError("cameras are read by OpenCV, which is not here: pip install 'fgnet_jax[faces]'") from error
+    cv2.utils.logging.setLogLevel(0)  # what is wrong is said below, and once
     capture = cv2.VideoCapture(which)
     try:
         if not capture.isOpened():
@@ -121,22 +143,6 @@ def _library() -> Any:
     except ImportError as error:
         raise VideoError("video is read by PyAV, which is not here: pip install 'fgnet_jax[video]'") from error
     return av
-
-
-def _opened(av: Any, path: str | os.PathLike[str]) -> Any:
-    """PyAV's container; a pipe or device, which could hang, is not opened."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError("not a regular file")
-        if status.st_size == 0:
-            raise VideoError("cannot be read as video: the file is empty")
-        return av.open(os.fspath(path), options=_OPTIONS)
-    except VideoError:
-        raise
-    except (OSError, ValueError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VideoError(f"cannot be read as video: {reason}") from error
 
 
 def _frames(av: Any, container: Any, start: int, threads: int) -> Iterator[Frame]:

@@ -220,9 +220,9 @@ def trouble(tmp_path_factory, photograph, clip):
         "zero.png": "empty",
         "text.jpg": "not a picture",
         "cut.png": "cut off",
-        "huge.png": "100",
+        "huge.png": "larger than",
         "wall.png": "no face found",
-        "zero.mp4": "",
+        "zero.mp4": "the file is empty",
         "none*.jpg": "no file matches",
         "@nolist.txt": "list cannot be read",
     }
@@ -241,7 +241,15 @@ def test_every_bad_input_has_its_row_and_reason(predict, trouble, photograph, tm
     assert [table[0]["success"], table[-1]["success"]] == ["1", "1"]
     assert [row["input"] for row in table[1 : len(words) + 1]] == [str(word) for word in words]
     assert any(row["success"] == "1" for row in table if row["input"].endswith("cut.avi"))
-    assert "cut.avi" in said
+    assert any("cut.avi" in line and "damaged" in line for line in said.splitlines()), said
+
+
+def test_a_video_that_cannot_be_read_is_not_drawn(predict, trouble, tmp_path):  # noqa: F811
+    """Its row says why, and no file is left that nothing plays."""
+    folder, _ = trouble
+    said = predict("--csv", tmp_path / "r.csv", "--video", tmp_path / "r.mp4", folder / "zero.mp4", status=1)
+    assert "zero.mp4: cannot be read as video: the file is empty" in said
+    assert [row["success"] for row in rows(tmp_path / "r.csv")] == ["0"] and not list(tmp_path.glob("r.mp4*"))
 
 
 def test_nothing_but_bad_inputs_is_status_1(predict, trouble, tmp_path):  # noqa: F811
