@@ -29,7 +29,9 @@ def path_of(table: str | os.PathLike[str]) -> Path:
 
 def write(table: str | os.PathLike[str], about: dict[str, Any]) -> None:
     """Writes it, whole or not at all."""
-    atomic_write_text(path_of(table), json.dumps(about, indent=2, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(about, indent=2, ensure_ascii=False, default=str) + "\n"
+    # Bytes of file names that are no text: "\udcff", as Python spells it, is JSON's spelling too.
+    atomic_write_text(path_of(table), text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read(table: str | os.PathLike[str]) -> dict[str, Any] | None:

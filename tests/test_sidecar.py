@@ -17,6 +17,13 @@ def test_it_stands_beside_the_table(tmp_path):
     assert sidecar.read(tmp_path / "other.csv") is None
 
 
+def test_names_that_are_no_text_are_kept(tmp_path):
+    """Linux's file names are bytes."""
+    sidecar.write(tmp_path / "out.csv", ABOUT | {"arguments": ["b\udcff.png", "ü.png"]})
+    assert (sidecar.read(tmp_path / "out.csv") or {})["arguments"] == ["b\udcff.png", "ü.png"]
+    assert "ü.png" in (tmp_path / "out.csv.json").read_text(encoding="utf-8")
+
+
 def test_the_same_making_may_go_on_elsewhere(tmp_path):
     """On another device, with other arguments."""
     sidecar.write(tmp_path / "out.csv", ABOUT)
