@@ -5,6 +5,7 @@ Nothing is decoded here, and nothing that is wrong raises: it becomes a source o
 
 import dataclasses
 import glob
+import io
 import os
 import re
 import sys
@@ -57,7 +58,7 @@ def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
     found: list[Source] = []
     for word in words:
         if word == "-":
-            found += _listed(stdin or sys.stdin, word)
+            found += _listed(stdin or _standard_input(), word)
         elif word.startswith("@") and not os.path.lexists(word):
             found += _list_file(word)
         else:
@@ -114,9 +115,17 @@ def _missing(name: str, problem: str) -> list[Source]:
     return [Source(name, "missing", problem=problem)]
 
 
+def _standard_input() -> TextIO:
+    """Standard input, whose lines may have bytes that are no text, as file names may."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
+
+
 def _list_file(word: str) -> list[Source]:
     try:
-        with open(word[1:], encoding="utf-8", errors="surrogateescape") as stream:
+        # -sig: Windows' editors begin a text with a mark that is no part of the first name
+        with open(word[1:], encoding="utf-8-sig", errors="surrogateescape") as stream:
             return _listed(stream, word)
     except (OSError, ValueError) as error:
         return _missing(word, f"the list cannot be read: {getattr(error, 'strerror', None) or error}")

@@ -52,6 +52,15 @@ def test_patterns_lists_and_standard_input(tree):
     ]
 
 
+def test_lists_of_other_systems(tree, monkeypatch):
+    """A mark at the beginning and CRLF, as Windows writes them; names that are no text."""
+    (tree / "list.txt").write_bytes(b"\xef\xbb\xbffolder/a10.png\r\n")
+    assert [source.kind for source in sources.find(["@list.txt"])] == ["picture"]
+    os.link("folder/a10.png", b"\xff.png")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff.png\n"), "utf-8"))
+    assert [(source.name, source.kind) for source in sources.find(["-"])] == [("\udcff.png", "picture")]
+
+
 def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
     """Brackets stand in many a file's name."""
     for name in ("face[1].png", "@me.png"):
