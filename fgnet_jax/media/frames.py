@@ -55,7 +55,7 @@ def read(sources: Iterable[Source], every: int = 1, skip: Mapping[int, int] | No
         if last and source.kind not in MOVING:
             continue
         for frame in _READERS[source.kind](source, index):
-            if (frame.number - 1) % every and frame.problem is None:
+            if (frame.number - 1) % every and frame.seconds is not None:  # None: the last word on a broken source
                 continue
             yield dataclasses.replace(frame, is_done=frame.number <= last) if last else frame
 

@@ -80,6 +80,20 @@ def test_uneven_times_are_the_files(tmp_path, suffix):
     np.testing.assert_allclose(np.array([f.seconds for f in found], float), np.array(times) / 1000, atol=1.1e-3)
 
 
+def test_of_every_so_many_frames_damaged_ones_too(tmp_path):
+    """Damage between those that are wanted is nobody's concern."""
+    path = tmp_path / "v.avi"
+    write_video(path, _grey())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for packet in packets[5:8]:  # frames 6 to 8
+        content[packet.pos or 0 : (packet.pos or 0) + packet.size] = bytes(packet.size)
+    path.write_bytes(content)
+    assert [f.number for f in _read(path) if f.picture is None] == [6, 7, 8]
+    assert [(f.number, f.picture is None) for f in _read(path, every=5)] == [(1, False), (6, True), (11, False)]
+
+
 def _noise(count=60):
     rng = np.random.default_rng(0)
     base = rng.integers(0, 255, (48, 64, 3), np.uint8)
