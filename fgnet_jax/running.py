@@ -5,10 +5,12 @@ import ctypes
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from fgnet_jax import __version__, archives, aus, batching, dialects, movies, outlets, prediction, sidecar, tables
 from fgnet_jax.batching import Place
@@ -61,6 +63,7 @@ def run(job: Job) -> int:
       Refused: It cannot be carried out; nothing has been written yet.
       OSError: Results cannot be written.
     """
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `pictures` refuses these by itself
     memory = _Memory()
     detector = _load(job)
     made = _prepared(job, detector)
@@ -159,7 +162,7 @@ def _about(job: Job, detector: "Detector", limits: np.ndarray) -> dict[str, Any]
     smooth, size, device = job.options.smoothing(causal), detector.config.image_size, jax.devices()[0]
     return {
         "version": __version__,
-        "weights": {"directory": str(job.arguments.weights), "sha256": detector.checksum},
+        "weights": {"sha256": detector.checksum},  # their folder is among the arguments: it may be moved
         "sources": list(detector.meta.sources),
         "corpus": detector.meta.corpus,
         "aus": list(detector.aus),
