@@ -48,7 +48,7 @@ _CSS = """
 .gradio-container { width: 100% !important; max-width: 1480px !important; margin: 0 auto; }
 .gradio-container .column, .gradio-container .row { min-width: 0; }
 .fg-head h1 { font-size: 1.7rem; font-weight: 600; margin: .2rem 0; }
-.fg-head p { color: var(--body-text-color-subdued); margin: 0; }
+.fg-head p { opacity: .75; margin: 0; }
 .fg-status { padding: .6rem .8rem; border-radius: 8px; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
 .fg-problem { background: #fdecec; color: #8c1d18; border-left: 4px solid #d4342c; }
@@ -65,6 +65,10 @@ _CSS = """
 .au-track::after { content: ""; position: absolute; left: calc(50% - 1px); width: 2px; height: 100%;
   background: var(--body-text-color-subdued); }
 .au-track span { position: absolute; top: 0; height: 100%; }
+@media (max-width: 760px) {
+  #overlay, #close { height: auto !important; }
+  #overlay:not(:has(img)), #close:not(:has(img)) { display: none; }
+}
 """
 
 
@@ -194,7 +198,8 @@ def _opened(gr: Any, view: View) -> dict[str, Any]:
     problems = viewing.problems(view)
     if not any(row.success for row in view.table.rows):
         return _nothing(gr) | {"status": _problem(f"{view.name}: {'; '.join(problems)}"), "image": view.picture}
-    more = f"; {'; '.join(problems[:3])}" if problems else ""
+    elsewhere = "; in the others: " if view.is_video else "; "
+    more = f"{elsewhere}{'; '.join(problems[:3])}" if problems else ""
     status = (
         f'<div class="fg-status"><b>{html.escape(view.name)}</b><br>{viewing.counts(view)}{html.escape(more)}</div>'
     )

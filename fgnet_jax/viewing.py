@@ -1,8 +1,10 @@
 """What the page shows of a picture or video: the frame that is looked at with its faces, bars of AUs, and the table.
 
-A video's heatmaps are not kept, half a megabyte a face: the frame that is looked at is asked about again.
+A video's heatmaps are not kept, half a megabyte a face: of the frame that is looked at, the network is asked again
+about the faces that the table has.
 """
 
+import contextlib
 import dataclasses
 import html
 from collections.abc import Callable, Iterator
@@ -14,8 +16,10 @@ from PIL import Image
 
 from fgnet_jax import aus as aus_lib
 from fgnet_jax import brushes, dialects, overlays, prediction, predictions, scenes, tables
+from fgnet_jax.faces import alignment, video
+from fgnet_jax.faces.detection import Face
 from fgnet_jax.media import frames, sources
-from fgnet_jax.media.finding import Found
+from fgnet_jax.media.finding import Found, FoundFace
 from fgnet_jax.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -86,9 +90,24 @@ def at(detector: "Detector", view: View, number: int) -> View:
     """The same file at the frame of the table that is nearest to this number."""
     number = min(view.numbers, key=lambda other: abs(other - number))
     picture = _frame(view.source, number)
-    how = {"largest": view.options.largest, "thresholds": view.options.thresholds}
-    shown = None if picture is None else detector.predict([picture], **how)
+    shown = None
+    if picture is not None:
+        found = (one for one in [_known(view, number, picture, detector.config.image_size)])
+        how = prediction.Options(thresholds=view.options.thresholds)
+        shown = predictions.collect(detector, found, how, heatmaps=True)
     return dataclasses.replace(view, frame=number, picture=picture, shown=shown)
+
+
+def _known(view: View, number: int, picture: np.ndarray, size: int) -> Found:
+    """The faces that the table has in a frame, under their numbers: looked for anew, they might be others."""
+    faces = []
+    for row in view.table.rows:
+        if row.frame == number and row.face_id is not None:
+            assert row.landmarks is not None and row.box is not None and row.confidence is not None
+            face = Face(row.landmarks, row.box, row.confidence)
+            image, where = alignment.align(picture, row.landmarks, size)
+            faces.append(FoundFace(face, row.face_id, image, where))
+    return Found(frames.Frame(view.source, 0, number, None, picture), tuple(faces), None if faces else "no face found")
 
 
 def _counted(found: Iterator[Found], progress: Progress) -> Iterator[Found]:
@@ -99,9 +118,11 @@ def _counted(found: Iterator[Found], progress: Progress) -> Iterator[Found]:
 
 def _frame(source: sources.Source, number: int) -> np.ndarray | None:
     """One frame's picture; None where it has none."""
-    for frame in frames.read([source]):
-        if frame.number >= number:
-            return frame.picture
+    if source.kind != "video":
+        return next(frames.read([source])).picture
+    assert isinstance(source.path, str)
+    with contextlib.suppress(video.VideoError), contextlib.closing(video.read(source.path, number)) as read:
+        return next((frame.picture for frame in read), None)
     return None
 
 
