@@ -279,7 +279,7 @@ def _found(made: Run) -> Iterator[Found]:
     job, place = made.job, made.place
     read = frames.read(job.sources[place.source :], job.options.every, {0: place.done} if place.done else None)
     timed = made.stages.iterating("reading (thread)", _moved(read, place.source))
-    return finding.find(timed, job.options.finding(made.detector.config.image_size))
+    return finding.find(timed, job.options.finding(made.detector.config.image_size), made.stages.timed)
 
 
 def _moved(read: Iterator[Frame], by: int) -> Iterator[Frame]:

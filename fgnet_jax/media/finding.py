@@ -1,8 +1,9 @@
 """Faces in frames: decoded, detected and aligned on threads of the host, in order, a few frames ahead of who asks."""
 
 import collections
+import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ AHEAD = 2
 
 Faces = tuple[tuple[int, Face], ...]
 """Faces with their numbers."""
+
+Timed = Callable[[str], contextlib.AbstractContextManager[None]]
+"""Told what begins and ends, on whichever thread."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +97,9 @@ class Finding:
         }
 
 
-def find(frames: Iterator[Frame], how: Finding) -> Generator[Found, None, None]:
+def find(
+    frames: Iterator[Frame], how: Finding, timed: Timed = lambda stage: contextlib.nullcontext()
+) -> Generator[Found, None, None]:
     """Finds the faces of all frames.
 
     Frames that are done (`Frame.is_done`) are followed and not given. Threads end when the iterator that is returned
@@ -102,6 +108,7 @@ def find(frames: Iterator[Frame], how: Finding) -> Generator[Found, None, None]:
     Args:
       frames: From `frames.read`; closed with the rest.
       how: The options.
+      timed: Around each search for faces, and around each face's alignment.
 
     Raises:
       DetectorError: dlib or its predictor is not there; before the first frame is asked for.
@@ -109,7 +116,7 @@ def find(frames: Iterator[Frame], how: Finding) -> Generator[Found, None, None]:
     if how.aligned:
         return ahead(_whole(ahead(frames, AHEAD), how), AHEAD)
     predictor = dlib_detector.find_predictor(how.predictor)
-    eyes = _Eyes(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor))
+    eyes = _Eyes(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor), timed)
     followed = _followed(ahead(frames, AHEAD), how, eyes)
     return ahead(_aligned(ahead(followed, AHEAD), how, eyes), AHEAD)
 
@@ -118,6 +125,7 @@ def find(frames: Iterator[Frame], how: Finding) -> Generator[Found, None, None]:
 class _Eyes:
     detect: Detector
     nearby: Nearby
+    timed: Timed
 
 
 def _whole(frames: Iterator[Frame], how: Finding) -> Iterator[Found]:
@@ -153,7 +161,8 @@ def _followed(frames: Iterator[Frame], how: Finding, eyes: _Eyes) -> Iterator[tu
             elif frame.picture is None:
                 yield frame, ()
             else:
-                track = following.follow(track, frame.picture, eyes.detect, eyes.nearby, how.detect_every)
+                with eyes.timed("finding faces (threads)"):
+                    track = following.follow(track, frame.picture, eyes.detect, eyes.nearby, how.detect_every)
                 yield frame, tuple((one.face_id, one.face) for one in track.faces)
 
 
@@ -175,14 +184,16 @@ def _cut_out(frame: Frame, faces: Faces | None, how: Finding, eyes: _Eyes) -> Fo
     if frame.picture is None:
         return Found(frame, (), frame.problem)
     if faces is None:
-        largest_first = sorted(eyes.detect(frame.picture), key=_area, reverse=True)
+        with eyes.timed("finding faces (threads)"):
+            largest_first = sorted(eyes.detect(frame.picture), key=_area, reverse=True)
         faces = tuple(enumerate(largest_first))
     if how.largest and faces:
         faces = (max(faces, key=lambda one: _area(one[1])),)
     cut, problem = [], "no face found"
     for face_id, face in faces:
         try:
-            image, lie = alignment.align(frame.picture, face.landmarks, how.size)
+            with eyes.timed("aligning faces (threads)"):
+                image, lie = alignment.align(frame.picture, face.landmarks, how.size)
         except alignment.AlignmentError as error:
             problem = str(error)
             continue

@@ -1,6 +1,9 @@
 """Pictures and videos of a real person through the whole of prediction: found, aligned, scored, laid back, written."""
 
+import dataclasses
 import json
+import re
+import shutil
 import signal
 import time
 
@@ -129,7 +132,9 @@ def test_a_video(predict, clip, tmp_path):  # noqa: F811
     assert away and all(row["success"] == "0" and not row["AU01_score"] for row in away)
     seen = [row["face_id"] for row in table if row["success"] == "1"]
     assert len(seen) > 18 and set(seen[:10]) == {"0"}
-    assert "no face found" in said and "other frames" in said and "network (device)" in said
+    assert "no face found" in said and "other frames" in said
+    for stage in ("reading", "finding faces", "aligning faces", "waiting", "network (device)", "drawing and writing"):
+        assert re.search(rf"{re.escape(stage)}.* \d+\.\d\d +\d+\.\d\d +\d+\.\d%", said), stage
     with av.open(str(tmp_path / "r.mp4")) as container:
         assert len([frame.time for frame in container.decode(video=0)]) == len(table)
     assert json.loads((tmp_path / "r.csv.json").read_text())["frame_rates"] == {str(clip): 25.0}
@@ -194,6 +199,10 @@ def test_a_complete_run_resumed_stays_as_it_is(predict, photograph, tmp_path):  
     predict(*words)
     before = (tmp_path / "r.csv").read_bytes()
     predict(*words, "--resume")
+    assert (tmp_path / "r.csv").read_bytes() == before
+    moved = dataclasses.replace(predict, weights=tmp_path / "moved")
+    shutil.copytree(predict.weights, moved.weights)
+    moved(*words, "--resume")
     assert (tmp_path / "r.csv").read_bytes() == before
     assert "every: 1 there, 2 now" in predict(*words, "--resume", "--every", 2, status=2)
     assert "inputs are others" in predict("--csv", tmp_path / "r.csv", "--resume", "other.png", status=2)
