@@ -130,7 +130,7 @@ def heard(path):
             samples = frame.to_ndarray()
             loud = np.abs(samples[0]) > 0.2 * (1 if samples.dtype == np.float32 else 32767)
             if loud.any():
-                return frame.time + int(np.argmax(loud)) / frame.sample_rate
+                return float(frame.time or 0) + int(np.argmax(loud)) / frame.sample_rate
     raise AssertionError("silence")
 
 

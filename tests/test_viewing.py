@@ -45,6 +45,7 @@ def test_a_later_frame_shows_the_faces_of_the_table(detector, view):
     later = viewing.at(detector, view, 13)
     mine = [row for row in view.table.rows if row.frame == 13]
     assert ids(later) == [row.face_id for row in mine] and len(mine) == 2 and 0 not in ids(later)
+    assert later.shown is not None
     assert [row.box for row in later.shown.rows] == [row.box for row in mine]
     np.testing.assert_allclose(later.shown.scores, [row.scores for row in mine], atol=1e-6)
 
