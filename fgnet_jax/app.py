@@ -292,7 +292,8 @@ def _serve(page: "gradio.Blocks", arguments: argparse.Namespace) -> None:
             css=_CSS,
         )
     except OSError as error:
-        raise Refused(f"cannot serve on {arguments.host}:{arguments.port}: {error}") from error
+        where = f"{arguments.host}:{arguments.port}"
+        raise Refused(f"cannot serve on {where}: taken, or not this machine's; --port names another") from error
     print(f"fgnet_jax.app: {url} (Ctrl-C ends it)", flush=True)
     with contextlib.closing(page):
         page.block_thread()
