@@ -254,4 +254,5 @@ def _check_images(images: np.ndarray, side: int) -> None:
     """Refuses anything but uint8 (N, side, side, 3)."""
     shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", type(images).__name__)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-        raise ValueError(f"images must be a NumPy array of uint8 (N, {side}, {side}, 3), got {dtype} {shape}")
+        wanted = f"aligned images must be a NumPy array of uint8 (N, {side}, {side}, 3), got {dtype} {shape}"
+        raise ValueError(f"{wanted}; whole pictures come in a list")

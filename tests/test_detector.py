@@ -142,7 +142,7 @@ def test_bfloat16_is_near(directory, detector):
 )
 def test_other_arrays_are_refused_with_what_is_expected(detector, images):
     """Shape and type are named."""
-    with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got"):
+    with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got .*; whole pictures come in a list"):
         detector.predict(images)
 
 
