@@ -67,6 +67,8 @@ def draw(picture: np.ndarray, faces: Sequence[SceneFace], aus: Sequence[int]) ->
         _box(image, face, stretch, unit)
     for face in largest_first:
         _face(image, face, aus, stretch, unit)
+    for face in largest_first:  # over everything: the legend is read by them
+        _name(image, face, stretch, unit)
     entries = [legends.Entry(face.name, face.scores, face.present) for face in faces]
     return legends.beside(image, aus, entries, unit)
 
@@ -178,16 +180,26 @@ def _face(image: Image.Image, face: SceneFace, aus: Sequence[int], stretch: np.n
 
 
 def _box(image: Image.Image, face: SceneFace, stretch: np.ndarray, unit: float) -> None:
-    """Outlines a face, light on dark, with its name above the outline."""
+    """Outlines a face, light on dark."""
     x, y, width, height = (round(float(v)) for v in np.asarray(face.box) * np.tile(stretch, 2))
-    thick, radius = max(1, round(1.5 * unit)), round(9 * unit)
+    thick, radius = _thickness(unit), round(9 * unit)
     pen = ImageDraw.Draw(image)
     for grown, rgb in ((1, brushes.BACKGROUND), (0, brushes.TEXT), (-1, brushes.BACKGROUND)):
         by = grown * thick
         side = (x - by, y - by, max(x + width + by, x - by), max(y + height + by, y - by))
         pen.rounded_rectangle(side, max(radius + by, 0), outline=rgb, width=thick)
-    if face.name:
-        wide, high = round((20 + 12 * len(face.name)) * unit), round(28 * unit)
-        left = min(max(x, 0), max(image.width - wide, 0))
-        top = min(max(y - high - 2 * thick, 0), max(image.height - high, 0))
-        brushes.tag(image, (left, top, left + wide, top + high), face.name, brushes.TEXT, unit)
+
+
+def _name(image: Image.Image, face: SceneFace, stretch: np.ndarray, unit: float) -> None:
+    """Writes a face's name above its outline."""
+    if not face.name:
+        return
+    x, y = (round(float(v)) for v in np.asarray(face.box[:2]) * stretch)
+    wide, high = round((20 + 12 * len(face.name)) * unit), round(28 * unit)
+    left = min(max(x, 0), max(image.width - wide, 0))
+    top = min(max(y - high - 2 * _thickness(unit), 0), max(image.height - high, 0))
+    brushes.tag(image, (left, top, left + wide, top + high), face.name, brushes.TEXT, unit)
+
+
+def _thickness(unit: float) -> int:
+    return max(1, round(1.5 * unit))

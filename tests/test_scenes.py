@@ -1,5 +1,7 @@
 """Heatmaps laid back on pictures: they land where they were, are drawn readably at any size, and peaks return."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -113,3 +115,18 @@ def test_faces_at_the_rim_are_drawn(box):
     one = face(640, 480)
     rim = scenes.SceneFace("12", box, alignment, one.heatmaps, one.scores, one.present)
     assert scenes.draw(np.zeros((480, 640, 3), np.uint8), [rim], AUS).height == 640
+
+
+def test_names_lie_over_heatmaps():
+    """AUs at a face's name leave it readable: the legend is read by it."""
+    one = dataclasses.replace(face(640, 640), box=(260.0, 260.0, 120.0, 120.0))
+    x, y = round(one.box[0]) + 16, round(one.box[1]) - 17  # the middle of the name
+    at = one.alignment.to_aligned(np.array([x, y]))
+    covered = dataclasses.replace(one, heatmaps=blobs([at] * 3), present=np.ones(3, bool))
+    bare = dataclasses.replace(one, present=np.zeros(3, bool))
+    names = [
+        np.asarray(scenes.draw(np.full((640, 640, 3), 90, np.uint8), [made], AUS))[y - 10 : y + 10, x - 10 : x + 10]
+        for made in (covered, bare)
+    ]
+    np.testing.assert_array_equal(names[0], names[1])
+    assert names[0].max() > 200 > 60 > names[0].min(), "dark on light"
