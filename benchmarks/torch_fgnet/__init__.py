@@ -62,15 +62,16 @@ class FGNet(nn.Module):
                 part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, of images (N, 3, S, S) in [-1, 1].
+        """Heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, of images (N, 3, S, S) in [-1, 1]."""
+        return self.interpreter(self.features(self.latents(images)))
 
-        The published way computes the picture and throws it away, and so does `fused=False`.
-        """
-        if not self.fused:
-            return self.outputs(images).heatmaps
-        # The last style goes to the last ToRGB alone, which nothing here reads.
-        codes = self._codes(images, self.pspencoder.num_styles - 1)
-        return self.interpreter(self.g_all.features(self._map(codes)))
+    def latents(self, images: torch.Tensor) -> torch.Tensor:
+        """w (N, styles, style_dim) of images; without the last style, which only the picture needs, if fused."""
+        return self._map(self._codes(images, self.pspencoder.num_styles - self.fused))
+
+    def features(self, w: torch.Tensor) -> list[torch.Tensor]:
+        """One map a resolution, from w. The published way computes the picture and throws it away."""
+        return self.g_all.features(w) if self.fused else self.g_all(w)[0]
 
     def outputs(self, images: torch.Tensor) -> Outputs:
         """Every stage's output for images (N, 3, S, S) in [-1, 1], the picture included."""

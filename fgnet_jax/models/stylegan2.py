@@ -8,7 +8,7 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear
-from fgnet_jax.ops import sparse
+from fgnet_jax.ops import fast, sparse
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
@@ -127,7 +127,7 @@ class Generator(nnx.Module):
         maps = [x]
         for k in range(1, len(self.convs), 2):
             side = 2 * x.shape[1]
-            is_last = k + 2 == len(self.convs)
+            is_last = k + 2 == len(self.convs) and fast.is_on("sparse")
             patches_of = shrink_to if is_last and shrink_to and side >= sparse.PATCH * shrink_to else None
             x = call(self.convs[k], x, w[:, k], patches_of)
             x = call(self.convs[k + 1], x, w[:, k + 1], patches_of)

@@ -8,6 +8,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.ops import fast
 from fgnet_jax.ops.lean import lean
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -22,7 +23,7 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> 
     """
     height, width, features_in, _ = kernel.shape
     is_slow = (height, width) == (3, 3) and features_in >= 128 or height % 2 == 0 or width % 2 == 0
-    by_taps = jax.default_backend() == "cpu" and is_slow
+    by_taps = jax.default_backend() == "cpu" and is_slow and fast.is_on("taps")
     return lean(cast(Convolution, _conv_by_taps) if by_taps else _conv, padding, stride)(x, kernel)
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.ops import fast
 from fgnet_jax.ops.conv import conv
 
 LOW_PASS = (0.25, 0.75, 0.75, 0.25)
@@ -31,11 +32,26 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     The transposed convolution splits into four small ones, one per parity of row and column; the low-pass is applied
     to them before they are interleaved. Published as `conv_transpose2d(stride=2)` and `Blur(pad=(1, 1))`.
     """
+    if not fast.is_on("phases"):
+        return _upsample_conv_plainly(x, kernel)
     filtered = []
     for column in (0, 1):
         even, odd = (conv_phase(x, kernel, row, column) for row in (0, 1))
         filtered.append(_low_pass(even, odd, axis=1))
     return _low_pass(filtered[0], filtered[1], axis=2)
+
+
+def _upsample_conv_plainly(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """As published: the transposed convolution as one over zeros put in, the low-pass as one of 4x4 a channel."""
+    numbers = ("NHWC", "HWIO", "NHWC")
+    x = jax.lax.conv_general_dilated(
+        x, kernel[::-1, ::-1], (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=numbers
+    )
+    channels, taps = x.shape[-1], jnp.asarray(LOW_PASS, x.dtype)
+    low_pass = jnp.broadcast_to((taps[:, None] * taps)[:, :, None, None], (4, 4, 1, channels))
+    return jax.lax.conv_general_dilated(
+        x, low_pass, (1, 1), ((1, 1), (1, 1)), dimension_numbers=numbers, feature_group_count=channels
+    )
 
 
 def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int) -> jax.Array:

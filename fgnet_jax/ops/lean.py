@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from jax.custom_derivatives import SymbolicZero
 
+from fgnet_jax.ops import fast
+
 
 def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]:
     """`fn` of a map and other arrays, of which the backward pass keeps nothing but these arguments.
@@ -21,6 +23,8 @@ def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]
       fn: A pure function of a map, other arrays, and `static`.
       static: What `fn` takes after the arrays.
     """
+    if not fast.is_on("lean"):
+        return lambda *arrays: fn(*arrays, *static)
     kept = jax.checkpoint(lambda *arrays: fn(*arrays, *static))
     return (lambda *arrays: kept(*_in_order(*arrays))) if jax.default_backend() == "cpu" else kept
 

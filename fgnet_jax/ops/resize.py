@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fgnet_jax.ops import fast
+from fgnet_jax.ops.conv import conv2d
+
 
 @functools.cache
 def bilinear_matrix(size: int, new_size: int) -> np.ndarray:
@@ -34,6 +37,8 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     Cout); each row and column of the result is then a weighted sum of those. At twice the side and k = 5 that is a
     third of the multiplications, all of them matrix products.
     """
+    if not fast.is_on("mix"):
+        return conv2d(upsample(x, size), kernel)
     return _upsample_conv2d(x, kernel, size)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgnet_jax.ops import fast
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
 
 torch = pytest.importorskip("torch")
@@ -29,8 +30,9 @@ def _nhwc(x) -> np.ndarray:
     return x.numpy().transpose(0, 2, 3, 1)
 
 
+@pytest.mark.parametrize("plain", [[], ["phases"]])
 @pytest.mark.parametrize("side", [4, 7])
-def test_upsample_conv(side):
+def test_upsample_conv(side, plain):
     """A transposed convolution of stride 2 and the low-pass with padding (1, 1)."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, side, side, 3)).astype(np.float32)
@@ -38,7 +40,7 @@ def test_upsample_conv(side):
     transposed = torch.nn.functional.conv_transpose2d(
         _nchw(x), torch.from_numpy(kernel.transpose(2, 3, 0, 1).copy()), stride=2
     )
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"), fast.without(plain):
         actual = upsample_conv(jnp.asarray(x), jnp.asarray(kernel))
     np.testing.assert_allclose(actual, _nhwc(_filter(transposed, (1, 1))), rtol=0, atol=1e-5)
 

@@ -1,0 +1,101 @@
+"""What a training step and the forward pass cost, counted and read from the compiled program: nothing is run."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import flops
+from fgnet_jax import heatmaps, optim, state, steps
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.train import COMPILER_OPTIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCost:
+    """Of one compiled step.
+
+    Attributes:
+      remat: What is computed again in the backward pass.
+      dtype: Computed in.
+      batch: Images.
+      gflop: Of the step, two operations per multiply-add.
+      temporaries: Peak bytes beside the state and the batch; the gradients are among them.
+      gradients: Bytes of the gradients alone, which do not grow with the batch.
+    """
+
+    remat: str
+    dtype: str
+    batch: int
+    gflop: float
+    temporaries: int
+    gradients: int
+
+
+def measure(config: ModelConfig, batch: int) -> StepCost:
+    """Compiles FG-Net's training step on DISFA's AUs for a batch, and reads the compiler's own figures."""
+    step = steps.StepConfig(config, optim.OptimConfig(), heatmaps.au_centres(CORPUS_AUS["disfa"]))
+    tx = optim.optimizer(step.optim, 7500)
+    shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(config))
+    side = config.image_size
+    faces = {
+        "image": jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8),
+        "landmarks": jax.ShapeDtypeStruct((batch, 68, 2), jnp.float32),
+        "labels": jax.ShapeDtypeStruct((batch, len(step.centres)), jnp.int8),
+    }
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    fn = functools.partial(steps.train_step, step, tx)
+    options = COMPILER_OPTIONS.get(jax.default_backend())
+    compiled = jax.jit(fn, donate_argnums=0, compiler_options=options).lower(shapes, faces, key).compile()
+    trained, _ = optim.split(shapes.params, step.optim)
+    gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
+    gflop = flops.count(fn, shapes, faces, key) / 1e9
+    return StepCost(config.remat, config.dtype, batch, gflop, _temporaries(compiled), gradients)
+
+
+def _temporaries(compiled: jax.stages.Compiled) -> int:
+    memory: Any = compiled.memory_analysis()
+    return memory.temp_size_in_bytes
+
+
+def table(costs: list[StepCost]) -> str:
+    """The costs, a line each."""
+    lines = ["remat   dtype     batch  GFLOP/image  temporaries, GB  of them gradients  rest, GB/image"]
+    for cost in costs:
+        rest, gflop = (cost.temporaries - cost.gradients) / cost.batch / 1e9, cost.gflop / cost.batch
+        lines.append(
+            f"{cost.remat:7} {cost.dtype:9} {cost.batch:4}  {gflop:11.0f}  {cost.temporaries / 1e9:15.2f}"
+            f"  {cost.gradients / 1e9:17.2f}  {rest:14.2f}"
+        )
+    return "\n".join(lines)
+
+
+def scaling(config: ModelConfig) -> list[dict[str, float]]:
+    """The forward pass at batches of 1 to 8, and with generators of a quarter and a half of the side."""
+    smaller = [
+        dataclasses.replace(config, generator_channels=config.generator_channels[:-less])
+        for less in (2, 1)
+        if len(config.generator_channels) - less > 3
+    ]
+    return [_forward(c, 1) for c in smaller] + [_forward(config, batch) for batch in (1, 2, 4, 8)]
+
+
+def _forward(config: ModelConfig, batch: int) -> dict[str, float]:
+    images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
+    fn, variables = functools.partial(fgnet.apply, config), fgnet.abstract(config)
+    gflop = flops.count(fn, variables, images) / 1e9
+    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile())
+    return {"side": config.generator_size, "batch": batch, "gflop": gflop, "temporaries": temporaries}
+
+
+def scaling_table(found: list[dict[str, float]]) -> str:
+    """The same, a line each."""
+    lines = ["generator's side  batch  GFLOP/image  temporaries, GB"]
+    for each in found:
+        gflop, temporaries = each["gflop"] / each["batch"], each["temporaries"] / 1e9
+        lines.append(f"{each['side']:16} {each['batch']:6} {gflop:12.1f} {temporaries:16.2f}")
+    return "\n".join(lines)

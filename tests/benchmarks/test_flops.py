@@ -1,0 +1,56 @@
+"""Operations are counted as they are done."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import flops
+
+X = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+KERNEL = jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
+
+
+def _conv(x, kernel, **options):
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        options.pop("strides", (1, 1)),
+        [(1, 1), (1, 1)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        **options,
+    )
+
+
+def test_a_matrix_product():
+    """Two operations a multiply-add, in every batch."""
+    a, b = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32), jax.ShapeDtypeStruct((7, 3, 5), jnp.float32)
+    assert flops.count(lambda a, b: a @ b, a, b) == 2 * 7 * 2 * 3 * 5
+
+
+@pytest.mark.parametrize("options", [{}, {"strides": (2, 2)}, {"lhs_dilation": (2, 2)}])
+def test_a_convolution_is_what_the_compiler_counts(options):
+    """Its padding and the zeros between its samples are not multiplied."""
+
+    def fn(x, kernel):
+        return _conv(x, kernel, **options)
+
+    compiled = jax.jit(fn).lower(X, KERNEL).cost_analysis()
+    assert compiled and flops.count(fn, X, KERNEL) == pytest.approx(compiled["flops"])
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    """XLA takes its body once."""
+
+    def fn(x, kernel):
+        return jax.lax.scan(lambda total, _: (total + _conv(x, kernel).sum(), None), 0.0, None, length=4)[0]
+
+    assert flops.count(fn, X, KERNEL) == 4 * flops.count(_conv, X, KERNEL)
+
+
+def test_what_nothing_needs_is_not_counted():
+    """The value of a convolution whose gradient alone is wanted."""
+
+    def fn(x, kernel):
+        return jax.grad(lambda x: _conv(x, kernel).sum())(x)
+
+    assert flops.count(fn, X, KERNEL) == flops.count(_conv, X, KERNEL)
