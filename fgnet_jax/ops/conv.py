@@ -11,6 +11,9 @@ import jax.numpy as jnp
 from fgnet_jax.ops import fast
 from fgnet_jax.ops.lean import lean
 
+_FEW = 32  # channels, below which a tap's product is too narrow to be worth it
+_CHUNK = 4096  # pixels that a product sums over: over more, XLA's take three times as long, and round more
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
 
@@ -19,10 +22,10 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> 
     """(N, H, W, Cin) convolved with (kh, kw, Cin, Cout), padded by (before, after) along rows and columns.
 
     On CPUs, XLA's gradient of an even kernel runs at a fiftieth of the pace of its convolution, and of a 3x3 kernel
-    over many channels at an eighth. There it is computed tap by tap instead, as matrix products.
+    at an eighth, or a twentieth on large maps. There it is computed tap by tap instead, as matrix products.
     """
     height, width, features_in, _ = kernel.shape
-    is_slow = (height, width) == (3, 3) and features_in >= 128 or height % 2 == 0 or width % 2 == 0
+    is_slow = height <= 3 and features_in >= _FEW or height % 2 == 0 or width % 2 == 0
     by_taps = jax.default_backend() == "cpu" and is_slow and fast.is_on("taps")
     return lean(cast(Convolution, _conv_by_taps) if by_taps else _conv, padding, stride)(x, kernel)
 
@@ -63,11 +66,19 @@ def _kernel_gradient(
     """(kh, kw, Cin, Cout): for each tap, what it saw, times the gradient of what it gave."""
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
     height, width = (stride * (size - 1) + 1 for size in gradient.shape[1:3])
+    gradient = _chunks(gradient)
 
     def product(tap: jax.Array) -> jax.Array:
         seen = jax.lax.dynamic_slice(x, (0, tap[0], tap[1], 0), (x.shape[0], height, width, x.shape[-1]))
-        return jnp.einsum("nhwc,nhwo->co", seen[:, ::stride, ::stride], gradient)
+        return jnp.einsum("bkc,bko->bco", _chunks(seen[:, ::stride, ::stride]), gradient).sum(0)
 
     # One tap after the other, in a loop: what each saw is a copy of the map.
     products = jax.lax.map(product, jnp.array(list(itertools.product(range(taps[0]), range(taps[1])))))
     return products.reshape(*taps, *products.shape[1:])
+
+
+def _chunks(x: jax.Array) -> jax.Array:
+    """A map's pixels (N, H, W, C) in chunks of about `_CHUNK`, filled up with zeros: (chunks, pixels, C)."""
+    pixels = x.reshape(-1, x.shape[-1])
+    count = max(round(len(pixels) / _CHUNK), 1)
+    return jnp.pad(pixels, ((0, -len(pixels) % count), (0, 0))).reshape(count, -1, x.shape[-1])
