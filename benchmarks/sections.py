@@ -57,7 +57,8 @@ def _step(network: str, config: ModelConfig, batch: int, options: Options) -> ti
 def paths(options: Options) -> Found:
     """Each fast path off: the network on one picture, and a step of one, against all of them on."""
     config, found = _config(options), []
-    for off in ((), *((path,) for path in fast.PATHS), tuple(fast.PATHS)):
+    singly = [*fast.PATHS][: 1 if options.tiny else None]
+    for off in ((), *((path,) for path in singly), tuple(fast.PATHS)):
         with fast.without(off):
             job = jobs.inference(config, 1)["whole"]
             cost = memory.measure(config, 1)
