@@ -52,7 +52,8 @@ class Found:
     Attributes:
       frame: The frame.
       faces: By `face_id`; none where `problem` says why.
-      problem: Why there is no face: what is wrong with the frame, or that none was found.
+      problem: Why there is no face, what is wrong with the frame or that none was found; or why one that was found
+        beside others is not among them.
     """
 
     frame: Frame
@@ -189,16 +190,16 @@ def _cut_out(frame: Frame, faces: Faces | None, how: Finding, eyes: _Eyes) -> Fo
         faces = tuple(enumerate(largest_first))
     if how.largest and faces:
         faces = (max(faces, key=lambda one: _area(one[1])),)
-    cut, problem = [], "no face found"
+    cut, problem = [], None if faces else "no face found"
     for face_id, face in faces:
         try:
             with eyes.timed("aligning faces (threads)"):
                 image, lie = alignment.align(frame.picture, face.landmarks, how.size)
         except alignment.AlignmentError as error:
-            problem = str(error)
+            problem = f"face {face_id} is left out: {error}"
             continue
         cut.append(FoundFace(face, face_id, image, lie))
-    return Found(frame, tuple(cut), None if cut else problem)
+    return Found(frame, tuple(cut), problem)
 
 
 def _area(face: Face) -> float:

@@ -41,17 +41,20 @@ class StyledConv(nnx.Module):
         Args:
           x: The map; where the layer does not upsample and `patches_of` is given, its patches.
           w: Styles.
-          patches_of: Side that the output is shrunk to later: only the patches are computed that this needs
-            (`fgnet_jax.ops.sparse`), (N, 4 * side, 4 * side, Cout). None for all of it.
+          patches_of: Side that the output is shrunk to later: only what this needs is computed, as
+            `fgnet_jax.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
+            for all of it.
         """
         kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
         style = self.modulation(w).astype(jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
         x = lean(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
         noise = jax.lax.stop_gradient(self.noise[...])
-        noise = noise if patches_of is None else sparse.patches(noise, patches_of)
+        if patches_of is not None:
+            noise = sparse.patches(noise, patches_of)
+            noise = noise if self.upsample else sparse.read_places(noise)
         x = lean(_finish)(x, demodulation, noise[None, :, :, None], self.noise_strength[...], self.bias[...])
-        if patches_of is None:
+        if patches_of is None or not self.upsample:
             return x
         return x * sparse.inside(self.noise.shape[0], patches_of).astype(x.dtype)
 
@@ -59,9 +62,9 @@ class StyledConv(nnx.Module):
 def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool, patches_of: int | None) -> jax.Array:
     """Scales the input's channels, and convolves."""
     x = scale(x, style)
-    if not upsample:
-        return conv2d(x, kernel)
-    return upsample_conv(x, kernel) if patches_of is None else sparse.upsample_conv_patches(x, kernel, patches_of)
+    if patches_of is None:
+        return upsample_conv(x, kernel) if upsample else conv2d(x, kernel)
+    return sparse.upsample_conv_patches(x, kernel, patches_of) if upsample else sparse.conv_patches(x, kernel)
 
 
 def _finish(x: jax.Array, demodulation: jax.Array, noise: jax.Array, strength: jax.Array, bias: jax.Array) -> jax.Array:

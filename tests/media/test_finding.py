@@ -102,6 +102,16 @@ def test_only_the_largest_face():
     assert [one.face_id for one in found.faces] == [0, 1] and found.faces[0].face.box[2] > found.faces[1].face.box[2]
 
 
+def test_a_face_that_cannot_be_aligned_beside_others_is_said(monkeypatch):
+    """The others have their rows; that one was found as well is not kept quiet."""
+    good, bad = np.random.default_rng(0).uniform(100, 300, (68, 2)), np.full((68, 2), 5.0)
+    faces = [detection.Face(good, (100.0, 100.0, 200.0, 200.0), 1.0), detection.Face(bad, (0.0, 0.0, 9.0, 9.0), 1.0)]
+    monkeypatch.setattr(finding.dlib_detector, "load", lambda predictor: lambda picture: faces)
+    (found,) = _find(data.astronaut())
+    assert [one.face_id for one in found.faces] == [0]
+    assert found.problem == "face 1 is left out: landmarks have no extent: eyes and mouth lie in one place"
+
+
 def test_aligned_faces_are_taken_whole():
     """No detector: resized where they must be, refused where they are not square."""
     face = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Convolutions whose kernel gradient is computed tap by tap, against XLA's own."""
+"""Convolutions, values and gradients, against XLA's own in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,14 @@ from fgnet_jax.ops.conv import conv
         ((2, 1), 3, ((1, 1), (0, 0)), 1),
         ((3, 3), 128, ((1, 1), (1, 1)), 1),
         ((3, 3), 128, ((1, 1), (1, 1)), 2),
+        ((5, 5), 32, ((2, 2), (2, 2)), 1),
     ],
 )
-def test_gradients(taps, features_in, padding, stride):
-    """Of the map and of the kernel."""
+@pytest.mark.parametrize("side", [(7, 6), (70, 40)])
+def test_gradients(taps, features_in, padding, stride, side):
+    """Of the map and of the kernel, all of a small map at once, a large one in strips; and the value."""
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((2, 7, 6, features_in)).astype(np.float32))
+    x = jnp.asarray(rng.standard_normal((2, *side, features_in)).astype(np.float32))
     kernel = jnp.asarray(rng.uniform(-0.1, 0.1, (*taps, features_in, 5)).astype(np.float32))
 
     def xlas(x, kernel):
@@ -30,9 +32,13 @@ def test_gradients(taps, features_in, padding, stride):
     def ours(x, kernel):
         return conv(x, kernel, padding, stride)
 
-    weights = jnp.asarray(rng.standard_normal(ours(x, kernel).shape).astype(np.float32))
+    weights = rng.standard_normal(jax.eval_shape(ours, x, kernel).shape)
     with jax.default_matmul_precision("highest"):
-        both = [jax.grad(lambda *a, f=f: (f(*a) * weights).sum(), (0, 1))(x, kernel) for f in (ours, xlas)]
-    for actual, expected in zip(*both, strict=True):
-        scale = float(jnp.abs(expected).max())
-        np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=2e-6)
+        out, gradients = jax.vjp(ours, x, kernel)
+        made = out, *gradients(jnp.asarray(weights, np.float32))
+    with jax.enable_x64(True):
+        out, gradients = jax.vjp(xlas, jnp.asarray(x, np.float64), jnp.asarray(kernel, np.float64))
+        exact = out, *gradients(jnp.asarray(weights, np.float32).astype(np.float64))
+    for actual, expected in zip(made, exact, strict=True):
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=1e-6)

@@ -1,0 +1,53 @@
+"""3x3 convolutions with 16 multiplications where four outputs side by side take 36: Winograd's F(2x2, 3x3).
+
+Four rows of the input and the four taps' combinations that meet them are multiplied one by one; sums and differences
+of the products are two rows of the output. The same for columns. The combinations are exact in float32 but for one
+rounding each, so that the result is a direct convolution's to within a few roundings.
+(Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, section 4.1.)
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TILE = 4
+"""Rows and columns of the input that two rows and columns of the output see."""
+
+_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+
+
+def of_tiles(tiles: list[list[jax.Array]], kernel: jax.Array) -> list[list[jax.Array]]:
+    """Convolves tiles of 4x4 places with (3, 3, Cin, Cout), without padding.
+
+    Args:
+      tiles: Four rows of four columns: each (N, rows, columns, Cin) of one place in every tile.
+      kernel: Taps.
+
+    Returns:
+      The inner two rows of two columns, each (N, rows, columns, Cout).
+    """
+    n, rows, columns, features = tiles[0][0].shape
+    by_row = list(zip(*(_seen(list(column)) for column in zip(*tiles, strict=True)), strict=True))
+    seen = [part.reshape(n, 1, rows * columns, features) for row in by_row for part in _seen(list(row))]
+    kernels = _transformed(kernel)
+    # One batched product, whose operands and result lie in memory as they are.
+    products = jnp.concatenate(seen, 1) @ jnp.broadcast_to(kernels, (n, *kernels.shape))
+    parts = [part.reshape(n, rows, columns, -1) for part in jnp.split(products, TILE**2, axis=1)]
+    by_column = [_summed([parts[TILE * row + column] for row in range(TILE)]) for column in range(TILE)]
+    return [_summed(list(row)) for row in zip(*by_column, strict=True)]
+
+
+def _transformed(kernel: jax.Array) -> jax.Array:
+    """Combinations of taps, rows and columns: (16, Cin, Cout)."""
+    rows = jnp.asarray(_KERNEL, kernel.dtype)
+    return jnp.einsum("ai,bj,ijco->abco", rows, rows, kernel).reshape(TILE**2, *kernel.shape[2:])
+
+
+def _seen(d: list[jax.Array]) -> list[jax.Array]:
+    """What each combination of taps meets."""
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+
+def _summed(m: list[jax.Array]) -> list[jax.Array]:
+    """Two outputs from four products."""
+    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
