@@ -8,13 +8,16 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
-from fgnet_jax.ops import fast
+from fgnet_jax.ops import fast, winograd
 from fgnet_jax.ops.lean import lean
 
 _FEW = 32  # channels, below which a tap's product is too narrow to be worth it
 _SMALL = 32  # rows and columns of a strided convolution's result, up to which a product is faster
 _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
+
+_WIDE, _LARGE = 256, 64  # channels, and rows and columns, from which on Winograd's way is as fast or faster
+_AROUND = ((1, 1), (1, 1))
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
@@ -24,9 +27,9 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> 
     """(N, H, W, Cin) convolved with (kh, kw, Cin, Cout), padded by (before, after) along rows and columns.
 
     On CPUs, XLA's gradient of an even kernel runs at a fiftieth of the pace of its convolution, of a 5x5 kernel at a
-    quarter, and of a 3x3 kernel at an eighth, or a twentieth on large maps. There it is computed tap by tap instead, as matrix products. Strided
-    convolutions to small maps are products altogether: up to 10 times as fast, 20 for the gradient of the map, into
-    which XLA puts zeros.
+    quarter, and of a 3x3 kernel at an eighth, or a twentieth on large maps. There it is computed tap by tap instead,
+    as matrix products. Strided convolutions to small maps are products altogether: up to 10 times as fast, 20 for the
+    gradient of the map, into which XLA puts zeros. Where no gradient is wanted, wide large ones go Winograd's way.
     """
     height, width, features_in, _ = kernel.shape
     is_slow = features_in >= _FEW or height % 2 == 0 or width % 2 == 0
@@ -48,6 +51,14 @@ def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
+    """As it is where no gradient is wanted. Winograd's way rounds more often: training goes without."""
+    wide = kernel.shape[:2] == (3, 3) and stride == 1 and min(kernel.shape[2:]) >= _WIDE and padding == _AROUND
+    if wide and min(x.shape[1:3]) >= _LARGE and x.shape[1] % 2 == x.shape[2] % 2 == 0:
+        return winograd.conv3x3(x, kernel)
+    return _value(x, kernel, padding, stride)
+
+
+def _value(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
     return (_product if _is_small(x, stride, _SMALL) else _conv)(x, kernel, padding, stride)
 
 
@@ -71,7 +82,7 @@ def _seen(x: jax.Array, taps: tuple[int, int], padding: Padding, stride: int) ->
 
 
 def _forward(x, kernel, padding, stride):
-    return _conv_by_taps(x, kernel, padding, stride), (x, kernel)
+    return _value(x, kernel, padding, stride), (x, kernel)
 
 
 def _backward(padding, stride, residuals, gradient):

@@ -12,7 +12,7 @@ PATHS = {
     "sparse": "the largest map is computed where the shrink after it reads",
     "mix": "the interpreter mixes channels before it enlarges a map, not after",
     "phases": "an upsampling convolution is four small ones and a separable low-pass, not zeros and a 4x4 filter",
-    "taps": "on CPUs, some gradients of kernels are matrix products tap by tap, not convolutions",
+    "taps": "on CPUs, gradients of kernels are products tap by tap, some convolutions products or Winograd's",
     "lean": "a backward pass keeps the arguments of what is cheap, not its results",
 }
 """Names, and what each does."""

@@ -83,27 +83,23 @@ def test_losses(run, golden):
 
 
 def test_gradient_norms(run, golden):
-    """Before clipping. The third is rounding alone: the same program gave 5 to 10 % by the order of its sums."""
-    for figures, expected, tolerance in zip(run[0][:2], golden["grad_norm"], (1e-4, 5e-3), strict=False):
+    """Before clipping. The published number of the first is itself 5.7e-5 from float64's."""
+    for figures, expected, tolerance in zip(run[0], golden["grad_norm"], (1e-4, 5e-3, 5e-2), strict=True):
         np.testing.assert_allclose(figures["grad_norm"], expected, rtol=tolerance)
 
 
-def test_every_first_gradient(run, golden):
-    """Within 0.5 %, noise strengths (single numbers that cancel heavily) within 2.5 %.
+def test_every_first_gradient(run):
+    """Against float64: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
-    Three of 578 may lie outside, by no more than as much again. Two programs that round differently have a few
-    activations on different sides of a ReLU's kink, whose gradients jump; which tensors feel it is chance.
+    The hundredth, and noise strengths (single numbers), are small and cancel heavily. Two programs that round
+    differently have a few activations on different sides of a ReLU's kink, whose gradients jump; such tensors feel it
+    most. PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
     """
-    outside, checked = {}, 0
-    for name, path, expected in tensors(golden, "first_grad_l2"):
-        if path in run[0][0]["norms"]:
-            bound = (2.5e-2 if name.endswith("noise.weight") else 5e-3) * expected
-            error = abs(run[0][0]["norms"][path] - expected)
-            checked += 1
-            if error > bound:
-                outside[name] = error / bound
-    assert checked > 550
-    assert len(outside) <= 3 and all(times < 2 for times in outside.values()), outside
+    exact = tensors(reference.golden("training_exact"), "first_grad_l2")
+    errors = {name: abs(run[0][0]["norms"][path] / value - 1) for name, path, value in exact if value > 0}
+    assert len(errors) > 580 and max(errors.values()) < 2.5e-2
+    maps = [error for name, error in errors.items() if not name.endswith("noise.weight")]
+    assert np.median(maps) < 5e-4 and np.mean(np.array(maps) < 5e-3) > 0.99
 
 
 def test_how_far_every_tensor_moved(run, golden):

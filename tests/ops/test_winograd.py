@@ -1,0 +1,21 @@
+"""Winograd's convolution against a direct one in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgnet_jax.ops.conv import conv2d
+from fgnet_jax.ops.winograd import conv3x3
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2, 3), (2, 8, 6, 64)])
+def test_a_map(shape):
+    """To within a few roundings, up to its borders."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal(shape), rng.standard_normal((3, 3, shape[-1], 5))
+    with jax.default_matmul_precision("highest"):
+        actual = jax.jit(conv3x3)(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32))
+    with jax.enable_x64(True):
+        expected = np.asarray(conv2d(jnp.asarray(x), jnp.asarray(kernel)))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
