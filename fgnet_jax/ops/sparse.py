@@ -85,12 +85,12 @@ def upsample_conv_patches(x: jax.Array, kernel: jax.Array, size: int) -> jax.Arr
 
     The convolutions are needed nearly everywhere; their low-pass only at the patches. Zero outside the picture.
     """
-    even, odd = phases = _phases(x.shape[1], size)
+    phases = _phases(x.shape[1], size)
     by_column = []
     for column in phases:
-        of_rows = (_phase(x, kernel, row, column) for row in phases)
-        by_column.append(jnp.stack(_low_pass(*of_rows, even, odd, axis=1), axis=1))
-    places = jnp.stack(_low_pass(*by_column, even, odd, axis=3), axis=2)
+        of_rows = [_phase(x, kernel, row, column) for row in phases]
+        by_column.append(jnp.stack(_low_pass(of_rows, phases, axis=1), axis=1))
+    places = jnp.stack(_low_pass(by_column, phases, axis=3), axis=2)
     return places.reshape(x.shape[0], -1, size, kernel.shape[-1])
 
 
@@ -141,10 +141,10 @@ def _phase(x: jax.Array, kernel: jax.Array, row: _Phase, column: _Phase) -> jax.
     return conv(x, kernel, (row.padding, column.padding))
 
 
-def _low_pass(evens: jax.Array, odds: jax.Array, even: _Phase, odd: _Phase, axis: int) -> list[jax.Array]:
+def _low_pass(maps: Sequence[jax.Array], phases: tuple[_Phase, _Phase], axis: int) -> list[jax.Array]:
     """The four rows of all patches from even and odd samples along `axis`, each of length `size` there."""
-    parts = [*_samples(evens, even, axis), *_samples(odds, odd, axis)]
-    weights = np.concatenate([even.weights, odd.weights], axis=1)
+    parts = [part for x, phase in zip(maps, phases, strict=True) for part in _samples(x, phase, axis)]
+    weights = np.concatenate([phase.weights for phase in phases], axis=1)
     return [_weighted_sum(parts, row, axis) for row in weights]
 
 

@@ -24,8 +24,8 @@ PARTS = {"interpreter": "interpreter", "g_all": "generator", "pspencoder": "enco
 def network() -> FGNet:
     """The reference network in float64, training, without dropout."""
     made = FGNet(dataclasses.replace(reference.PUBLISHED, dropout=0.0))
-    parts = [reference_weights.state_dict(part, "A") for part in PARTS.values()]
-    load_arrays(made, *parts, reference_weights.latent_avg("A"))
+    interpreter, generator, encoder = (reference_weights.state_dict(part, "A") for part in PARTS.values())
+    load_arrays(made, interpreter, generator, encoder, reference_weights.latent_avg("A"))
     return made.double().train()
 
 
