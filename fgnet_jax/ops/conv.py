@@ -68,7 +68,7 @@ def _is_small(x: jax.Array, stride: int, side: int) -> bool:
 
 def _product(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
     """The convolution as one product: several that see the same map share what they see."""
-    return _seen(x, kernel.shape[:2], padding, stride) @ kernel.reshape(-1, kernel.shape[-1])
+    return _seen(x, (kernel.shape[0], kernel.shape[1]), padding, stride) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _seen(x: jax.Array, taps: tuple[int, int], padding: Padding, stride: int) -> jax.Array:
