@@ -17,7 +17,6 @@ _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
 
 _WIDE, _LARGE = 256, 64  # channels, and rows and columns, from which on Winograd's way is as fast or faster
-_AROUND = ((1, 1), (1, 1))
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
@@ -52,8 +51,10 @@ def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
     """As it is where no gradient is wanted. Winograd's way rounds more often: training goes without."""
-    wide = kernel.shape[:2] == (3, 3) and stride == 1 and min(kernel.shape[2:]) >= _WIDE and padding == _AROUND
-    if wide and min(x.shape[1:3]) >= _LARGE and x.shape[1] % 2 == x.shape[2] % 2 == 0:
+    is_padded_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1)) and stride == 1
+    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= _WIDE
+    is_even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+    if is_padded_3x3 and is_large and is_even and x.dtype == jnp.float32:
         return winograd.conv3x3(x, kernel)
     return _value(x, kernel, padding, stride)
 

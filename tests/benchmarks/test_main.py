@@ -26,7 +26,7 @@ def test_network_beside_pytorch_by_stage_and_step(tmp_path):
     assert [(row["network"], row["stage"]) for row in found["inference"]] == [(n, s) for n in networks for s in stages]
     assert [row["network"] for row in found["training"]] == networks
     ours = found["inference"][3]
-    assert ours["batch"] == 2 and 0 < ours["share"] and ours["gflop"] == pytest.approx(0.138, rel=0.01)
+    assert ours["batch"] == 2 and 0 < ours["share"] and ours["gflop"] == pytest.approx(0.1316, rel=0.01)
     assert ours["images_a_second"] == pytest.approx(2 / ours["seconds"])
     assert found["machine"]["cores"] and "plain matrix products in float32" in said
 
