@@ -15,7 +15,6 @@ _FEW = 32  # channels, below which a tap's product is too narrow to be worth it
 _SMALL = 32  # rows and columns of a strided convolution's result, up to which a product is faster
 _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
-
 _WIDE, _LARGE = 256, 64  # channels, and rows and columns, from which on Winograd's way is as fast or faster
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -50,7 +49,10 @@ def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """As it is where no gradient is wanted. Winograd's way rounds more often: training goes without."""
+    """`_conv` with a gradient of its own. This body runs where no gradient is wanted, `_forward` where one is.
+
+    Winograd's way rounds more often: training goes without.
+    """
     is_padded_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1)) and stride == 1
     is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= _WIDE
     is_even = x.shape[1] % 2 == x.shape[2] % 2 == 0

@@ -63,11 +63,15 @@ def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int, rim: bool
     An even phase has one sample more than x: both its ends see the border. With a rim, an odd one has one zero more
     at either end.
     """
+    rows, columns = (1 if rim else 1 - parity for parity in (row, column))
+    return conv(x, phase_kernel(kernel, row, column), ((rows, rows), (columns, columns)))
+
+
+def phase_kernel(kernel: jax.Array, row: int, column: int) -> jax.Array:
+    """The taps of (3, 3, Cin, Cout) that samples of this parity (0 or 1) see: two along an even axis, one along an odd."""
     # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
     kernel = kernel[1:2] if row else kernel[::-2]
-    kernel = kernel[:, 1:2] if column else kernel[:, ::-2]
-    rows, columns = (1 if rim else 1 - parity for parity in (row, column))
-    return conv(x, kernel, ((rows, rows), (columns, columns)))
+    return kernel[:, 1:2] if column else kernel[:, ::-2]
 
 
 def _low_pass(even: jax.Array, odd: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:

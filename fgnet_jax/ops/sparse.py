@@ -20,7 +20,7 @@ import numpy as np
 
 from fgnet_jax.ops import winograd
 from fgnet_jax.ops.conv import conv
-from fgnet_jax.ops.filters import LOW_PASS
+from fgnet_jax.ops.filters import LOW_PASS, phase_kernel
 from fgnet_jax.ops.resize import bilinear_matrix
 
 PATCH = 4
@@ -136,9 +136,7 @@ def _phases(side: int, size: int) -> tuple[_Phase, _Phase]:
 
 def _phase(x: jax.Array, kernel: jax.Array, row: _Phase, column: _Phase) -> jax.Array:
     """Samples of the transposed convolution whose rows and columns have these parities."""
-    kernel = kernel[1:2] if row.parity else kernel[::-2]
-    kernel = kernel[:, 1:2] if column.parity else kernel[:, ::-2]
-    return conv(x, kernel, (row.padding, column.padding))
+    return conv(x, phase_kernel(kernel, row.parity, column.parity), (row.padding, column.padding))
 
 
 def _low_pass(maps: Sequence[jax.Array], phases: tuple[_Phase, _Phase], axis: int) -> list[jax.Array]:

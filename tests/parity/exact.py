@@ -2,7 +2,7 @@
 
     python -m tests.parity.exact
 
-writes `golden_training_exact.npz` (three minutes, 17 GB).
+writes `golden_training_exact.npz` (about three minutes on two cores).
 """
 
 import dataclasses

@@ -91,15 +91,18 @@ def test_gradient_norms(run, golden):
 def test_every_first_gradient(run):
     """Against float64: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
-    The hundredth, and noise strengths (single numbers), are small and cancel heavily. Two programs that round
+    The hundredth, of less than a thousandth of the whole, and noise strengths (single numbers) cancel heavily. Two programs that round
     differently have a few activations on different sides of a ReLU's kink, whose gradients jump; such tensors feel it
     most. PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
     """
     exact = tensors(reference.golden("training_exact"), "first_grad_l2")
     errors = {name: abs(run[0][0]["norms"][path] / value - 1) for name, path, value in exact if value > 0}
     assert len(errors) > 580 and max(errors.values()) < 2.5e-2
-    maps = [error for name, error in errors.items() if not name.endswith("noise.weight")]
-    assert np.median(maps) < 5e-4 and np.mean(np.array(maps) < 5e-3) > 0.99
+    maps = {name: error for name, error in errors.items() if not name.endswith("noise.weight")}
+    values = np.array(list(maps.values()))
+    assert np.median(values) < 5e-4 and np.mean(values < 5e-3) > 0.99
+    whole = reference.golden("training_exact")["grad_norm"]
+    assert all(maps[name] < 5e-3 for name, _, value in exact if name in maps and value > 1e-3 * whole)
 
 
 def test_how_far_every_tensor_moved(run, golden):
