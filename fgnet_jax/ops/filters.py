@@ -68,7 +68,7 @@ def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int, rim: bool
 
 
 def phase_kernel(kernel: jax.Array, row: int, column: int) -> jax.Array:
-    """The taps of (3, 3, Cin, Cout) that samples of this parity (0 or 1) see: two along an even axis, one along an odd."""
+    """The taps of (3, 3, Cin, Cout) that samples of this parity (0 or 1) see: two where even, one where odd."""
     # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
     kernel = kernel[1:2] if row else kernel[::-2]
     return kernel[:, 1:2] if column else kernel[:, ::-2]

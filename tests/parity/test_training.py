@@ -91,8 +91,8 @@ def test_gradient_norms(run, golden):
 def test_every_first_gradient(run):
     """Against float64: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
-    The hundredth, of less than a thousandth of the whole, and noise strengths (single numbers) cancel heavily. Two programs that round
-    differently have a few activations on different sides of a ReLU's kink, whose gradients jump; such tensors feel it
+    The hundredth, of less than a thousandth of the whole, and noise strengths (single numbers) cancel heavily. Two
+    programs that round differently have a few activations on different sides of a ReLU's kink, whose gradients jump; such tensors feel it
     most. PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
     """
     exact = tensors(reference.golden("training_exact"), "first_grad_l2")
