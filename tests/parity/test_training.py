@@ -92,8 +92,8 @@ def test_every_first_gradient(run):
     """Against float64: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
     The hundredth, of less than a thousandth of the whole, and noise strengths (single numbers) cancel heavily. Two
-    programs that round differently have a few activations on different sides of a ReLU's kink, whose gradients jump; such tensors feel it
-    most. PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
+    programs that round differently have a few activations on different sides of a ReLU's kink, where gradients jump.
+    PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
     """
     exact = tensors(reference.golden("training_exact"), "first_grad_l2")
     errors = {name: abs(run[0][0]["norms"][path] / value - 1) for name, path, value in exact if value > 0}
