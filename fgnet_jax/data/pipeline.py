@@ -82,9 +82,13 @@ def train_batches(
         raise ValueError(f"{steps_per_epoch} batches of {loading.batch_size} need more than {len(indices)} faces")
     local = _local_batch(loading, share)
 
+    @functools.lru_cache(maxsize=2)  # threads run into the next epoch before the last one ends
+    def drawn(epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, epoch]).permutation(indices)
+
     def load(position: int) -> Batch:
         epoch, place = divmod(int(position), per_epoch)
-        return load_face(faces, int(_permutation(indices.tobytes(), seed, epoch)[place]), loading)
+        return load_face(faces, int(drawn(epoch)[place]), loading)
 
     endless = np.iinfo(np.int64).max // 2
     positions = grain.MapDataset.range(start * loading.batch_size, endless)
@@ -140,8 +144,3 @@ def _local_batch(loading: Loading, share: Share) -> int:
     if rest:
         raise ValueError(f"a batch of {loading.batch_size} does not divide over {share.count} processes")
     return local
-
-
-@functools.lru_cache(maxsize=2)  # threads run into the next epoch before the last one ends
-def _permutation(indices: bytes, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(np.frombuffer(indices, np.int64))

@@ -1,42 +1,51 @@
 """Eyes, brows, nostrils and mouth, painted over the skin."""
 
+import functools
 import math
 
 import numpy as np
 
 from fgnet_jax.data.synthetic.frame import Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
-from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, polygon, spline
+from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
 from fgnet_jax.data.synthetic.shape import LIP_STEPS, Half, Lips, Shape
 
 
-def _disc(patch: Patch, centre: np.ndarray, radius: float) -> Patch:
-    """Anti-aliased disc on a patch's window, times the patch's own coverage."""
+def _distance(patch: Patch, centres: np.ndarray) -> np.ndarray:
+    """Distance of a patch's pixels to the nearer of two centres (2, 2)."""
     columns, rows = patch.grids()
-    distance = np.sqrt((columns - centre[0]) ** 2 + (rows - centre[1]) ** 2)
+    squares = [(columns - x) ** 2 + (rows - y) ** 2 for x, y in centres]
+    return np.sqrt(np.minimum(*squares))
+
+
+def _disc(patch: Patch, distance: np.ndarray, radius: float) -> Patch:
+    """Anti-aliased disc on a patch's window, times the patch's own coverage."""
     return Patch(patch.alpha * np.clip(radius + 0.5 - distance, 0, 1), patch.y, patch.x)
 
 
-def _eyeball(canvas: np.ndarray, who: Identity, slit: Patch, side: int, frame: Frame, view: View) -> None:
+def _eyeballs(canvas: np.ndarray, who: Identity, slits: Patch, frame: Frame, view: View) -> None:
+    """Paints what is seen of both eyes between their lids."""
     lit = min(1.0, view.ambient + 0.5)
-    blend(canvas, slit, np.array((0.93, 0.91, 0.90)) * lit)
-    rest = (32 * who.eye_distance * side + 3.4 * view.gaze[0], -1.0 + 1.6 * view.gaze[1])
-    centre, scale = frame(np.array([rest], np.float32))[0], frame.scale
-    blend(canvas, _disc(slit, centre, 6.2 * scale), who.iris * 0.55 * lit)
-    blend(canvas, _disc(slit, centre, 5.0 * scale), np.minimum(who.iris * 1.25, 1) * lit)
-    blend(canvas, _disc(slit, centre, 2.5 * scale), (0.03, 0.03, 0.03))
-    glint = centre + np.array((math.copysign(2.2, view.light[0]), -2.2), np.float32) * scale
-    blend(canvas, _disc(slit, glint, 1.1 * scale).times(0.9), (1.0, 1.0, 1.0))
+    blend(canvas, slits, np.array((0.93, 0.91, 0.90)) * lit)
+    rest = [(32 * who.eye_distance * side + 3.4 * view.gaze[0], -1.0 + 1.6 * view.gaze[1]) for side in (-1, 1)]
+    centres, scale = frame(np.array(rest, np.float32)), frame.scale
+    distance = _distance(slits, centres)
+    blend(canvas, _disc(slits, distance, 6.2 * scale), who.iris * 0.55 * lit)
+    blend(canvas, _disc(slits, distance, 5.0 * scale), np.minimum(who.iris * 1.25, 1) * lit)
+    blend(canvas, _disc(slits, distance, 2.5 * scale), (0.03, 0.03, 0.03))
+    glints = centres + np.array((math.copysign(2.2, view.light[0]), -2.2), np.float32) * scale
+    blend(canvas, _disc(slits, _distance(slits, glints), 1.1 * scale).times(0.9), (1.0, 1.0, 1.0))
 
 
 def paint_eyes(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
     """Paints eyeballs between their lids, the lids' shadow and the lashes, in place."""
     lids = [part * (side, 1) for side, half in zip((-1, 1), shape.halves, strict=True) for part in _both_lids(half)]
     curves = frame(np.concatenate(lids)).reshape(2, 2, -1, 2)
-    for side, (upper, lower) in zip((-1, 1), curves, strict=True):
-        _eyeball(canvas, who, polygon(np.concatenate([upper, lower[::-1]])), side, frame, view)
-        shadow = np.concatenate([upper, (upper + np.array((0, 3.0 * frame.scale), np.float32))[::-1]])
-        multiply(canvas, polygon(shadow).times(0.45), (0.45, 0.42, 0.45))
+    slits = polygon(*(np.concatenate([upper, lower[::-1]]) for upper, lower in curves))
+    _eyeballs(canvas, who, slits, frame, view)
+    drop = np.array((0, 3.0 * frame.scale), np.float32)
+    shadows = (np.concatenate([upper, (upper + drop)[::-1]]) for upper in curves[:, 0])
+    multiply(canvas, polygon(*shadows).times(0.45), (0.45, 0.42, 0.45))
     _lashes(canvas, who, curves, frame.scale, shape.halves[0].amount[7])
 
 
@@ -55,39 +64,48 @@ def _lashes(canvas: np.ndarray, who: Identity, curves: np.ndarray, scale: float,
 
 
 _HAIRS = 34
+_SPINE = np.linspace(0, 1, 4 * 8 + 1, dtype=np.float32)
+_ROOTS = np.arange(_HAIRS) * (len(_SPINE) - 1) // (_HAIRS - 1)
+_SWELL = 3.5 * (0.35 + 0.75 * np.minimum(_SPINE / 0.6, 1)) * (1 - 0.25 * np.maximum((_SPINE - 0.85) / 0.15, 0))
+_LEAN = np.stack([0.3 + 1.0 * (1 - _SPINE[_ROOTS]), -(0.25 + 0.9 * _SPINE[_ROOTS])], 1)
+
+
+@functools.lru_cache(maxsize=64)  # the same on every picture of a person
+def _hairs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where on the brow's height each hair begins, and how long it is, (hairs, 1) each."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-0.3, 1.0, (_HAIRS, 1)), rng.uniform(0.7, 1.2, (_HAIRS, 1))
 
 
 def _brow_hairs(who: Identity, half: Half) -> tuple[np.ndarray, np.ndarray]:
     """Outline of a brow and the two ends of each hair, in half-face coordinates: (L, 2) and (2 * hairs, 2)."""
-    spine = spline(half.brow, steps=8)
-    t = np.linspace(0, 1, len(spine), dtype=np.float32)
-    swell = 0.35 + 0.75 * np.minimum(t / 0.6, 1)
-    thick = 3.5 * who.brow_thick * swell * (1 - 0.25 * np.maximum((t - 0.85) / 0.15, 0))
-    offset = np.stack([np.zeros_like(t), thick], 1)
-    rng = np.random.default_rng(who.texture_seed + 1)
-    pick = np.arange(_HAIRS) * (len(spine) - 1) // (_HAIRS - 1)
-    root = spine[pick] + offset[pick] * rng.uniform(-0.3, 1.0, (_HAIRS, 1))
-    lean = np.stack([0.3 + 1.0 * (1 - t[pick]), -(0.25 + 0.9 * t[pick])], 1) * (1.1 + thick[pick, None])
-    ends = root + lean * rng.uniform(0.7, 1.2, (_HAIRS, 1))
+    spine, thick = spline(half.brow, steps=8), _SWELL * who.brow_thick
+    offset = np.zeros_like(spine)
+    offset[:, 1] = thick
+    at, length = _hairs(who.texture_seed + 1)
+    root = spine[_ROOTS] + offset[_ROOTS] * at
+    ends = root + _LEAN * (1.1 + thick[_ROOTS, None]) * length
     return np.concatenate([spine - offset, (spine + offset)[::-1]]), np.stack([root, ends], 1).reshape(-1, 2)
 
 
 def paint_brows(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame) -> None:
     """Paints brows as soft bands under combed hairs, in place."""
     colour = who.hair * 0.55 + who.skin * 0.08
-    hairs = []
-    for side, half in zip((-1, 1), shape.halves, strict=True):
-        band, ends = _brow_hairs(who, half)
-        points = frame(np.concatenate([band, ends]) * np.array((side, 1), np.float32)).astype(np.float32)
-        blend(canvas, polygon(points[: len(band)]).times(0.55), colour)
-        hairs.append(points[len(band) :].reshape(-1, 2, 2))
-    blend(canvas, lines(np.concatenate(hairs), [1.0] * 2 * _HAIRS, [0.8] * 2 * _HAIRS), colour * 0.7)
+    sides = [
+        np.concatenate(_brow_hairs(who, half)) * (side, 1) for side, half in zip((-1, 1), shape.halves, strict=True)
+    ]
+    drawn = frame(np.concatenate(sides)).reshape(2, -1, 2)
+    band = 2 * len(_SPINE)
+    blend(canvas, polygon(*drawn[:, :band]).times(0.55), colour)
+    hairs = drawn[:, band:].reshape(-1, 2, 2)
+    blend(canvas, lines(hairs, [1.0] * len(hairs), [0.8] * len(hairs)), colour * 0.7)
 
 
 def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
     """Paints nostrils and the shadow under the nose, in place."""
+    rings = []
     for side, half in zip((-1, 1), shape.halves, strict=True):
-        (wx, wy), (mx, my) = half.nose[0], half.nose[1]
+        (wx, wy), (mx, my), _ = half.nose.tolist()
         hole = [
             (wx - 2.5, wy - 0.5),
             (mx + 1.5, my - 3.0),
@@ -95,10 +113,11 @@ def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
             (mx - 2, my + 0.8),
             (mx + 2, my - 0.2),
         ]
-        ring = spline(np.array(hole, np.float32) * (side, 1), steps=4, closed=True)
-        multiply(canvas, polygon(frame(ring)).times(0.8), (0.28, 0.18, 0.17))
+        rings.append(spline(np.array(hole, np.float32) * (side, 1), steps=4, closed=True))
     base = np.concatenate([shape.landmarks[31:36], shape.landmarks[35:30:-1] + (0, 3.0)])
-    multiply(canvas, polygon(frame(base)).times(0.35), (0.6, 0.5, 0.48))
+    left, right, base = np.split(frame(np.concatenate([*rings, base])), [len(rings[0]), 2 * len(rings[0])])
+    multiply(canvas, polygon(left, right).times(0.8), (0.28, 0.18, 0.17))
+    multiply(canvas, polygon(base).times(0.35), (0.6, 0.5, 0.48))
 
 
 def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Frame, lit: float) -> None:
@@ -106,24 +125,12 @@ def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Frame, lit: float)
     top = lips.upper_inner
     size = 7.5 * (1 - LIP_STEPS**4)
     row = polygon(frame(np.concatenate([top - (0, 1), (top + np.stack([0 * size, size], 1))[::-1]])))
-    inside = _overlap(row, gap)
+    inside = overlap(row, gap)
     blend(canvas, inside, np.array((0.93, 0.90, 0.84)) * lit)
     middle = top[14, 0]
     seams = np.array([(middle + x, top[14, 1] + y) for x in (-11.5, -6.5, 0, 6.5, 11.5) for y in (-1, 7)])
     marks = lines(frame(seams).reshape(5, 2, 2), [0.8] * 5, [0.6] * 5)
-    multiply(canvas, _overlap(marks, inside).times(0.5), (0.6, 0.5, 0.45))
-
-
-def _overlap(a: Patch, b: Patch) -> Patch:
-    """Product of two coverages on the window that both have."""
-    if a.alpha.size == 0 or b.alpha.size == 0:
-        return a.times(0.0)
-    y0, x0 = max(a.y, b.y), max(a.x, b.x)
-    y1 = max(y0, min(a.y + a.alpha.shape[0], b.y + b.alpha.shape[0]))
-    x1 = max(x0, min(a.x + a.alpha.shape[1], b.x + b.alpha.shape[1]))
-    part_a = a.alpha[y0 - a.y : y1 - a.y, x0 - a.x : x1 - a.x]
-    part_b = b.alpha[y0 - b.y : y1 - b.y, x0 - b.x : x1 - b.x]
-    return Patch(part_a * part_b, y0, x0)
+    multiply(canvas, overlap(marks, inside).times(0.5), (0.6, 0.5, 0.45))
 
 
 def _lip(canvas: np.ndarray, upper: np.ndarray, lower: np.ndarray, colour: np.ndarray, shine: float) -> None:
@@ -152,7 +159,7 @@ def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, v
         gap = polygon(np.concatenate([curves[1], curves[2][::-1]]))
         blend(canvas, gap, (0.16, 0.04, 0.05))
         tongue = frame(lips.lower_inner - np.stack([0 * LIP_STEPS, 0.35 * height * (1 - LIP_STEPS**2)], 1))
-        blend(canvas, _overlap(polygon(np.concatenate([tongue, curves[2][::-1]])), gap).times(0.8), (0.45, 0.16, 0.17))
+        blend(canvas, overlap(polygon(np.concatenate([tongue, curves[2][::-1]])), gap).times(0.8), (0.45, 0.16, 0.17))
         _teeth(canvas, lips, gap, frame, lit)
     a = (shape.halves[0].amount + shape.halves[1].amount) / 2
     colour = who.lips * lit

@@ -1,22 +1,27 @@
 """Everything around the face: background, clothes, neck, ears and hair."""
 
+import functools
 import math
 
 import numpy as np
 
 from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
-from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, polygon, spline
+from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
 from fgnet_jax.data.synthetic.shape import Shape
 
 
 def paint_background(view: View) -> np.ndarray:
     """A canvas filled with a vertical gradient and a softer side light, (3, SIZE, SIZE) float32."""
-    top, bottom = np.array(view.background, np.float32)
+    return _backdrop(view.background, math.copysign(0.10, view.light[0])).copy()
+
+
+@functools.lru_cache(maxsize=8)  # a studio has one, lit from either side
+def _backdrop(colours: tuple[tuple[float, float, float], tuple[float, float, float]], side: float) -> np.ndarray:
+    top, bottom = np.array(colours, np.float32)
     t = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None]
     x = np.linspace(-1, 1, SIZE, dtype=np.float32)[None, None, :]
-    side = 1 + math.copysign(0.10, view.light[0]) * x
-    return (top[:, None, None] * (1 - t) + bottom[:, None, None] * t) * side
+    return (top[:, None, None] * (1 - t) + bottom[:, None, None] * t) * (1 + side * x)
 
 
 def _both(half: list[tuple[float, float]]) -> np.ndarray:
@@ -73,17 +78,25 @@ def _hairline(who: Identity) -> list[tuple[float, float]]:
 
 
 _STRANDS = 100
+_WIDTHS = np.linspace(0.5, 1.7, _STRANDS // 2).tolist()
+_LEVELS = np.linspace(0.7, 0.3, _STRANDS // 2).tolist()
+
+
+@functools.lru_cache(maxsize=64)  # the same on every picture of a person
+def _draws(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where strands lie along the hair's edges, (N,), and by how much they miss their end and middle, (N, 2) each."""
+    rng = np.random.default_rng(seed)
+    return rng.random(_STRANDS), rng.normal(0, 3, (_STRANDS, 2)), rng.normal(0, 2, (_STRANDS, 2))
 
 
 def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Fine lines from the outer edge to the hairline, as the hair is combed, in face coordinates (N, 3, 2)."""
-    rng = np.random.default_rng(who.texture_seed)
     a, b = spline(outer, steps=9), spline(inner, steps=9)
-    at = rng.random(_STRANDS)
+    at, end, middle = _draws(who.texture_seed)
     strands = np.empty((_STRANDS, 3, 2), np.float32)
     strands[:, 0] = a[(at * len(a)).astype(int)]
-    strands[:, 2] = b[(at * len(b)).astype(int)] + rng.normal(0, 3, (_STRANDS, 2))
-    strands[:, 1] = (strands[:, 0] + strands[:, 2]) / 2 + rng.normal(0, 2, (_STRANDS, 2))
+    strands[:, 2] = b[(at * len(b)).astype(int)] + end
+    strands[:, 1] = (strands[:, 0] + strands[:, 2]) / 2 + middle
     strands[::2, :, 0] *= -1
     return strands
 
@@ -91,10 +104,9 @@ def _strands(who: Identity, outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 def _comb(canvas: np.ndarray, who: Identity, strands: np.ndarray, inside: Patch) -> None:
     """Paints half of the strands (pixels) lighter and half darker than the hair, where there is hair."""
     half = len(strands) // 2
-    widths = np.linspace(0.5, 1.7, half).tolist()
     for part, colour in ((strands[:half], np.minimum(who.hair * 1.5 + 0.06, 1)), (strands[half:], who.hair * 0.45)):
-        drawn = lines(part, widths, np.linspace(0.3, 0.7, half)[::-1].tolist(), factor=2)
-        blend(canvas, drawn.times(0.6 * _covered(inside, drawn)), colour)
+        drawn = overlap(lines(part, _WIDTHS, _LEVELS, factor=2), inside)
+        blend(canvas, drawn.times(0.6), colour)
 
 
 def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
@@ -134,15 +146,9 @@ def paint_hair(canvas: np.ndarray, who: Identity, frame: Frame, view: View) -> N
     columns, rows = patch.grids()
     crown = frame(np.array([(math.copysign(12, view.light[0]), -70.0)], np.float32))[0]
     glow = np.exp(-(((columns - crown[0]) / 60) ** 2)) * np.exp(-(((rows - crown[1]) / 26) ** 2))
-    colour = who.hair[:, None, None] * (view.ambient + 0.25 + 0.35 * glow) + 0.05 * glow
+    colour = glow * (0.35 * who.hair + 0.05)[:, None, None]
+    colour += ((view.ambient + 0.25) * who.hair)[:, None, None]
     blend(canvas, patch.times(strength), colour)
     if who.hair_style != "buzz":
         strands = _strands(who, outer, inner)
         _comb(canvas, who, frame(strands.reshape(-1, 2)).reshape(-1, 3, 2), patch)
-
-
-def _covered(patch: Patch, other: Patch) -> np.ndarray:
-    """Coverage of `patch` read on the window of `other`."""
-    full = np.zeros((SIZE, SIZE), np.float32)
-    full[patch.window] = patch.alpha
-    return full[other.window]

@@ -78,7 +78,9 @@ def _window(points: np.ndarray, margin: float) -> tuple[int, int, int, int] | No
 
 def _scaled(points: np.ndarray, x: int, y: int, factor: int) -> np.ndarray:
     """Pixel coordinates on a drawing that begins at (x, y) and is `factor` times larger."""
-    return points * factor + np.array((factor * (0.5 - x) - 0.5, factor * (0.5 - y) - 0.5), np.float32)
+    scaled = points * factor
+    scaled += np.array((factor * (0.5 - x) - 0.5, factor * (0.5 - y) - 0.5), np.float32)
+    return scaled
 
 
 def _coverage(image: Image.Image, factor: int) -> np.ndarray:
@@ -90,20 +92,34 @@ def _coverage(image: Image.Image, factor: int) -> np.ndarray:
 EMPTY = Patch(np.zeros((0, 0), np.float32), 0, 0)
 
 
-def polygon(points: np.ndarray, *, factor: int = 4) -> Patch:
-    """Coverage of a closed polygon, anti-aliased by drawing it `factor` times larger.
+def polygon(*outlines: np.ndarray, factor: int = 4) -> Patch:
+    """Coverage of closed polygons, anti-aliased by drawing them `factor` times larger.
 
     Args:
-      points: (N, 2) pixel coordinates.
+      *outlines: (N, 2) pixel coordinates; several for parts that are painted alike and lie near one another.
       factor: Supersampling.
     """
-    box = _window(points, 1)
+    box = _window(outlines[0] if len(outlines) == 1 else np.concatenate(outlines), 1)
     if box is None:
         return EMPTY
     x0, y0, x1, y1 = box
     image = Image.new("L", ((x1 - x0) * factor, (y1 - y0) * factor))
-    ImageDraw.Draw(image).polygon(_scaled(points, x0, y0, factor).ravel().tolist(), fill=255)
+    draw = ImageDraw.Draw(image)
+    for outline in outlines:
+        draw.polygon(_scaled(outline, x0, y0, factor).ravel().tolist(), fill=255)
     return Patch(_coverage(image, factor), y0, x0)
+
+
+def overlap(a: Patch, b: Patch) -> Patch:
+    """Product of two coverages on the window that both have."""
+    if a.alpha.size == 0 or b.alpha.size == 0:
+        return EMPTY
+    y0, x0 = max(a.y, b.y), max(a.x, b.x)
+    y1 = max(y0, min(a.y + a.alpha.shape[0], b.y + b.alpha.shape[0]))
+    x1 = max(x0, min(a.x + a.alpha.shape[1], b.x + b.alpha.shape[1]))
+    part_a = a.alpha[y0 - a.y : y1 - a.y, x0 - a.x : x1 - a.x]
+    part_b = b.alpha[y0 - b.y : y1 - b.y, x0 - b.x : x1 - b.x]
+    return Patch(part_a * part_b, y0, x0)
 
 
 def lines(strokes: np.ndarray, widths: Sequence[float], levels: Sequence[float], *, factor: int = 3) -> Patch:
@@ -122,9 +138,18 @@ def lines(strokes: np.ndarray, widths: Sequence[float], levels: Sequence[float],
     image = Image.new("L", ((x1 - x0) * factor, (y1 - y0) * factor))
     draw = ImageDraw.Draw(image)
     flat = _scaled(strokes, x0, y0, factor).reshape(len(strokes), -1).tolist()
-    for stroke, width, level in zip(flat, widths, levels, strict=True):
-        draw.line(stroke, fill=round(255 * level), width=max(1, round(width * factor)))
+    pens = [(round(255 * level), max(1, round(width * factor))) for width, level in zip(widths, levels, strict=True)]
+    for stroke, (fill, width) in zip(flat, pens, strict=True):
+        draw.line(stroke, fill, width)
     return Patch(_coverage(image, factor), y0, x0)
+
+
+_NORMAL = np.array((-1, 1), np.float32)
+
+
+@functools.cache
+def _taper(count: int) -> np.ndarray:
+    return np.sin(np.pi * np.linspace(0.04, 0.96, count, dtype=np.float32)) ** 0.7
 
 
 def _outlines(curves: np.ndarray, widths: np.ndarray) -> np.ndarray:
@@ -134,8 +159,8 @@ def _outlines(curves: np.ndarray, widths: np.ndarray) -> np.ndarray:
     along[:, 1:-1] = smooth[:, 2:] - smooth[:, :-2]
     along[:, 0], along[:, -1] = smooth[:, 1] - smooth[:, 0], smooth[:, -1] - smooth[:, -2]
     along /= np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-6)[..., None]
-    taper = np.sin(np.pi * np.linspace(0.04, 0.96, smooth.shape[1], dtype=np.float32)) ** 0.7
-    offset = along[..., ::-1] * (-1, 1) * (taper * widths[:, None] / 2)[..., None]
+    taper = _taper(smooth.shape[1])
+    offset = along[..., ::-1] * ((taper * widths[:, None] / 2)[..., None] * _NORMAL)
     return np.concatenate([smooth + offset, (smooth - offset)[:, ::-1]], 1)
 
 
@@ -158,8 +183,9 @@ def ribbons(curves: Sequence[np.ndarray], widths: np.ndarray, levels: np.ndarray
         drawn = _outlines(np.stack([curves[int(k)] for k in which]), widths[which])
         flat = _scaled(drawn, columns.start, rows.start, factor).reshape(len(which), -1).tolist()
         outlines.update(zip(which.tolist(), flat, strict=True))
-    for k in sorted(range(len(curves)), key=levels.__getitem__):
-        draw.polygon(outlines[k], fill=round(255 * min(float(levels[k]), 1.0)))
+    fills = np.rint(255 * np.minimum(levels, 1)).astype(int).tolist()
+    for k in np.argsort(levels, kind="stable").tolist():
+        draw.polygon(outlines[k], fill=fills[k])
     return _coverage(image, factor)
 
 
@@ -183,7 +209,7 @@ def spots(centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray, window:
     """
     across, _ = _bells(centres[:, 0], spreads[:, 0], window[1])
     down, _ = _bells(centres[:, 1], spreads[:, 1], window[0])
-    return np.stack([down.T @ (across * h[:, None]) for h in heights.T])
+    return down.T @ (heights.T[:, :, None] * across)
 
 
 def slopes(
@@ -199,14 +225,16 @@ def slopes(
 
 def soften(image: np.ndarray) -> np.ndarray:
     """Blurs (..., h, w) a little: [1, 2, 1] / 4 along both axes, edges repeated; a deviation of 0.7 pixels."""
-    rows = np.empty_like(image)
-    np.add(image[..., :-2, :], image[..., 2:, :], out=rows[..., 1:-1, :])
-    rows[..., 1:-1, :] += 2 * image[..., 1:-1, :]
-    rows[..., 0, :], rows[..., -1, :] = 4 * image[..., 0, :], 4 * image[..., -1, :]
-    out = np.empty_like(image)
-    np.add(rows[..., :-2], rows[..., 2:], out=out[..., 1:-1])
-    out[..., 1:-1] += 2 * rows[..., 1:-1]
-    out[..., 0], out[..., -1] = 4 * rows[..., 0], 4 * rows[..., -1]
+    rows = image + image
+    rows[..., 1:-1, :] += image[..., :-2, :]
+    rows[..., 1:-1, :] += image[..., 2:, :]
+    rows[..., 0, :] += rows[..., 0, :]
+    rows[..., -1, :] += rows[..., -1, :]
+    out = rows + rows
+    out[..., 1:-1] += rows[..., :-2]
+    out[..., 1:-1] += rows[..., 2:]
+    out[..., 0] += out[..., 0]
+    out[..., -1] += out[..., -1]
     out *= np.float32(1 / 16)
     return out
 
@@ -222,9 +250,10 @@ def blend(canvas: np.ndarray, patch: Patch, colour: np.ndarray | Sequence[float]
     if patch.alpha.size == 0:
         return
     colour = np.asarray(colour, np.float32)
-    colour = colour[:, None, None] if colour.ndim == 1 else colour
     part = canvas[(slice(None), *patch.window)]
-    part += patch.alpha * (colour - part)
+    step = (colour[:, None, None] if colour.ndim == 1 else colour) - part
+    step *= patch.alpha
+    part += step
 
 
 def multiply(canvas: np.ndarray, patch: Patch, colour: Sequence[float] | np.ndarray) -> None:
@@ -232,4 +261,6 @@ def multiply(canvas: np.ndarray, patch: Patch, colour: Sequence[float] | np.ndar
     if patch.alpha.size == 0:
         return
     part = canvas[(slice(None), *patch.window)]
-    part *= 1 - patch.alpha * (1 - np.asarray(colour, np.float32)[:, None, None])
+    kept = patch.alpha * (np.asarray(colour, np.float32) - 1)[:, None, None]
+    kept += 1
+    part *= kept

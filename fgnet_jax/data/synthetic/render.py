@@ -38,7 +38,7 @@ def _noise() -> np.ndarray:
 
 
 def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
-    """Turns light (3, SIZE, SIZE) into a picture (SIZE, SIZE, 3) uint8: gain, contrast, lens and sensor noise."""
+    """Turns light (3, SIZE, SIZE), which it overwrites, into a picture (SIZE, SIZE, 3) uint8: lens, gain and noise."""
     rng = np.random.default_rng(view.seed)
     offset, gain = 127.5 * (1 - view.contrast) + 0.5, view.exposure * 255 * view.contrast
     picture = np.empty((SIZE, SIZE, 3), np.uint8)
@@ -46,9 +46,10 @@ def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
         plane = canvas[channel]
         for _ in range(view.blur):
             plane = soften(plane)
-        grain = _noise()[row : row + SIZE, column : column + SIZE] * view.noise
-        grain += plane * (view.tint[channel] * gain) + offset
-        picture[..., channel] = np.clip(grain, 0, 255, out=grain)
+        plane *= view.tint[channel] * gain
+        plane += _noise()[row : row + SIZE, column : column + SIZE] * view.noise
+        plane += offset
+        picture[..., channel] = np.clip(plane, 0, 255, out=plane)
     return picture
 
 

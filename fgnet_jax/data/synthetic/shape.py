@@ -21,10 +21,14 @@ MAX_AU = 26
 LID_STEPS = np.linspace(-1, 1, 17, dtype=np.float32)
 LIP_STEPS = np.linspace(-1, 1, 29, dtype=np.float32)
 _LID_LANDMARK = 0.36
+_LID_PLACES = np.array([np.interp((-_LID_LANDMARK, _LID_LANDMARK), LID_STEPS, one) for one in np.eye(len(LID_STEPS))]).T
 _UPPER_OUTER = np.array((-1, -0.64, -0.27, 0, 0.27, 0.64, 1), np.float32)
 _LOWER_OUTER = np.array((0.62, 0.28, 0, -0.28, -0.62), np.float32)
 _UPPER_INNER = np.array((-0.85, -0.3, 0, 0.3, 0.85), np.float32)
 _LOWER_INNER = np.array((0.3, 0, -0.3), np.float32)
+_LIP_LANDMARKS = (_UPPER_OUTER, _UPPER_INNER, _LOWER_INNER, _LOWER_OUTER)
+_LIP_TS = np.concatenate([LIP_STEPS, *_LIP_LANDMARKS])
+"""Where the lips' curves are computed: in steps for painting, then at the landmarks of each curve."""
 
 _JAW = np.array(
     [(77, -2), (76.5, 18), (74, 38), (69, 57), (60, 75), (47, 90), (32, 101), (16, 107.5), (0, 109.5)], np.float32
@@ -98,8 +102,8 @@ def amounts(intensities: Mapping[int, float], strength: float) -> np.ndarray:
     for au, intensity in intensities.items():
         if au not in MOVED:
             raise ValueError(f"cannot draw AU {au}: known are {sorted(MOVED)}")
-        amount[au] = ease(intensity) * strength
-    return amount
+        amount[au] = intensity
+    return ease(amount) * strength
 
 
 MOVED = (1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 17, 23, 24, 25, 26)
@@ -200,22 +204,21 @@ def _lip_curves(who: Identity, left: np.ndarray, right: np.ndarray, t: np.ndarra
     return tuple(np.stack([x, c], 1) for c in (upper_outer, upper_inner, lower_inner, lower_outer))
 
 
-def _lip_landmarks(who: Identity, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Landmarks 48 to 67, (20, 2)."""
-    ts = (_UPPER_OUTER, _UPPER_INNER, _LOWER_INNER, _LOWER_OUTER)
-    curves = [_lip_curves(who, left, right, t)[k] for k, t in enumerate(ts)]
-    return np.concatenate([curves[0], curves[3], curves[1], curves[2]])
-
-
-def _at(lid: np.ndarray, t: float) -> np.ndarray:
-    return np.array([np.interp(t, LID_STEPS, lid[:, c]) for c in range(2)])
+def _lips(who: Identity, left: np.ndarray, right: np.ndarray) -> tuple[Lips, np.ndarray]:
+    """The mouth, and landmarks 48 to 67, (20, 2); both are read off the same curves."""
+    curves = _lip_curves(who, left, right, _LIP_TS)
+    places = np.cumsum([len(LIP_STEPS), *map(len, _LIP_LANDMARKS)])
+    outer, inner, lower_inner, lower_outer = (
+        curve[a:b] for curve, a, b in zip(curves, places[:-1], places[1:], strict=True)
+    )
+    lips = Lips(*(curve[: len(LIP_STEPS)] for curve in curves))
+    return lips, np.concatenate([outer, lower_outer, inner, lower_inner])
 
 
 def _eye_landmarks(half: Half) -> np.ndarray:
     """Outer corner, two on the upper lid, inner corner, two on the lower lid: landmarks 36 to 41, (6, 2)."""
-    t = _LID_LANDMARK
-    up, low = half.upper_lid, half.lower_lid
-    return np.stack([up[0], _at(up, -t), _at(up, t), up[-1], _at(low, t), _at(low, -t)])
+    up, low = _LID_PLACES @ half.upper_lid, _LID_PLACES @ half.lower_lid
+    return np.stack([half.upper_lid[0], *up, half.upper_lid[-1], *low[::-1]])
 
 
 def _mirror(points: np.ndarray) -> np.ndarray:
@@ -255,8 +258,7 @@ def face_shape(who: Identity, intensities: Mapping[int, float]) -> Shape:
     """
     a = amounts(intensities, who.strength)
     left, right = _half(who, a * (1 + who.lean)), _half(who, a * (1 - who.lean))
-    lips = Lips(*_lip_curves(who, left.amount, right.amount, LIP_STEPS))
+    lips, mouth = _lips(who, left.amount, right.amount)
     bridge = _BRIDGE * (1.0, who.nose_length)
     bridge[:, 1] -= 2.5 * a[9] * np.array((0, 0.3, 0.7, 1))
-    mouth = _lip_landmarks(who, left.amount, right.amount)
     return Shape((left, right), lips, bridge, _landmarks(left, right, bridge, mouth))

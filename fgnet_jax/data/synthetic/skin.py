@@ -1,6 +1,7 @@
 """Skin under a light: the head's bowl, bumps and creases shaded, reddened and spotted."""
 
 import functools
+import math
 
 import numpy as np
 
@@ -16,13 +17,13 @@ _CREASE_TINT = np.array((0.70, 0.56, 0.53), np.float32)
 
 @functools.cache
 def mottling() -> np.ndarray:
-    """A fixed tile of smooth skin texture with mean 0 and deviation 1, (SIZE + 64, SIZE + 64) float32."""
+    """A fixed tile of smooth skin texture, factors around 1 with deviation 0.016, (SIZE + 64, SIZE + 64) float32."""
     rng = np.random.default_rng(11)
     tile = np.zeros((SIZE + 64, SIZE + 64), np.float32)
     for level in (2, 4, 8):
         coarse = rng.standard_normal(((SIZE + 64) // level, (SIZE + 64) // level)).astype(np.float32)
         tile += soften(soften(np.kron(coarse, np.ones((level, level), np.float32))))
-    return (tile / tile.std()).astype(np.float32)
+    return (1 + 0.016 * tile / tile.std()).astype(np.float32)
 
 
 def _bowl(frame: Frame, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -37,45 +38,68 @@ def _normals(frame: Frame, bumps: np.ndarray, creases: np.ndarray, window: Windo
     slope_x, slope_y = slopes(bumps[:, :2], bumps[:, 2:4], bumps[:, 4], window)
     nx, ny = _bowl(frame, window)
     nx, ny = nx - slope_x, ny - slope_y
-    nx[:, 1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[:, 2:] - creases[:, :-2])
-    ny[1:-1] += (0.5 * _CREASE_HEIGHT) * (creases[2:] - creases[:-2])
+    steep = (0.5 * _CREASE_HEIGHT) * creases
+    nx[:, 1:-1] += steep[:, 2:]
+    nx[:, 1:-1] -= steep[:, :-2]
+    ny[1:-1] += steep[2:]
+    ny[1:-1] -= steep[:-2]
     return nx, ny
+
+
+_RED, _BLUE = np.array((0.0, -0.10, -0.09)), np.array((-0.10, -0.10, -0.06))
+_BEARD, _SOCKET = np.array((0.34, 0.30, 0.25)), np.array((-0.09, -0.10, -0.07))
 
 
 def _tints(who: Identity, shape: Shape, frame: Frame, window: Window) -> np.ndarray:
     """Blush, sockets and stubble as a factor on the albedo, (3, h, w)."""
-    a = (shape.halves[0].amount + shape.halves[1].amount) / 2
-    red, blue = np.array((0.0, -0.10, -0.09)), np.array((-0.10, -0.10, -0.06))
-    beard = -who.stubble * np.array((0.34, 0.30, 0.25))
-    socket = np.array((-0.09, -0.10, -0.07)) * (1 + 0.6 * who.age)
+    a = ((shape.halves[0].amount + shape.halves[1].amount) / 2).tolist()
+    beard, socket = -who.stubble * _BEARD, (1 + 0.6 * who.age) * _SOCKET
     rows = []
     for side in (-1, 1):
         rows += [
-            (side * 43, 34, 17, 13, red * (1 + 0.8 * a[6] + 0.5 * a[12])),
+            (side * 43, 34, 17, 13, _RED * (1 + 0.8 * a[6] + 0.5 * a[12])),
             (side * 24, 0, 14, 9, socket),
             (side * 33, 13, 12, 4, socket * 0.8),
             (side * 40, 78, 20, 16, beard),
-            (side * 74, 40, 10, 40, blue),
+            (side * 74, 40, 10, 40, _BLUE),
             (side * 9, 55, 10, 6, beard * 0.9),
         ]
-    rows += [(0, 36, 11, 8, red * 1.1), (0, 92, 24, 15, beard), (0, -78, 50, 12, blue)]
+    rows += [(0, 36, 11, 8, _RED * 1.1), (0, 92, 24, 15, beard), (0, -78, 50, 12, _BLUE)]
     centres = frame(np.array([r[:2] for r in rows], np.float32))
     spreads = np.array([r[2:4] for r in rows], np.float32) * frame.scale
-    return 1 + spots(centres, spreads, np.array([r[4] for r in rows], np.float32), window)
+    tints = spots(centres, spreads, np.array([r[4] for r in rows], np.float32), window)
+    tints += 1
+    return tints
 
 
 def _lit(nx: np.ndarray, ny: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse light and shine, (h, w) each, on a surface with normal (nx, ny, 1)."""
-    light = np.array(view.light, np.float32)
-    light /= np.linalg.norm(light)
-    length = 1 / np.sqrt(nx * nx + ny * ny + 1)
-    facing = np.maximum((nx * light[0] + ny * light[1] + light[2]) * length, 0)
-    half = light + np.array((0, 0, 1), np.float32)
-    half /= np.linalg.norm(half)
-    shine = np.maximum((nx * half[0] + ny * half[1] + half[2]) * length, 0)
+    length = nx * nx
+    length += ny * ny
+    length += 1
+    np.sqrt(length, out=length)
+    light = _unit(view.light)
+    diffuse = _towards(nx, ny, length, light)
+    diffuse *= 1.15 - view.ambient
+    diffuse += view.ambient
+    shine = _towards(nx, ny, length, _unit((light[0], light[1], light[2] + 1)))
     for _ in range(4):
         shine *= shine
-    return view.ambient + (1.15 - view.ambient) * facing, shine
+    return diffuse, shine
+
+
+def _unit(v: tuple[float, float, float]) -> tuple[float, float, float]:
+    length = math.hypot(*v)
+    return v[0] / length, v[1] / length, v[2] / length
+
+
+def _towards(nx: np.ndarray, ny: np.ndarray, length: np.ndarray, light: tuple[float, float, float]) -> np.ndarray:
+    """Cosine between normals (nx, ny, 1) of a given length and a direction, 0 where they look away."""
+    facing = nx * light[0]
+    facing += ny * light[1]
+    facing += light[2]
+    facing /= length
+    return np.maximum(facing, 0, out=facing)
 
 
 def paint_skin(who: Identity, shape: Shape, folds: Relief, frame: Frame, view: View, window: Window) -> np.ndarray:
@@ -84,11 +108,13 @@ def paint_skin(who: Identity, shape: Shape, folds: Relief, frame: Frame, view: V
     diffuse, shine = _lit(*_normals(frame, folds.bumps, creases, window), view)
     row, column = who.texture_seed % 61, who.texture_seed // 61 % 61
     h, w = diffuse.shape
-    diffuse *= 1 + 0.016 * mottling()[row : row + h, column : column + w]
+    diffuse *= mottling()[row : row + h, column : column + w]
+    shine *= 0.09
     skin = _tints(who, shape, frame, window)
     skin *= diffuse
-    for channel in range(3):
-        dark = np.float32(1 - _CREASE_TINT[channel])
-        skin[channel] *= who.skin[channel] * (1 - dark * creases)
-        skin[channel] += np.float32(0.09) * shine
+    folded = creases * (_CREASE_TINT - 1)[:, None, None]
+    folded += 1
+    folded *= who.skin[:, None, None]
+    skin *= folded
+    skin += shine
     return skin
