@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from benchmarks import machine, sections
+from fgnet_jax.models.config import REMATS
 
 OTHERS = ("preparation", "media")
 """Parts that are measured only where they are named."""
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--step_batch", type=int, nargs="+", default=[1, 2] if on_cpu else [1, 2, 16], help="of a step (%(default)s)")
     dtypes = ["float32", "bfloat16"]
     add("--dtype", nargs="+", choices=dtypes, default=dtypes[:1] if on_cpu else dtypes, help="formats (%(default)s)")
-    add("--remat", nargs="+", choices=["none", "blocks"], default=["none"], help="of a step (%(default)s)")
+    add("--remat", nargs="+", choices=REMATS, default=["none"], help="of a step (%(default)s)")
     add("--rounds", type=int, default=5, help="runs of each that count (%(default)s)")
     add(
         "--threads",

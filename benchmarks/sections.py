@@ -11,7 +11,7 @@ import jax
 from benchmarks import jobs, machine, memory, start, timing
 from benchmarks import media as media_lib
 from benchmarks import preparation as preparation_lib
-from fgnet_jax.models.config import TINY, ModelConfig
+from fgnet_jax.models.config import REMATS, TINY, ModelConfig
 from fgnet_jax.ops import fast
 
 Options = argparse.Namespace
@@ -78,7 +78,7 @@ def memory_(options: Options) -> Found:
     costs = [
         memory.measure(dataclasses.replace(config, remat=remat), batch)
         for config, batch in _cases(options, options.step_batch)
-        for remat in ("none", "blocks")
+        for remat in REMATS
     ]
     print(memory.table(costs))
     return [dataclasses.asdict(cost) for cost in costs]

@@ -37,7 +37,7 @@ def get_config() -> Any:
     config.model.map_codes = True
     config.model.dtype = "float32"  # or "bfloat16", to compute in
     config.model.param_dtype = "float32"
-    config.model.remat = "none"  # or "blocks": less memory, a third more time
+    config.model.remat = "none"  # "blocks": less memory, a third more time; "twice": least, and over twice the time
 
     # Where AUs lie that have no published centres, or that should lie elsewhere. Rows of: the AU; the landmarks whose
     # mean is one centre; the other's; how far both are moved down, in inter-ocular distances.

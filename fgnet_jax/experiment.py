@@ -61,7 +61,8 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
     if train.select_on not in ("held_out", "test"):
         raise ConfigError(f'train.select_on must be "held_out" or "test", got {train.select_on!r}')
-    return StepConfig(model, optim_config(config), centres(config, aus), train.accumulate, train.flip, train.colour)
+    values = (model, optim_config(config), centres(config, aus), train.accumulate, train.flip, train.colour)
+    return _build(lambda v: StepConfig(*v), values, "train")
 
 
 def centres(config: Config, aus: tuple[int, ...]) -> tuple[Centres, ...]:

@@ -69,8 +69,11 @@ def split(params: Mapping[str, Any], config: OptimConfig) -> tuple[dict[str, Any
     return trained, {path: value for path, value in params.items() if path not in trained}
 
 
-def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """The transformation of the trained parameters' gradients (a flat dictionary) into updates."""
+def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformationExtraArgs:
+    """The transformation of the trained parameters' gradients (a flat dictionary) into updates.
+
+    Its `update` takes the gradients' global norm as `norm`, where these are not all of them.
+    """
 
     def rule(part: str) -> optax.GradientTransformation:
         rate = _schedule(config, config.rate(part), total_steps)
@@ -85,15 +88,15 @@ def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransforma
     return optax.chain(clip, optax.partition({part: rule(part) for part in config.trained}, labels))
 
 
-def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     """PyTorch's `clip_grad_norm_`: a factor of max_norm / (norm + 1e-6), never above 1 (optax has no 1e-6)."""
 
-    def update(updates, state, params=None):
-        del params
-        factor = jnp.minimum(1, max_norm / (optax.tree.norm(updates) + 1e-6))
+    def update(updates, state, params=None, *, norm=None, **others):
+        del params, others
+        factor = jnp.minimum(1, max_norm / ((optax.tree.norm(updates) if norm is None else norm) + 1e-6))
         return jax.tree.map(lambda g: g * factor, updates), state
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def _schedule(config: OptimConfig, peak: float, total_steps: int) -> optax.Schedule:

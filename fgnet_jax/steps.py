@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fgnet_jax import augment
+from fgnet_jax import augment, twice
 from fgnet_jax.aus import Centres
 from fgnet_jax.heatmaps import targets
 from fgnet_jax.losses import heatmap_loss
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Arrays, Variables, apply, apply_train, normalise, scores
+from fgnet_jax.models.stages import Stage, run, stages
 from fgnet_jax.optim import OptimConfig, split
 from fgnet_jax.state import TrainState
 
@@ -41,9 +42,13 @@ class StepConfig:
     flip: bool = False
     colour: float = 0.0
 
+    def __post_init__(self):
+        if self.accumulate > 1 and self.model.remat == "twice":
+            raise ValueError('accumulate must be 1 with model.remat "twice", which moves what it would have to add up')
+
 
 def train_step(
-    config: StepConfig, tx: optax.GradientTransformation, state: TrainState, batch: Batch, key: jax.Array
+    config: StepConfig, tx: optax.GradientTransformationExtraArgs, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update on one batch.
 
@@ -54,6 +59,11 @@ def train_step(
     """
     trained, frozen = split(state.params, config.optim)
     key = jax.random.fold_in(key, state.step)
+    if config.model.remat == "twice":
+        moved = _moved_twice(config, tx, state, batch, key)
+        batch_stats, _ = moved.carried
+        after = TrainState(state.step + 1, moved.params | frozen, batch_stats, state.buffers, moved.opt_state)
+        return after, {"loss": moved.loss, "grad_norm": moved.norm}
 
     def loss_fn(trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array):
         variables = Variables(trained | frozen, batch_stats, state.buffers)
@@ -69,6 +79,13 @@ def train_step(
 
 def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:
     """The loss of one batch in training mode, and the running statistics that it moved."""
+    images, wanted, dropout_key = _prepared(config, batch, key)
+    heatmaps, batch_stats = apply_train(config.model, variables, images, dropout_key, train=config.optim.trained)
+    return heatmap_loss(heatmaps, wanted, batch["labels"] >= 0), batch_stats
+
+
+def _prepared(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Images in [-1, 1] and targets, both augmented as configured, and a key for dropout."""
     image_size, labels = batch["image"].shape[1], batch["labels"]
     dropout_key, flip_key, colour_key = jax.random.split(key, 3)
     images, landmarks = normalise(batch["image"]), batch["landmarks"]
@@ -77,8 +94,27 @@ def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.
     if config.colour > 0:
         images = augment.colour(images, config.colour, colour_key)
     wanted = targets(landmarks, labels, config.centres, config.model.heatmap_size, image_size)
-    heatmaps, batch_stats = apply_train(config.model, variables, images, dropout_key, train=config.optim.trained)
-    return heatmap_loss(heatmaps, wanted, labels >= 0), batch_stats
+    return images, wanted, dropout_key
+
+
+def _moved_twice(config: StepConfig, tx, state: TrainState, batch: Batch, key: jax.Array) -> twice.Moved:
+    """The update by the network's stages, one after the other; running statistics and dropout's key are carried."""
+    trained, frozen = split(state.params, config.optim)
+    images, wanted, dropout_key = _prepared(config, batch, key)
+
+    def link(stage: Stage, is_last: bool) -> twice.Link:
+        def call(own: Arrays, x, carried: tuple[Arrays, jax.Array]):
+            batch_stats, key = carried
+            variables = Variables(trained | frozen | own, batch_stats, state.buffers)
+            x, batch_stats = run(config.model, stage, variables, x, jax.random.wrap_key_data(key))
+            return heatmap_loss(x, wanted, batch["labels"] >= 0) if is_last else x, (batch_stats, key)
+
+        return twice.Link(tuple(path for path in trained if stage.owns(path)), call)
+
+    parts = stages(config.model, config.optim.trained)
+    chain = [link(part, part is parts[-1]) for part in parts]
+    carried = (state.batch_stats, jax.random.key_data(dropout_key))
+    return twice.update(chain, tx, trained, state.opt_state, images, carried)
 
 
 def eval_step(config: StepConfig, variables: Variables, batch: Batch) -> jax.Array:

@@ -10,6 +10,9 @@ COARSE_STYLES = 3
 MIDDLE_STYLES = 7
 """Style blocks before the fine ones, the coarse ones included (pSp's `middle_ind`)."""
 
+REMATS = ("none", "blocks", "twice")
+"""Policies of rematerialisation, from little to much that is computed again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -29,8 +32,9 @@ class ModelConfig:
       map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
       dtype: Number format that is computed in, "float32" or "bfloat16".
       param_dtype: Number format that parameters are kept in.
-      remat: What of the forward pass is computed again in the backward pass to save memory: "none", or "blocks"
-        for every encoder unit, style block, synthesis layer and interpreter stage.
+      remat: What is computed again in training to save memory: "none"; "blocks", the forward pass of every encoder
+        unit, style block, synthesis layer and interpreter stage; or "twice", the same, and all gradients as well, so
+        that they are never held at once (`fgnet_jax.twice`).
     """
 
     image_size: int = 256
@@ -62,8 +66,8 @@ class ModelConfig:
             raise ValueError("generator_channels needs four entries (a 32x32 generator) at least")
         if self.interpreter not in ("pyramid", "pixel"):
             raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
-        if self.remat not in ("none", "blocks"):
-            raise ValueError(f'remat must be "none" or "blocks", got {self.remat!r}')
+        if self.remat not in REMATS:
+            raise ValueError(f"remat must be one of {', '.join(REMATS)}, got {self.remat!r}")
 
     @property
     def generator_size(self) -> int:

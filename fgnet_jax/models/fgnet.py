@@ -72,7 +72,10 @@ class FGNet(nnx.Module):
 
         FG-Net's quirk: it sends pSp's codes, which are w already, through the mapping network (`map_codes`).
         """
-        codes = self.encoder(images, train, count)
+        return self.w(self.encoder(images, train, count))
+
+    def w(self, codes: jax.Array) -> jax.Array:
+        """Codes (N, count, style_dim) to w of the same shape."""
         return self.generator.map(codes) if self.map_codes else codes
 
 
@@ -117,7 +120,7 @@ def apply_train(
     """As `apply`, but the parts in `train` normalise by the batch, with dropout; and `batch_stats` as they moved."""
     model = merge(config, variables)
     heatmaps = model(images, train, dropout_key)
-    return heatmaps, _variables(model).batch_stats
+    return heatmaps, split(model).batch_stats
 
 
 def normalise(images: jax.Array | np.ndarray) -> jax.Array:
@@ -137,7 +140,8 @@ def _abstract_model(config: ModelConfig):
     return graph, tuple(tuple(nnx.to_flat_state(state)) for state in states)
 
 
-def _variables(model: FGNet) -> Variables:
+def split(model: FGNet) -> Variables:
+    """The variables of a module, `merge` undone."""
     states = nnx.split(model, *_KINDS)[1:]
     return Variables(*({_name(path): variable[...] for path, variable in nnx.to_flat_state(state)} for state in states))
 

@@ -1,6 +1,7 @@
 """The Pyramid CNN interpreter: the generator's feature maps to one heatmap per AU (FG-Net, section 3.3)."""
 
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class Interpreter(nnx.Module):
             self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, is_larger))
         self.output = Conv(config, widths[-1], config.num_heatmaps, 5)
         self.heatmap_size = config.heatmap_size
-        self.remat = config.remat != "none"
+        self.remat = config.remat == "blocks"
 
     def __call__(self, features: list[jax.Array], train: bool = False, dropout_key=None) -> jax.Array:
         """Feature maps of side 4, 8, ... to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
@@ -55,13 +56,19 @@ class Interpreter(nnx.Module):
           train: Whether BatchNorm uses the batch's statistics and moves the running ones.
           dropout_key: A key for dropout, or None for none.
         """
-        call = nnx.remat(Stage.__call__, static_argnums=(2,)) if self.remat else Stage.__call__
         x = features[0]
-        for i, stage in enumerate(self.stages):
-            key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
-            x = call(stage, x, train, key)
-            if i + 1 < len(features):
-                x = x + shrink(features[i + 1], min(features[i + 1].shape[1], self.heatmap_size))
+        for i in range(len(self.stages)):
+            x = self.stage(i, x, features[i + 1 : i + 2], train, dropout_key)
+        return self.finish(x)
+
+    def stage(self, i: int, x: jax.Array, feature: Sequence[jax.Array], train: bool, dropout_key) -> jax.Array:
+        """Stage i on x, plus the next feature, where there is one."""
+        call = nnx.remat(Stage.__call__, static_argnums=(2,)) if self.remat else Stage.__call__
+        x = call(self.stages[i], x, train, None if dropout_key is None else jax.random.fold_in(dropout_key, i))
+        return x + shrink(feature[0], min(feature[0].shape[1], self.heatmap_size)) if feature else x
+
+    def finish(self, x: jax.Array) -> jax.Array:
+        """The heatmaps, from the last stage's map."""
         return self.output(x).astype(jnp.float32)
 
 

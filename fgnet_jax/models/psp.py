@@ -1,6 +1,8 @@
 """pSp's encoder (`GradualStyleEncoder`): an IR-SE ResNet, a feature pyramid, and one style block per code."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,26 +97,42 @@ class Encoder(nnx.Module):
         self.styles = nnx.List(StyleBlock(config, side) for side in sides)
         self.latent_avg = Buffer(jnp.zeros((config.num_styles, config.style_dim), jnp.dtype(config.param_dtype)))
         self.dtype = config.dtype
-        self.remat = config.remat != "none"
+        self.remat = config.remat == "blocks"
 
     def __call__(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:
         """Images (N, S, S, 3) in [-1, 1] to codes (N, count, style_dim): the first `count`, or all num_styles."""
+        maps = self.pyramid(images, train)
+        return self.joined([self.code(style, maps) for style in range(len(self.styles))[:count]])
+
+    def code(self, style: int, maps: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        """One style's code (N, style_dim), from the pyramid's maps; the average is not in it yet."""
         call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
-        fine, middle, coarse = self.pyramid(images, train)
-        codes = []
-        for i, block in enumerate(self.styles[:count]):
-            codes.append(call(block, coarse if i < COARSE_STYLES else middle if i < MIDDLE_STYLES else fine))
-        return jnp.stack(codes, axis=1) + self.latent_avg[:count].astype(codes[0].dtype)
+        fine, middle, coarse = maps
+        return call(self.styles[style], coarse if style < COARSE_STYLES else middle if style < MIDDLE_STYLES else fine)
+
+    def joined(self, codes: Sequence[jax.Array]) -> jax.Array:
+        """Codes (N, count, style_dim) of the first styles, with the average."""
+        return jnp.stack(codes, axis=1) + self.latent_avg[: len(codes)].astype(codes[0].dtype)
 
     def pyramid(self, images: jax.Array | np.ndarray, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The maps that fine, middle and coarse style blocks read, of a quarter, an eighth and a sixteenth the side."""
+        x, taps = self.entry(images, train), ()
+        for i in range(len(self.body)):
+            x, taps = self.unit(i, x, taps, train)
+        return self.summed(taps)
+
+    def entry(self, images: jax.Array | np.ndarray, train: bool) -> jax.Array:
+        """The map (N, S, S, C) that the body reads."""
+        return self.input_prelu(self.input_norm(self.input_conv(jnp.asarray(images, self.dtype)), train))
+
+    def unit(self, i: int, x: jax.Array, taps: tuple[jax.Array, ...], train: bool) -> tuple[jax.Array, Any]:
+        """The body's unit i on x; its result, and the taps with it where the pyramid reads it."""
         call = nnx.remat(Unit.__call__, static_argnums=(2,)) if self.remat else Unit.__call__
-        x = self.input_prelu(self.input_norm(self.input_conv(jnp.asarray(images, self.dtype)), train))
-        taps = []
-        for i, unit in enumerate(self.body):
-            x = call(unit, x, train)
-            if i in self.taps:
-                taps.append(x)
+        x = call(self.body[i], x, train)
+        return x, (*taps, x) if i in self.taps else taps
+
+    def summed(self, taps: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The pyramid's maps from what it reads of the body."""
         middle = upsample(taps[2], taps[1].shape[1]) + self.lateral1(taps[1])
         fine = upsample(middle, taps[0].shape[1]) + self.lateral2(taps[0])
         return fine, middle, taps[2]

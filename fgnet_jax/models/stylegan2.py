@@ -103,7 +103,7 @@ class Generator(nnx.Module):
             self.convs.append(StyledConv(config, channels[r], channels[r], side, False))
         self.to_rgbs = nnx.List(ToRGB(config, width) for width in channels)
         self.dtype = config.dtype
-        self.remat = config.remat != "none"
+        self.remat = config.remat == "blocks"
 
     def map(self, z: jax.Array) -> jax.Array:
         """Mapping network: (..., style_dim) to w of the same shape; every vector on its own, PixelNorm first."""
@@ -124,21 +124,32 @@ class Generator(nnx.Module):
           shrink_to: Side that larger maps are shrunk to (FG-Net's 128). What only the rest of the largest map needs
             is then not computed. None for all maps as they are.
         """
-        call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
+        x, maps = self.start(w)
+        for k in range(1, len(self.convs)):
+            x, maps = self.layer(k, x, w, maps, shrink_to)
+        return list(maps)
+
+    def start(self, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """The constant's layer: its map (N, 4, 4, C), and the maps so far, which are that one."""
         constant = self.constant[...].astype(self.dtype)
-        x = call(self.convs[0], jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w[:, 0], None)
-        maps = [x]
-        for k in range(1, len(self.convs), 2):
-            side = 2 * x.shape[1]
-            is_last = k + 2 == len(self.convs) and fast.is_on("sparse")
-            patches_of = shrink_to if is_last and shrink_to and side >= sparse.PATCH * shrink_to else None
-            x = call(self.convs[k], x, w[:, k], patches_of)
-            x = call(self.convs[k + 1], x, w[:, k + 1], patches_of)
-            if patches_of:
-                maps.append(sparse.shrink_patches(x, side))
-            else:
-                maps.append(shrink(x, min(side, shrink_to or side)))
-        return maps
+        x = self._call(0, jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w, None)
+        return x, (x,)
+
+    def layer(
+        self, k: int, x: jax.Array, w: jax.Array, maps: tuple[jax.Array, ...], shrink_to: int | None
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Layer k of synthesis on x, as `features` takes them; its result, and the maps with it where it is one."""
+        side = self.convs[k].noise.shape[0]
+        is_last = k + 2 >= len(self.convs) and fast.is_on("sparse")
+        patches_of = shrink_to if is_last and shrink_to and side >= sparse.PATCH * shrink_to else None
+        x = self._call(k, x, w, patches_of)
+        if self.convs[k].upsample:
+            return x, maps
+        return x, (*maps, sparse.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
+
+    def _call(self, k: int, x: jax.Array, w: jax.Array, patches_of: int | None) -> jax.Array:
+        call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
+        return call(self.convs[k], x, w[:, k], patches_of)
 
     def picture(self, w: jax.Array) -> jax.Array:
         """The synthesised RGB picture (N, size, size, 3), about [-1, 1], not clipped: for inversion."""

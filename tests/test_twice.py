@@ -1,0 +1,112 @@
+"""The step that computes gradients twice: the same step, and never all gradients at once."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fgnet_jax import twice
+from fgnet_jax.models import fgnet
+from fgnet_jax.models.stages import stages
+from fgnet_jax.optim import OptimConfig
+from tests import test_steps
+from tests.test_steps import MODEL, PIXEL, start
+
+
+def _config(remat, model=MODEL, **how):
+    """The configuration of the tests of the step, with this policy."""
+    return dataclasses.replace(test_steps.CONFIG, model=dataclasses.replace(model, remat=remat), **how)
+
+
+def _two_steps(config):
+    """State and figures after two steps on one batch: the second knows the first one's moments."""
+    current = start(config)
+    for _ in range(2):
+        current, figures = test_steps.step(config, current)
+    return current, figures
+
+
+DROPPING = dataclasses.replace(MODEL, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"optim": OptimConfig(warmup_steps=3), "flip": True, "colour": 0.3, "model": DROPPING},
+        {"optim": OptimConfig(lr_encoder=0.0), "model": PIXEL},
+        {"optim": OptimConfig("sgd", lr=0.1, lr_generator=0.0, clip=0)},
+    ],
+    ids=["augmented", "only the generator and DatasetGAN's interpreter", "sgd, generator frozen"],
+)
+def test_the_step_is_the_usual_one(how, monkeypatch):
+    """Parameters, moments, running statistics, loss and norm after two steps, up to rounding."""
+    monkeypatch.setattr(twice, "_LARGE", 256)  # so that kernels of this tiny network are moved strip by strip
+    (usual, usual_figures), (ours, figures) = _two_steps(_config("none", **how)), _two_steps(_config("twice", **how))
+    assert jax.tree.structure(usual) == jax.tree.structure(ours)
+    for name, value in usual_figures.items():
+        np.testing.assert_allclose(figures[name], value, rtol=1e-5, err_msg=name)
+    for (path, expected), value in zip(jax.tree.leaves_with_path(usual), jax.tree.leaves(ours), strict=True):
+        size = max(float(jnp.abs(expected).max()), 1e-6)
+        np.testing.assert_allclose(value / size, expected / size, rtol=0, atol=1e-4, err_msg=jax.tree_util.keystr(path))
+    first = start(_config("none", **how)).params
+    assert test_steps.moved(first, ours.params) == test_steps.moved(first, usual.params)
+
+
+def test_every_parameter_belongs_to_one_stage():
+    """But ToRGB's, which are not on the way to the heatmaps."""
+    for model in (MODEL, PIXEL):
+        parts = stages(model, ())
+        for path in fgnet.abstract(model).params:
+            owners = [part.prefixes for part in parts if part.owns(path)]
+            assert len(owners) == (0 if path.startswith("generator/to_rgbs/") else 1), path
+
+
+def test_no_two_links_gradients_are_there_at_once():
+    """Eight links of a matrix each: the compiled program's temporaries are less than three matrices, not eight."""
+    side = 512
+    params = {str(k): jnp.eye(side) for k in range(8)}
+    links = [twice.Link((path,), lambda own, x, carried: (jnp.tanh(x @ [*own.values()][0]), carried)) for path in params]
+    links.append(twice.Link((), lambda own, x, carried: (jnp.square(x).mean(), carried)))
+    tx = optax.chain(optax.adam(1e-3))
+
+    def temporaries(fn):
+        program = jax.jit(fn, donate_argnums=(0, 1)).lower(params, tx.init(params), jnp.ones((4, side))).compile()
+        return program.memory_analysis().temp_size_in_bytes / params["0"].nbytes
+
+    def ours(params, opt_state, x):
+        moved = twice.update(links, optax.with_extra_args_support(tx), params, opt_state, x, ())
+        return moved.params, moved.opt_state, moved.norm
+
+    def usual(params, opt_state, x):
+        def loss(params):
+            now = x
+            for link in links:
+                now, _ = link.run({path: params[path] for path in link.paths}, now, ())
+            return now
+
+        grads = jax.grad(loss)(params)
+        norm = optax.tree.norm(grads)
+        updates, opt_state = tx.update(jax.tree.map(lambda g: g / norm, grads), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, norm
+
+    assert temporaries(usual) > 7
+    assert temporaries(ours) < 3
+
+
+def test_a_gradient_that_is_not_finite_shows():
+    """In the figures, where the loop looks for it."""
+    config = _config("twice")
+    state = start(config)
+    path = "interpreter/output/bias"
+    broken = dataclasses.replace(state, params=state.params | {path: jnp.full_like(state.params[path], np.nan)})
+    _, figures = test_steps.step(config, broken)
+    assert not np.isfinite(figures["loss"]) and not np.isfinite(figures["grad_norm"])
+
+
+def test_accumulated_parts_are_refused():
+    """What is moved at once has nothing to add up."""
+    with pytest.raises(ValueError, match=r'remat "twice"'):
+        _config("twice", accumulate=2)
