@@ -86,7 +86,9 @@ def update(
     norm = jnp.sqrt(functools.reduce(jnp.add, squares))
 
     def move(grads: Arrays, one: jax.Array) -> tuple[tuple[Arrays, Any], Any]:
-        return _moved(tx, norm * one, grads, {path: params[path] for path in grads}, _of(opt_state, params, list(grads)))
+        return _moved(
+            tx, norm * one, grads, {path: params[path] for path in grads}, _of(opt_state, params, list(grads))
+        )
 
     loss, carried, moved = _backwards(chain, params, x, carried, _one(norm), move)
     found = {path: value for here, _ in moved for path, value in here.items()}

@@ -68,7 +68,9 @@ def test_no_two_links_gradients_are_there_at_once():
     """Eight links of a matrix each: the compiled program's temporaries are less than three matrices, not eight."""
     side = 512
     params = {str(k): jnp.eye(side) for k in range(8)}
-    links = [twice.Link((path,), lambda own, x, carried: (jnp.tanh(x @ [*own.values()][0]), carried)) for path in params]
+    links = [
+        twice.Link((path,), lambda own, x, carried: (jnp.tanh(x @ [*own.values()][0]), carried)) for path in params
+    ]
     links.append(twice.Link((), lambda own, x, carried: (jnp.square(x).mean(), carried)))
     tx = optax.chain(optax.adam(1e-3))
 

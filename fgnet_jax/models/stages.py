@@ -105,7 +105,10 @@ def _pyramid(config: ModelConfig, train: bool) -> list[Stage]:
     count = len(config.generator_channels)
     return [
         Stage((), lambda model, x, _: (x[2][0], x[2][1:])),
-        *(Stage((f"interpreter/stages/{i}/",), lambda model, x, key, i=i: stage(model, x, key, i)) for i in range(count)),
+        *(
+            Stage((f"interpreter/stages/{i}/",), lambda model, x, key, i=i: stage(model, x, key, i))
+            for i in range(count)
+        ),
         Stage(("interpreter/output/",), lambda model, x, _: model.interpreter.finish(x[0])),
     ]
 

@@ -13,14 +13,32 @@ TILE = 4
 """Rows and columns of the input that two rows and columns of the output see."""
 
 
+_ROWS = 8
+"""Rows of the output that are worked through at once: their tiles and products nearly fit into a cache."""
+
+
 def conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves a map of even sides, padded by one, with (3, 3, Cin, Cout): (N, H, W, Cin) to (N, H, W, Cout)."""
-    n, height, width, _ = x.shape
+    n, height, width, features_in = x.shape
+    kernels, strips = _transformed(kernel), height // _ROWS
     x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    if strips < 2 or height % _ROWS:
+        return _strip(x, kernels)
+
+    def strip(index: jax.Array) -> jax.Array:
+        seen = jax.lax.dynamic_slice(x, (0, index * _ROWS, 0, 0), (n, _ROWS + 2, width + 2, features_in))
+        return _strip(seen, kernels)
+
+    return jnp.moveaxis(jax.lax.map(strip, jnp.arange(strips)), 0, 1).reshape(n, height, width, -1)
+
+
+def _strip(x: jax.Array, kernels: jax.Array) -> jax.Array:
+    """The convolution of what is padded already, by a kernel that is transformed already."""
+    n, height, width, _ = (side - extra for side, extra in zip(x.shape, (0, 2, 2, 0), strict=True))
     tiles = [
         [x[:, row : row + height : 2, column : column + width : 2] for column in range(TILE)] for row in range(TILE)
     ]
-    rows = [jnp.stack(row, axis=3) for row in of_tiles(tiles, kernel)]
+    rows = [jnp.stack(row, axis=3) for row in _of_tiles(tiles, kernels)]
     return jnp.stack(rows, axis=2).reshape(n, height, width, -1)
 
 
@@ -34,10 +52,13 @@ def of_tiles(tiles: list[list[jax.Array]], kernel: jax.Array) -> list[list[jax.A
     Returns:
       The inner two rows of two columns, each (N, rows, columns, Cout).
     """
+    return _of_tiles(tiles, _transformed(kernel))
+
+
+def _of_tiles(tiles: list[list[jax.Array]], kernels: jax.Array) -> list[list[jax.Array]]:
     n, rows, columns, features = tiles[0][0].shape
     by_row = list(zip(*(_seen(list(column)) for column in zip(*tiles, strict=True)), strict=True))
     seen = [part.reshape(n, 1, rows * columns, features) for row in by_row for part in _seen(list(row))]
-    kernels = _transformed(kernel)
     # One batched product, whose operands and result lie in memory as they are.
     products = jnp.concatenate(seen, 1) @ jnp.broadcast_to(kernels, (n, *kernels.shape))
     parts = [part.reshape(n, rows, columns, -1) for part in jnp.split(products, TILE**2, axis=1)]

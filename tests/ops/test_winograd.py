@@ -9,9 +9,9 @@ from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.winograd import conv3x3
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 2, 3), (2, 8, 6, 64)])
+@pytest.mark.parametrize("shape", [(1, 2, 2, 3), (2, 8, 6, 64), (2, 24, 6, 4)])
 def test_a_map(shape):
-    """To within a few roundings, up to its borders."""
+    """To within a few roundings, up to its borders; the last one strip by strip."""
     rng = np.random.default_rng(0)
     x, kernel = rng.standard_normal(shape), rng.standard_normal((3, 3, shape[-1], 5))
     with jax.default_matmul_precision("highest"):
