@@ -45,8 +45,9 @@ class StyledConv(nnx.Module):
             `fgnet_jax.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
             for all of it.
         """
-        kernel = self.kernel[...] / math.sqrt(9 * self.kernel.shape[2])
-        style = self.modulation(w).astype(jnp.float32)
+        # The weight's scale goes into the style: a vector, where a scaled kernel would be a copy of it.
+        kernel = self.kernel[...]
+        style = self.modulation(w).astype(jnp.float32) / math.sqrt(9 * kernel.shape[2])
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
         x = lean(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
         noise = jax.lax.stop_gradient(self.noise[...])
