@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -174,7 +174,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = ""):
             yield f"{prefix}{key}"
 
 
-def _build(make, values: dict[str, Any], section: str):
+def _build(make: Callable[[Any], Any], values: Any, section: str) -> Any:
     try:
         return make(values)
     except (TypeError, ValueError) as error:

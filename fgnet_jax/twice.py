@@ -1,4 +1,4 @@
-"""Gradients computed twice, so that they are never held at once: for chips on which they would not fit beside the state.
+"""Gradients computed twice, so that they are never held at once: for chips where they do not fit beside the state.
 
 Clipping scales every gradient by a norm that is known only after the last of them. Here a first backward pass keeps
 nothing of them but that norm; a second one computes them again, and each link of the chain is moved as soon as its own

@@ -1,6 +1,7 @@
 """The step that computes gradients twice: the same step, and never all gradients at once."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,8 @@ def test_no_two_links_gradients_are_there_at_once():
 
     def temporaries(fn):
         program = jax.jit(fn, donate_argnums=(0, 1)).lower(params, tx.init(params), jnp.ones((4, side))).compile()
-        return program.memory_analysis().temp_size_in_bytes / params["0"].nbytes
+        memory: Any = program.memory_analysis()
+        return memory.temp_size_in_bytes / params["0"].nbytes
 
     def ours(params, opt_state, x):
         moved = twice.update(links, optax.with_extra_args_support(tx), params, opt_state, x, ())

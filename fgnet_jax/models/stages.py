@@ -12,6 +12,7 @@ import jax
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Arrays, FGNet, Variables
+from fgnet_jax.models.interpreter import Interpreter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +21,11 @@ class Stage:
 
     Attributes:
       prefixes: Of the paths of its parameters.
-      call: What it makes, inside the module, of what the stage before it made; with a key for dropout.
+      call: What it makes, inside the module, of what the stage before it made; with a key for dropout, or None.
     """
 
     prefixes: tuple[str, ...]
-    call: Callable[[FGNet, Any, jax.Array], Any]
+    call: Callable[[FGNet, Any, jax.Array | None], Any]
 
     def owns(self, path: str) -> bool:
         """Whether the parameter of this path is the stage's."""
@@ -33,15 +34,13 @@ class Stage:
 
 def stages(config: ModelConfig, train: Collection[str]) -> list[Stage]:
     """The stages from images (N, S, S, 3) in [-1, 1] to heatmaps; BatchNorm uses the batch in the parts in `train`."""
-    interpreter = _pyramid if config.interpreter == "pyramid" else _pixels
-    return [
-        *_encoder(config, "encoder" in train),
-        *_generator(config),
-        *interpreter(config, "interpreter" in train),
-    ]
+    interpreter = _interpreter if config.interpreter == "pyramid" else _pixels
+    return [*_encoder(config, "encoder" in train), *_generator(config), *interpreter(config, "interpreter" in train)]
 
 
-def run(config: ModelConfig, stage: Stage, variables: Variables, x: Any, dropout_key: jax.Array) -> tuple[Any, Arrays]:
+def run(
+    config: ModelConfig, stage: Stage, variables: Variables, x: Any, dropout_key: jax.Array | None
+) -> tuple[Any, Arrays]:
     """What a stage makes of x, and the running statistics as it moved them."""
     model = fgnet.merge(config, variables)
     return stage.call(model, x, dropout_key), fgnet.split(model).batch_stats
@@ -50,7 +49,7 @@ def run(config: ModelConfig, stage: Stage, variables: Variables, x: Any, dropout
 def _encoder(config: ModelConfig, train: bool) -> list[Stage]:
     """Images to codes: the body and the maps that it leaves, then the maps and the codes so far."""
     units = [
-        Stage((f"encoder/body/{i}/",), lambda model, x, _, i=i: model.encoder.unit(i, *x, train))
+        Stage((f"encoder/body/{i}/",), lambda model, x, _, i=i: model.encoder.unit(i, x[0], x[1], train))
         for i in range(sum(config.encoder_units))
     ]
     return [
@@ -65,7 +64,7 @@ def _style(style: int, config: ModelConfig) -> Stage:
     # The last block, whose code only the last ToRGB would read, goes with the one before it: its gradient is zero.
     own = (style, style + 1) if style + 1 == config.num_layers else (style,)
 
-    def call(model: FGNet, x: Any, _: jax.Array) -> Any:
+    def call(model: FGNet, x: Any, _: jax.Array | None) -> Any:
         maps, codes = x
         return maps, (*codes, model.encoder.code(style, maps))
 
@@ -75,7 +74,7 @@ def _style(style: int, config: ModelConfig) -> Stage:
 def _generator(config: ModelConfig) -> list[Stage]:
     """Maps and codes to features: w, the last map, and the features so far."""
 
-    def mapping(model: FGNet, x: Any, _: jax.Array) -> jax.Array:
+    def mapping(model: FGNet, x: Any, _: jax.Array | None) -> jax.Array:
         return model.w(model.encoder.joined(x[1]))
 
     def resolution(model: FGNet, x: Any, k: int) -> Any:
@@ -95,12 +94,12 @@ def _generator(config: ModelConfig) -> list[Stage]:
     ]
 
 
-def _pyramid(config: ModelConfig, train: bool) -> list[Stage]:
+def _interpreter(config: ModelConfig, train: bool) -> list[Stage]:
     """Features to heatmaps: what the last stage made, and the features that are still to be added."""
 
-    def stage(model: FGNet, x: Any, key: jax.Array, i: int) -> Any:
+    def stage(model: FGNet, x: Any, key: jax.Array | None, i: int) -> Any:
         last, features = x
-        return model.interpreter.stage(i, last, features[:1], train, key), features[1:]
+        return _pyramid(model).stage(i, last, features[:1], train, key), features[1:]
 
     count = len(config.generator_channels)
     return [
@@ -109,8 +108,13 @@ def _pyramid(config: ModelConfig, train: bool) -> list[Stage]:
             Stage((f"interpreter/stages/{i}/",), lambda model, x, key, i=i: stage(model, x, key, i))
             for i in range(count)
         ),
-        Stage(("interpreter/output/",), lambda model, x, _: model.interpreter.finish(x[0])),
+        Stage(("interpreter/output/",), lambda model, x, _: _pyramid(model).finish(x[0])),
     ]
+
+
+def _pyramid(model: FGNet) -> Interpreter:
+    assert isinstance(model.interpreter, Interpreter)
+    return model.interpreter
 
 
 def _pixels(config: ModelConfig, train: bool) -> list[Stage]:
