@@ -20,7 +20,7 @@ from fgnet_jax import heatmaps, optim, state, steps
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.train import COMPILER_OPTIONS
+from fgnet_jax.train import compiler_options
 
 OURS, PUBLISHED, BEST, COMPILED = (
     "fgnet_jax", "PyTorch, as published", "PyTorch, at its best", "the same, torch.compile",
@@ -45,10 +45,11 @@ class Job:
     compile_seconds: float | None = None
 
 
-def compiled(fn: Callable[..., Any], *arguments: Any, donate: bool = False) -> tuple[Any, Job]:
+def compiled(
+    fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: dict[str, str] | None = None
+) -> tuple[Any, Job]:
     """`fn` compiled for these arguments, and a job with the compiler's figures that calls it on them."""
     begin = time.perf_counter()
-    options = COMPILER_OPTIONS.get(jax.default_backend()) if donate else None
     jitted = jax.jit(fn, donate_argnums=0 if donate else None, compiler_options=options)
     program = jitted.lower(*arguments).compile()
     seconds = time.perf_counter() - begin
@@ -90,7 +91,8 @@ def training(config: ModelConfig, batch: int) -> Job:
     tx = optim.optimizer(step.optim, 7500)
     now: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
     key, faces = jax.random.key(0), jax.device_put(_faces(config, batch))
-    program, job = compiled(functools.partial(steps.train_step, step, tx), now["state"], faces, key, donate=True)
+    fn = functools.partial(steps.train_step, step, tx)
+    program, job = compiled(fn, now["state"], faces, key, donate=True, options=compiler_options(config))
 
     def run() -> object:
         now["state"], metrics = program(now["state"], faces, key)

@@ -12,7 +12,7 @@ from fgnet_jax import heatmaps, optim, state, steps
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.train import COMPILER_OPTIONS
+from fgnet_jax.train import compiler_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     fn = functools.partial(steps.train_step, step, tx)
-    options = COMPILER_OPTIONS.get(jax.default_backend())
+    options = compiler_options(config)
     compiled = jax.jit(fn, donate_argnums=0, compiler_options=options).lower(shapes, faces, key).compile()
     trained, _ = optim.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())

@@ -27,6 +27,7 @@ from fgnet_jax.experiment import Config
 from fgnet_jax.heatmaps import targets
 from fgnet_jax.lineage import trained_on
 from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.optim import optimizer
 from fgnet_jax.writers import MetricsWriter, Progress, read_metrics
 
@@ -36,16 +37,6 @@ _MULTIHOST = flags.DEFINE_bool("multihost", False, "Train on all hosts that this
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where the cluster does not tell")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, where the cluster does not tell")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, where the cluster does not tell")
-
-COMPILER_OPTIONS = {
-    "cpu": {
-        "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-        "xla_cpu_experimental_ynn_fusion_type": "",
-    }
-}
-"""By backend. XLA's usual scheduler for CPUs widens the program: a step would take twice the memory. Its YNNPACK
-kernels round differently on each kind of processor, and their step takes a third more memory for a twentieth less time.
-"""
 
 
 class NotFinite(ArithmeticError):
@@ -165,6 +156,19 @@ def room_for(config: Config, is_begun: bool) -> int:
     return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
+def compiler_options(model: ModelConfig) -> dict[str, str] | None:
+    """What XLA is told about the training step: on CPUs, to mind memory.
+
+    Its usual scheduler there widens the program, and a step would take twice the memory. Its YNNPACK kernels round
+    differently on each kind of processor, so that the usual step goes without them, a twentieth slower; one that
+    computes again what it does not keep takes less memory with them.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    scheduler = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    return scheduler if model.remat != "none" else scheduler | {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
 @functools.lru_cache(maxsize=4)  # several runs of one process compile once
 def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding):
     """The jitted steps, with where their arrays lie: the state as `layout` says, batches split over the devices."""
@@ -176,7 +180,7 @@ def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding)
         in_shardings=(placed, layout.batch, layout.whole),
         out_shardings=(placed, layout.whole),
         donate_argnums=0,
-        compiler_options=COMPILER_OPTIONS.get(jax.default_backend()),
+        compiler_options=compiler_options(step.model),
     )
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

@@ -12,7 +12,7 @@ import pytest
 
 from fgnet_jax import losses, optim, state
 from fgnet_jax.models import fgnet
-from fgnet_jax.train import COMPILER_OPTIONS
+from fgnet_jax.train import compiler_options
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
@@ -46,7 +46,7 @@ def train(steps: int):
     current = jax.device_put(state.create(variables, OPTIM, tx))
     images = fgnet.normalise(reference_weights.images())
     targets = jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1))
-    options = COMPILER_OPTIONS.get(jax.default_backend())
+    options = compiler_options(CONFIG)
     step = jax.jit(functools.partial(_step, tx), donate_argnums=0, compiler_options=options)
     figures = []
     with jax.default_matmul_precision("highest"):
