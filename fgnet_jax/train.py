@@ -157,12 +157,9 @@ def room_for(config: Config, is_begun: bool) -> int:
 
 
 def compiler_options(model: ModelConfig) -> dict[str, str] | None:
-    """What XLA is told about the training step: on CPUs, to mind memory.
-
-    Its usual scheduler there widens the program, and a step would take twice the memory. Its YNNPACK kernels round
-    differently on each kind of processor, so that the usual step goes without them, a twentieth slower; one that
-    computes again what it does not keep takes less memory with them.
-    """
+    """What XLA is told about the training step: on CPUs, to mind memory, which its usual scheduler takes twice of."""
+    # YNNPACK's kernels round differently on each kind of processor. The usual step goes without them, a twentieth
+    # slower; one that computes again what it does not keep takes less memory with them.
     if jax.default_backend() != "cpu":
         return None
     scheduler = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
