@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fgnet_jax.ops import fast, winograd
-from fgnet_jax.ops.lean import lean, zeros_after
+from fgnet_jax.ops.lean import lean
 
 _FEW = 32  # channels, below which a tap's product is too narrow to be worth it
 _SMALL = 32  # rows and columns of a strided convolution's result, up to which a product is faster
@@ -129,6 +129,6 @@ def _kernel_gradient(
 
         return total + jax.lax.map(product, places).astype(jnp.float32), None
 
-    start = zeros_after(gradient, (len(places), x.shape[-1], features), jnp.float32)
+    start = jnp.zeros((len(places), x.shape[-1], features), jnp.float32)
     products, _ = jax.lax.scan(add, start, jnp.arange(n // images * strips))
     return products.reshape(*taps, *products.shape[1:])

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from fgnet_jax.ops import fast
@@ -28,11 +27,6 @@ def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]
         return lambda *arrays: fn(*arrays, *static)
     kept = jax.checkpoint(lambda *arrays: fn(*arrays, *static))
     return (lambda *arrays: kept(*_in_order(*arrays))) if jax.default_backend() == "cpu" else kept
-
-
-def zeros_after(x: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
-    """Zeros, but not before x is known: a loop's plain zeros may lie in memory from the program's first loop on."""
-    return jnp.broadcast_to(0 * x.ravel()[0].astype(dtype), shape)
 
 
 @jax.tree_util.register_static

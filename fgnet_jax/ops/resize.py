@@ -8,7 +8,6 @@ import numpy as np
 
 from fgnet_jax.ops import fast
 from fgnet_jax.ops.conv import conv2d
-from fgnet_jax.ops.lean import zeros_after
 
 
 @functools.cache
@@ -77,7 +76,7 @@ def _upsample_backward(size, residuals, gradient):
         return of_x + mixed @ row.T, x.reshape(-1, features_in).T @ mixed
 
     kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
-    start = zeros_after(gradient, (n * height * width, features_in), x.dtype)
+    start = jnp.zeros((n * height * width, features_in), x.dtype)
     of_x, of_kernels = jax.lax.scan(of_row, start, (jnp.asarray(rows, x.dtype), kernels))
     of_kernel = of_kernels.reshape(taps, features_in, taps, features).transpose(0, 2, 1, 3)
     return of_x.reshape(x.shape), of_kernel
