@@ -34,6 +34,9 @@ class StyledConv(nnx.Module):
         self.noise = Buffer(jnp.zeros((side, side), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
         self.upsample = upsample
+        # The weight's scale goes into the style, a vector, where a scaled kernel is a copy. But a copy can be made anew
+        # in every pass, while XLA keeps what it makes of the kernel itself from one pass to the next.
+        self.scales_kernel = config.remat != "none"
 
     def __call__(self, x: jax.Array, w: jax.Array, patches_of: int | None = None) -> jax.Array:
         """(N, H, W, Cin) styled by w (N, style_dim): (N, H, W, Cout), or twice the side where it upsamples.
@@ -45,9 +48,9 @@ class StyledConv(nnx.Module):
             `fgnet_jax.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
             for all of it.
         """
-        # The weight's scale goes into the style: a vector, where a scaled kernel would be a copy of it.
-        kernel = self.kernel[...]
-        style = self.modulation(w).astype(jnp.float32) / math.sqrt(9 * kernel.shape[2])
+        kernel, style = self.kernel[...], self.modulation(w).astype(jnp.float32)
+        root = math.sqrt(9 * kernel.shape[2])
+        kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
         x = lean(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
         noise = jax.lax.stop_gradient(self.noise[...])
