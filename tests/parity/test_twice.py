@@ -18,7 +18,7 @@ pytestmark = pytest.mark.full_size
 
 
 def _step(tx, current, images, targets):
-    """One update on given targets: loss, norm, and the squared length of the parameters' move."""
+    """One update on given targets: the state after it, loss and norm."""
     trained, frozen = optim.split(current.params, OPTIM)
 
     def link(stage, is_last):
