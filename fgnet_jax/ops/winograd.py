@@ -12,7 +12,6 @@ import jax.numpy as jnp
 TILE = 4
 """Rows and columns of the input that two rows and columns of the output see."""
 
-
 _ROWS = 8
 """Rows of the output that are worked through at once: their tiles and products nearly fit into a cache."""
 
