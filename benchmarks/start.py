@@ -61,8 +61,7 @@ def input_paces(faces: int) -> dict[str, float]:
 
     Measured in a worker as corpora are made by, with one BLAS thread: more would spin through the time of other cores.
     """
-    with workers.pool(1) as executor:
-        return executor.submit(_paces, faces).result()
+    return next(workers.in_order(_paces, [faces], 1))
 
 
 def _paces(faces: int) -> dict[str, float]:

@@ -20,7 +20,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from fgnet_jax.data import real, schema
 from fgnet_jax.data.layouts import aligned, bp4d, disfa, own
 from fgnet_jax.data.layouts import found as layouts
 from fgnet_jax.data.layouts.found import Found, LayoutError
+from fgnet_jax.data.workers import WorkerEnded
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.faces.dlib_detector import LICENCE
 from fgnet_jax.preparation import page, plan, pool, report, work
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NoFace as error:
         _say(f"error: {error}")
         return 1
-    except BrokenProcessPool:
+    except WorkerEnded:
         _say(
             "error: a worker was killed, for want of memory perhaps (--workers 1 takes least); the same command goes on"
         )

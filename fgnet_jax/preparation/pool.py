@@ -1,6 +1,6 @@
 """All sequences' work, over the cores, with a progress bar."""
 
-import concurrent.futures
+import functools
 import multiprocessing
 import sys
 import time
@@ -11,7 +11,7 @@ from typing import Any
 import tqdm
 
 from fgnet_jax.data.layouts.found import Sequence
-from fgnet_jax.data.workers import pool
+from fgnet_jax.data.workers import as_done
 from fgnet_jax.preparation.work import Settings, process
 
 _counter: Any = None  # of this worker: frames done by all of them
@@ -61,15 +61,11 @@ def _in_processes(sequences: Items[Sequence], settings: Settings, work: Path, wo
     # Frames done, and those of them that were there. Read without its lock, which a worker that was killed may hold.
     counter = multiprocessing.get_context("spawn").Array("q", 2)
     done = counter.get_obj()
-    with pool(workers, _begin, counter) as executor:
-        # the longest first, so that the last to end is a short one
-        order = sorted(sequences, key=lambda sequence: -len(sequence.frames))
-        left = {executor.submit(_process, sequence, settings, work / sequence.key) for sequence in order}
-        while left:
-            finished, left = concurrent.futures.wait(left, 0.5, concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-            bar.update(done[0] - bar.n)
+    # the longest first, so that the last to end is a short one
+    order = sorted(sequences, key=lambda sequence: -len(sequence.frames))
+    items = [(sequence, settings, work / sequence.key) for sequence in order]
+    for _ in as_done(_process, items, workers, functools.partial(_begin, counter), seconds=0.5):
+        bar.update(done[0] - bar.n)
     bar.update(done[0] - bar.n)
     return done[1]
 
@@ -83,7 +79,7 @@ def _begin(counter: Any) -> None:
     cv2.setNumThreads(1)  # every core has a worker
 
 
-def _process(sequence: Sequence, settings: Settings, folder: Path) -> None:
+def _process(item: tuple[Sequence, Settings, Path]) -> None:
     first = True
 
     def tick(count: int) -> None:
@@ -93,4 +89,4 @@ def _process(sequence: Sequence, settings: Settings, folder: Path) -> None:
             _counter[1] += count if first else 0
         first = False
 
-    process(sequence, settings, folder, tick)
+    process(*item, tick)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgnet_jax.data.workers import end_with_parent
+from fgnet_jax.data.workers import WorkerEnded, as_done, end_with_parent, in_order
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -46,24 +46,69 @@ def test_a_worker_ends_with_its_parent(tmp_path, is_gone_already):
         time.sleep(0.01)
 
 
-POOL = """
-import time
-from fgnet_jax.data.workers import pool
+def test_outcomes_are_in_the_order_of_the_items():
+    """Whichever is done first, and however few workers there are."""
+    assert list(in_order(_slept, [0.3, 0, 0.1, 0, 0], 2)) == [0.3, 0, 0.1, 0, 0]
+    assert list(in_order(_slept, [], 2)) == []
+
+
+def test_as_done_tells_the_time():
+    """The first to end comes first; meanwhile there is None to do something else."""
+    done = list(as_done(_slept, [1.5, 0.0], 2, begin=_begin, seconds=0.2))
+    assert [d for d in done if d] == [(1, 0.0), (0, 1.5)]
+    assert None in done
+
+
+def test_an_error_comes_with_the_workers_traceback():
+    """It is the function's own, and says where it came from; the pool is gone afterwards."""
+    with pytest.raises(ValueError, match="sleep length must be non-negative") as caught:
+        list(as_done(_slept, [0.0, -1.0, 0.0], 2))
+    assert "in _slept" in caught.value.__notes__[0]
+    assert not multiprocessing.active_children()
+
+
+def test_a_killed_worker_is_an_error():
+    """Not a wait for its result."""
+    with pytest.raises(WorkerEnded, match="exit code -9"):
+        list(as_done(_killed, ["it"], 1))
+    assert not multiprocessing.active_children()
+
+
+def _begin() -> None:
+    assert not multiprocessing.active_children()
+
+
+def _slept(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def _killed(_: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+INTERRUPTED = """
+from fgnet_jax.data.workers import in_order
 
 try:
-    with pool(2) as executor:
-        print("begun", flush=True)
-        list(executor.map(time.sleep, [0.01] * 3000))
+    done = in_order(bytes, [3_000_000] * 3000, 2)
+    print("begun", flush=True)
+    for _ in done:
+        pass
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 1])
-def test_interrupted_at_any_moment_a_pool_ends_in_silence(seconds):
-    """Ctrl-C reaches parent and workers: also those that are still starting."""
+def test_interrupted_at_any_moment_workers_end_in_silence(seconds):
+    """Ctrl-C reaches parent and workers: also those that are still starting, or in the middle of a large result."""
     process = subprocess.Popen(
-        [sys.executable, "-c", POOL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout and process.stdout.readline() == "begun\n"
     time.sleep(seconds)

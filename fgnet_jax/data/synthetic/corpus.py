@@ -17,7 +17,7 @@ from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import Face, render_face
 from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
 from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
-from fgnet_jax.data.workers import pool
+from fgnet_jax.data.workers import in_order
 
 RATE_FLOOR = 0.25
 """Least share of positive frames of a twin unless asked otherwise.
@@ -158,8 +158,7 @@ def draw_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Rec
     if workers <= 1:
         yield from ((item, draw(item)) for item in items)
         return
-    with pool(workers) as executor:
-        yield from zip(items, executor.map(draw, items, chunksize=2), strict=True)
+    yield from zip(items, in_order(draw, items, workers), strict=True)
 
 
 def source_fingerprint() -> str:
