@@ -61,7 +61,8 @@ def input_paces(faces: int) -> dict[str, float]:
 
     Measured in a worker as corpora are made by, with one BLAS thread: more would spin through the time of other cores.
     """
-    return next(workers.in_order(_paces, [faces], 1))
+    [paces] = workers.in_order(_paces, [faces], 1)
+    return paces
 
 
 def _paces(faces: int) -> dict[str, float]:
