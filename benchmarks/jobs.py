@@ -20,7 +20,7 @@ from fgnet_jax import heatmaps, optim, state, steps
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.train import compiler_options
+from fgnet_jax.steps import compiler_options
 
 OURS, PUBLISHED, BEST, COMPILED = (
     "fgnet_jax", "PyTorch, as published", "PyTorch, at its best", "the same, torch.compile",
@@ -107,7 +107,7 @@ def rivals(config: ModelConfig, batch: int, threads: int, with_compiler: bool) -
 
     from benchmarks.torch_fgnet import FGNet
 
-    torch.set_num_threads(threads)
+    _prepare_torch(threads)
     images = _tensor(_images(config, batch))
     found: dict[str, dict[str, Job]] = {}
     for name, fused in ((PUBLISHED, False), (BEST, True)):
@@ -145,7 +145,7 @@ def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> J
 
     from benchmarks.torch_fgnet import FGNet
 
-    torch.set_num_threads(threads)
+    _prepare_torch(threads)
     network = FGNet(config, way != PUBLISHED).train().to(_device())
     optimizer = torch.optim.AdamW(network.parameters(), 5e-5, weight_decay=5e-4)
     faces = _faces(config, batch)
@@ -186,6 +186,13 @@ def _tensor(maps: Any) -> Any:
     import torch
 
     return torch.from_numpy(np.array(maps, np.float32).transpose(0, 3, 1, 2).copy()).to(_device())
+
+
+def _prepare_torch(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = True  # as its convolutions do by themselves
 
 
 def _device() -> str:

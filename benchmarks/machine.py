@@ -27,8 +27,8 @@ def describe() -> dict[str, Any]:
 
 
 def has_torch() -> bool:
-    """Whether the rival can run."""
-    return importlib.util.find_spec("torch") is not None
+    """Whether the rival can run: where PyTorch is, on processors that both know."""
+    return jax.default_backend() in ("cpu", "gpu") and importlib.util.find_spec("torch") is not None
 
 
 @functools.cache

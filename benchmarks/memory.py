@@ -12,7 +12,7 @@ from fgnet_jax import heatmaps, optim, state, steps
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.train import compiler_options
+from fgnet_jax.steps import compiler_options
 
 
 @dataclasses.dataclass(frozen=True)

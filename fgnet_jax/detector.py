@@ -67,9 +67,7 @@ def _forward(
     config: ModelConfig, known: int, variables: fgnet.Variables, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Images to scores (N, known) and clipped heatmaps (N, size, size, known)."""
-    # GPUs and TPUs would run float32 convolutions in fewer bits, and borderline labels would differ between machines.
-    with jax.default_matmul_precision("highest" if config.dtype == "float32" else "default"):
-        heatmaps = fgnet.apply(config, variables, fgnet.normalise(images))[..., :known]
+    heatmaps = fgnet.apply(config, variables, fgnet.normalise(images))[..., :known]
     return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
 
 

@@ -123,6 +123,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return lines
 
 
+def folder(workdir: str) -> Path:
+    """The workdir's path.
+
+    Raises:
+      ConfigError: for an address, such as gs://…, which would become a local folder of that name.
+    """
+    if "://" in workdir:
+        raise ConfigError(f"--workdir {workdir}: expected a folder; a bucket must be mounted as one")
+    return Path(workdir)
+
+
 def check_same(config: Config, workdir: Path) -> None:
     """Refuses to go on with a run that was begun with another configuration, saying what differs."""
     file = workdir / "config.json"

@@ -78,8 +78,9 @@ def prepare(found: Found, known: dict[str, Any], options: Options) -> None:
     plan.check(found)
     real.builder_class(found.corpus)
     data_dir = Path(options.data_dir)
-    landmarks = options.landmarks or (aligned.landmarks_beside(found) if options.layout == "fgnet" else None)
-    how = plan.settings(found, landmarks, options.predictor, options.aligned_landmarks)
+    is_aligned = options.layout == "fgnet"
+    landmarks = options.landmarks or (aligned.landmarks_beside(found) if is_aligned else None)
+    how = plan.settings(found, landmarks, options.predictor, options.aligned_landmarks, is_aligned)
     if how.predictor:
         _say(f"Faces are found by dlib. Note: {LICENCE}.")
     preparation = plan.preparation(found, how, known)

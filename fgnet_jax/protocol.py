@@ -104,7 +104,9 @@ def ask(setup: Setup, how: Measuring, run: Run, corpus: str, splits: Sequence[st
         values = np.array([fitted[au] for au in parts[0].aus])
     elif how.file:
         values = thresholds.load(how.file, parts[0].aus)
-    return Tested(run, corpus, join(parts).at(values), values)
+    pairs = zip(splits, parts, strict=True)
+    decided = [scoring.answer_at(setup, run, corpus, split, part, values) for split, part in pairs]
+    return Tested(run, corpus, join(decided), values)
 
 
 def plain(corpus: str) -> str:

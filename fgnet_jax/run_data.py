@@ -11,6 +11,7 @@ from fgnet_jax.data import protocols
 from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.experiment import Config, ConfigError
+from fgnet_jax.runtime import NotWritableError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ def open_run(config: Config) -> RunData:
 
     Raises:
       FileNotFoundError: for a corpus that was not prepared.
+      NotWritableError: where a synthetic corpus cannot be drawn into the folder of data.
       ConfigError: for a fold that the corpus does not have, or a share of subjects that cannot be held out.
     """
     try:
@@ -96,12 +98,14 @@ def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.n
 def _open(name: str, config: Config, splits: str) -> Corpus:
     if not name.startswith(protocols.SYNTHETIC):
         return open_corpus(name, config.data.dir, splits)
-    Path(config.data.dir).mkdir(parents=True, exist_ok=True)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()  # a log would have thousands of its lines
-    builder = prepare_synthetic(
-        name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=2 if config.data.frames > 500 else 1
-    )
+    workers = 2 if config.data.frames > 500 else 1
+    try:
+        Path(config.data.dir).mkdir(parents=True, exist_ok=True)
+        builder = prepare_synthetic(name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=workers)
+    except OSError as error:
+        raise NotWritableError(f"data.dir: cannot draw {name} into {config.data.dir}: {error}") from error
     return open_directory(str(builder.data_path), splits)
 
 

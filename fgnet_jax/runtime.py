@@ -65,14 +65,18 @@ def git_state(directory: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": changes if changes is None else bool(changes)}
 
 
+class Stopped(Exception):
+    """A signal came while nothing was left to be saved; the message is its name."""
+
+
 class StopSignal:
     """Catches SIGTERM and SIGINT, so that a run can save before it ends. A context manager for the main thread.
 
         with StopSignal() as stop:
             while not stop.received: ...
 
-    The first signal is only noted; a later SIGINT raises KeyboardInterrupt, a later SIGTERM changes nothing. At the
-    end the former handlers are back.
+    The first signal is only noted, unless `raise_from_now_on` was called; a later SIGINT raises KeyboardInterrupt, a
+    later SIGTERM changes nothing. At the end the former handlers are back.
 
     Attributes:
       received: Name of the first signal, "SIGTERM" or "SIGINT"; None before one came.
@@ -88,6 +92,7 @@ class StopSignal:
         self.received: str | None = None
         self._active = active
         self._former: dict[signal.Signals, Any] = {}
+        self._raises = False
 
     def __enter__(self) -> "StopSignal":
         for number in (signal.SIGTERM, signal.SIGINT) if self._active else ():
@@ -99,7 +104,16 @@ class StopSignal:
             # None: a handler that Python did not set (a C library's) cannot be given back by it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
+    def raise_from_now_on(self) -> None:
+        """Lets the first signal raise `Stopped` where the program is, at once if it has come already."""
+        self._raises = True
+        if self.received is not None:
+            raise Stopped(self.received)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None and self._raises:
+            self.received = signal.Signals(number).name
+            raise Stopped(self.received)
         if self.received is None:
             self.received = signal.Signals(number).name
             # Not print or logging: this may have interrupted either, and they are not made to be entered twice.

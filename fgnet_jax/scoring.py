@@ -138,11 +138,9 @@ def _written(run: Run) -> float:
 @functools.lru_cache(maxsize=4)
 def _steps(config: ModelConfig, count: int):
     """Jitted: variables and a batch to scores of the first `count` channels, and to their heatmaps."""
-    precision = "highest" if config.dtype == "float32" else "default"
 
     def heatmaps(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> jax.Array:
-        with jax.default_matmul_precision(precision):
-            return fgnet.apply(config, variables, fgnet.normalise(batch["image"]))[..., :count]
+        return fgnet.apply(config, variables, fgnet.normalise(batch["image"]))[..., :count]
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         kept = {name: batch[name] for name in ("labels", "index", "valid")}
@@ -164,8 +162,7 @@ def answer(setup: Setup, run: Run, corpus: str, split: str) -> Answers:
     aus = shared_aus(run, opened)
     lineage.check_unseen(run.meta, corpus, set(opened.subjects().tolist()), run.name, run.fold)
     about = _about(run, corpus, folder, split)
-    name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
-    kept = setup.predictions / f"{name}.parquet" if setup.predictions else None
+    kept = _kept(setup, run, corpus, split)
     former = _former(kept, about) if kept else None
     if former is not None:
         return former
@@ -174,6 +171,23 @@ def answer(setup: Setup, run: Run, corpus: str, split: str) -> Answers:
         kept.parent.mkdir(parents=True, exist_ok=True)
         answers.write(kept, result, about)
     return result
+
+
+def answer_at(
+    setup: Setup, run: Run, corpus: str, split: str, found: Answers, limits: Sequence[float] | np.ndarray
+) -> Answers:
+    """The same answers at other thresholds (K,); a file that keeps them then says present by these, too."""
+    result = found.at(limits)
+    kept = _kept(setup, run, corpus, split)
+    if kept and (result.thresholds != found.thresholds).any():
+        answers.write(kept, result, _about(run, corpus, _open(setup, corpus, split)[1], split))
+    return result
+
+
+def _kept(setup: Setup, run: Run, corpus: str, split: str) -> Path | None:
+    """The file that answers are kept in."""
+    name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
+    return setup.predictions / f"{name}.parquet" if setup.predictions else None
 
 
 def _former(path: Path, about: dict[str, Any]) -> Answers | None:
@@ -260,6 +274,7 @@ def _about(run: Run, corpus: str, folder: Path, split: str) -> dict[str, Any]:
         "run": run.name,
         "weights_sha256": checksum(run),
         "dtype": run.meta.model["dtype"],
+        "precision": ModelConfig.from_dict(run.meta.model).precision,
         "corpus": corpus,
         "prepared_sha256": hashlib.sha256((folder / "dataset_info.json").read_bytes()).hexdigest(),
         "split": split,

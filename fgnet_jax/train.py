@@ -27,7 +27,6 @@ from fgnet_jax.experiment import Config
 from fgnet_jax.heatmaps import targets
 from fgnet_jax.lineage import trained_on
 from fgnet_jax.models import fgnet
-from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.optim import optimizer
 from fgnet_jax.writers import MetricsWriter, Progress, read_metrics
 
@@ -55,9 +54,9 @@ def main(argv: list[str]) -> None:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     runtime.setup_logging(not _MULTIHOST.value or jax.process_index() == 0)
     config = _CONFIG.value
-    workdir = Path(_WORKDIR.value or f"runs/{config.name}")
+    workdir = _WORKDIR.value or f"runs/{config.name}"
     try:
-        train(config, workdir)
+        train(config, experiment.folder(workdir))
     except (experiment.ConfigError, weights.WeightsError, runtime.NotWritableError, FileNotFoundError) as error:
         experiment.exit_with(error)
     except NotFinite as error:
@@ -91,7 +90,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The best epoch so far; kept in every checkpoint."""
+    """The best epoch so far; kept in every checkpoint. One at an epoch's end does not know of that epoch yet."""
 
     mean_f1: float = -1.0
     step: int = 0
@@ -113,13 +112,16 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
             with runtime.StopSignal(active=jax.process_count() == 1) as stop:
                 try:
                     stopped_by = loop(run, manager, writer, current, best, stop)
+                    manager.wait_until_finished()
+                    if not stopped_by:
+                        stop.raise_from_now_on()
+                        return finish(run, writer)
                 except NotFinite as error:
                     raise keep_last_good(run, manager, error) from None
-            manager.wait_until_finished()
-            if stopped_by:
-                _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
-                raise SystemExit(0)
-            return finish(run, writer)
+                except runtime.Stopped as signal:
+                    stopped_by = signal
+            _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
+            raise SystemExit(0)
 
 
 def prepare(config: Config, workdir: Path) -> Run:
@@ -156,16 +158,6 @@ def room_for(config: Config, is_begun: bool) -> int:
     return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def compiler_options(model: ModelConfig) -> dict[str, str] | None:
-    """What XLA is told about the training step: on CPUs, to mind memory, which its usual scheduler takes twice of."""
-    # YNNPACK's kernels round differently on each kind of processor: a step goes without them, a twentieth slower. But
-    # with them the one that is to need least memory needs a seventh less.
-    if jax.default_backend() != "cpu":
-        return None
-    scheduler = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-    return scheduler if model.remat == "twice" else scheduler | {"xla_cpu_experimental_ynn_fusion_type": ""}
-
-
 @functools.lru_cache(maxsize=4)  # several runs of one process compile once
 def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding):
     """The jitted steps, with where their arrays lie: the state as `layout` says, batches split over the devices."""
@@ -177,7 +169,7 @@ def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding)
         in_shardings=(placed, layout.batch, layout.whole),
         out_shardings=(placed, layout.whole),
         donate_argnums=0,
-        compiler_options=compiler_options(step.model),
+        compiler_options=steps.compiler_options(step.model),
     )
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -214,7 +206,8 @@ def initial_variables(run: Run) -> fgnet.Variables:
         return fgnet.init(model, run.config.seed)
     _say(run, f"Training from {source} in {run.workdir}")
     stored, variables, _ = weights.load(source)
-    same_sizes = dataclasses.replace(stored, dtype=model.dtype, remat=model.remat, dropout=model.dropout)
+    same_sizes = dataclasses.replace(stored, dtype=model.dtype, dropout=model.dropout)
+    same_sizes = dataclasses.replace(same_sizes, precision=model.precision, remat=model.remat)
     if same_sizes != model:
         lines = experiment.differences(stored.to_dict(), model.to_dict())
         raise experiment.ConfigError(
@@ -226,13 +219,16 @@ def initial_variables(run: Run) -> fgnet.Variables:
 def loop(run: Run, manager, writer: MetricsWriter, current: state.TrainState, best: Best, stop) -> str:
     """All steps that are left; returns what stopped it before the end.
 
-    The figures of a step are looked at while the next one runs.
+    The figures of a step are looked at while the next one runs. A state is saved before it is scored: that takes longer
+    than whoever stops a run may wait.
     """
     train, plan = run.config.train, run.schedule
     key = jax.random.key(run.config.seed)
     first = int(current.step)
     batches = training_batches(run, first)
     with Progress(plan.total, first, train.batch_size, run.is_first) as progress:
+        if first and first % plan.steps_per_epoch == 0:
+            best = end_epoch(run, writer, progress, current, best)
         pending = None
         for done in range(first + 1, plan.total + 1):
             if train.patience and best.epochs_since >= train.patience:
@@ -248,11 +244,11 @@ def loop(run: Run, manager, writer: MetricsWriter, current: state.TrainState, be
             if ends_epoch or stopping or done % train.checkpoint_steps == 0:
                 record(run, writer, progress, *pending)  # before anything is saved: a bad state must not be
                 pending = None
-                if ends_epoch:
-                    best = end_epoch(run, writer, progress, current, best)
                 checkpoint.save_step(manager, done, current, {"best": dataclasses.asdict(best)})
             if stopping:
                 return stop.received or "pre-emption"
+            if ends_epoch:
+                best = end_epoch(run, writer, progress, current, best)
     return ""
 
 

@@ -209,10 +209,15 @@ def _event(step: int, **fields: Any) -> Any:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Leaves in a file of metrics what an undisturbed run had written by the end of `step`; all at once or nothing."""
+    """Leaves in a file of metrics what an undisturbed run had written by the end of `step`; all at once or nothing.
+
+    What a step's state was found worth comes after the step's own line, and is found again.
+    """
     if not path.exists():
         return
-    kept = [values for values in read_metrics(path) if step and values["step"] <= step]
+    lines = read_metrics(path)
+    ends = next((k + 1 for k, values in enumerate(lines) if values["step"] == step), len(lines))
+    kept = [values for values in lines[:ends] if step and values["step"] <= step]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text("".join(json.dumps(values) + "\n" for values in kept), encoding="utf-8")

@@ -135,6 +135,11 @@ def test_one_network_on_its_fold(results, tmp_path, capsys):
     assert values.any()
     fitted = _report(tmp_path / "a")
     assert list(fitted["rows"][0]["runs"][0]["thresholds"].values()) == values.tolist()
+    [file] = (tmp_path / "a/predictions").iterdir()
+    table = pyarrow.parquet.read_table(file)
+    for au, limit in zip(CORPUS_AUS["bp4d"], values, strict=True):
+        said, scores = (np.asarray(table[f"{au_label(au)}_{kind}"]) for kind in ("c", "score"))
+        np.testing.assert_array_equal(said, scores > limit, err_msg="each frame's answer is what the report is of")
     again = ["--thresholds", str(tmp_path / "a/thresholds.json"), "--output", str(tmp_path / "b")]
     assert _single(results, *again) == 0
     assert _report(tmp_path / "b")["aus"] == fitted["aus"]

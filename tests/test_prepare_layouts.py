@@ -62,7 +62,7 @@ def test_fgnets_faces_come_out_as_they_are(published, faces, tmp_path):
 
 
 def test_without_landmarks_they_are_detected(published, faces, tmp_path):
-    """On the aligned faces."""
+    """On the aligned faces, which are left as they are all the same."""
     root = tmp_path / "copy"
     shutil.copytree(published, root)
     shutil.rmtree(root / "BP4D/aligned_landmarks")
@@ -70,6 +70,23 @@ def test_without_landmarks_they_are_detected(published, faces, tmp_path):
     corpus = open_corpus("bp4d", tmp_path / "data", "fold_0")
     apart = np.abs(corpus.record(0)["landmarks"] - faces[1][0]).mean()
     assert 0.1 < apart < 8
+    for k in range(3):
+        picture = root / f"BP4D/aligned_images/{PEOPLE[0]}/T1/{2440 + k:05d}.jpg"
+        assert corpus.record(k)["image"] == picture.read_bytes()
+
+
+def test_landmarks_of_another_square_do_not_move_an_aligned_face(published, faces, tmp_path):
+    """A tenth of the picture further down, say; and what is not square is no aligned face."""
+    root = tmp_path / "copy"
+    shutil.copytree(published, root)
+    files = [f"BP4D/aligned_{{}}/{PEOPLE[0]}/T1/{2440 + k:05d}" for k in range(3)]
+    np.save(root / (files[0].format("landmarks") + ".npy"), faces[1][0] + [0, 25])
+    Image.new("RGB", (320, 256)).save(root / (files[1].format("images") + ".jpg"))
+    assert _run("fgnet", root, tmp_path / "data") == 0
+    corpus = open_corpus("bp4d", tmp_path / "data", "fold_0")
+    assert len(corpus) == 2 and corpus.record(0)["image"] == encode(faces[0][0])
+    report = (tmp_path / "data/reports/bp4d/report.json").read_text()
+    assert "an aligned face is square, this picture is 320x256" in report
 
 
 def test_a_table_of_ones_own_becomes_a_corpus(published, faces, tmp_path):

@@ -8,6 +8,7 @@ from fgnet_jax import run_data
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import protocols
 from fgnet_jax.experiment import ConfigError
+from fgnet_jax.runtime import NotWritableError
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,13 @@ def _open(directory, **changes):
 
 def _people(faces):
     return set(faces.corpus.subjects()[faces.indices])
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    """Without a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWritableError, match="data.dir: cannot draw synthetic_bp4d into .*file/data"):
+        _open(tmp_path / "file/data")
 
 
 def test_nobody_is_both_trained_and_tested_on(directory):

@@ -80,6 +80,17 @@ def test_only_a_second_interrupt_interrupts():
     assert signal.getsignal(signal.SIGINT) is former
 
 
+def test_with_nothing_left_to_save_a_signal_raises():
+    """Where the program is; or at once, where it came before."""
+    with runtime.StopSignal() as stop, pytest.raises(runtime.Stopped, match="SIGTERM"):
+        stop.raise_from_now_on()
+        signal.raise_signal(signal.SIGTERM)
+    with runtime.StopSignal() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(runtime.Stopped, match="SIGTERM"):
+            stop.raise_from_now_on()
+
+
 def test_inactive_leaves_signals_to_others():
     """To JAX, on several hosts."""
     former = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

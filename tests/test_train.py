@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs import tiny
 from fgnet_jax import checkpoint, experiment, runtime, weights
+from fgnet_jax import train as train_main
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.checkpoint import WeightsMeta
 from fgnet_jax.data import protocols
@@ -108,6 +112,45 @@ def test_every_step_is_recorded(run):
     steps = [line for line in _lines(run[0]) if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
     assert all(line["grad_norm"] > 0 for line in steps)
+
+
+def test_signals_while_a_state_is_scored(run, tmp_path, monkeypatch, capsys):
+    """In the first epoch, the last, and the final test: the state lies on disk by then, and the end is the same."""
+    config = _config(run[0].parent / "data", **{"train.epochs": 2})
+    score, calls = train_main.evaluate, []
+
+    def interrupted(*arguments):
+        calls.append(_is_written(tmp_path / "run/checkpoints" / str((2, 4, 4, 4, 4, 4)[len(calls)])))
+        if len(calls) in (1, 2, 4):
+            signal.raise_signal(signal.SIGTERM)
+        return score(*arguments)
+
+    whole = train(config, tmp_path / "undisturbed")
+    monkeypatch.setattr(train_main, "evaluate", interrupted)
+    for scored in (1, 2, 4):
+        with pytest.raises(SystemExit) as ended:
+            train(config, tmp_path / "run")
+        assert ended.value.code == 0 and "Stopped by SIGTERM; all is saved" in capsys.readouterr().out
+        assert len(calls) == scored and not (tmp_path / "run/results.json").exists()
+    again = train(config, tmp_path / "run")
+    assert all(calls) and {key: again[key] for key in ("f1", "step")} == {key: whole[key] for key in ("f1", "step")}
+    lines = [[{k: v for k, v in line.items() if k != "time"} for line in _lines(tmp_path / name)]
+             for name in ("run", "undisturbed")]  # fmt: skip
+    assert lines[0] == lines[1]
+
+
+def _is_written(checkpoint_dir: Path, seconds: float = 60) -> bool:
+    """Whether a checkpoint is on disk, or comes there while nothing else is done: it is written by a thread."""
+    deadline = time.monotonic() + seconds
+    while not checkpoint_dir.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return checkpoint_dir.is_dir()
+
+
+def test_a_workdir_elsewhere_is_refused(tmp_path):
+    """A bucket's address would become a folder of that name."""
+    with pytest.raises(experiment.ConfigError, match="gs://bucket/run.*mounted"):
+        experiment.folder("gs://bucket/run")
 
 
 def test_an_unwritable_workdir_is_refused_before_anything_is_drawn(tmp_path):

@@ -13,7 +13,7 @@ from fgnet_jax import twice
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import stages
 from fgnet_jax.optim import OptimConfig
-from fgnet_jax.train import compiler_options
+from fgnet_jax.steps import compiler_options
 from tests import test_steps
 from tests.test_steps import MODEL, PIXEL, start
 

@@ -114,8 +114,20 @@ def align(picture: np.ndarray, landmarks: np.ndarray, size: int = SIZE) -> tuple
     """
     alignment = ffhq(landmarks, size)
     if is_aligned(picture, alignment):
-        return _resized(picture, size), whole(picture.shape[0], size)
+        return as_it_is(picture, size)
     return cut_out(picture, alignment), alignment
+
+
+def as_it_is(picture: np.ndarray, size: int = SIZE) -> tuple[np.ndarray, Alignment]:
+    """What `align` makes of a picture that is known to be an aligned face, whatever its landmarks.
+
+    Raises:
+      AlignmentError: for one that is not square.
+    """
+    height, width = picture.shape[:2]
+    if height != width:
+        raise AlignmentError(f"an aligned face is square, this picture is {width}x{height}")
+    return _resized(picture, size), whole(width, size)
 
 
 def is_aligned(picture: np.ndarray, alignment: Alignment) -> bool:

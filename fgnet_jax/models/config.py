@@ -10,6 +10,9 @@ COARSE_STYLES = 3
 MIDDLE_STYLES = 7
 """Style blocks before the fine ones, the coarse ones included (pSp's `middle_ind`)."""
 
+PRECISIONS = ("default", "high", "highest")
+"""How exact products of float32 are, as JAX names it."""
+
 REMATS = ("none", "blocks", "twice")
 """Policies of rematerialisation, from little to much that is computed again."""
 
@@ -30,8 +33,11 @@ class ModelConfig:
       interpreter: "pyramid" (FG-Net), or "pixel" (DatasetGAN's, a baseline).
       dropout: Probability of the interpreter's dropout in training.
       map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
-      dtype: Number format that is computed in, "float32" or "bfloat16".
+      dtype: Number format that is computed in, "float32" or "bfloat16"; also "float64", by which exactness is shown:
+        it takes JAX's x64 mode, and parameters in float64.
       param_dtype: Number format that parameters are kept in.
+      precision: Of products of float32: "highest" is float32's own; with "high" and "default" GPUs multiply in TF32 and
+        TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are alike.
       remat: What is computed again in training to save memory: "none"; "blocks", the forward pass of every encoder
         unit, style block, synthesis layer and interpreter stage; or "twice", the same, and all gradients as well, so
         that they are never held at once (`fgnet_jax.twice`).
@@ -50,6 +56,7 @@ class ModelConfig:
     map_codes: bool = True
     dtype: str = "float32"
     param_dtype: str = "float32"
+    precision: str = "highest"
     remat: str = "none"
 
     def __post_init__(self):
@@ -66,8 +73,15 @@ class ModelConfig:
             raise ValueError("generator_channels needs four entries (a 32x32 generator) at least")
         if self.interpreter not in ("pyramid", "pixel"):
             raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.remat not in REMATS:
             raise ValueError(f"remat must be one of {', '.join(REMATS)}, got {self.remat!r}")
+
+    @property
+    def matmul_precision(self) -> str:
+        """What `jax.default_matmul_precision` is to be where the network is computed: bfloat16 has no use for more."""
+        return self.precision if self.dtype == "float32" else "default"
 
     @property
     def generator_size(self) -> int:

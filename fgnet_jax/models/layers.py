@@ -68,7 +68,7 @@ class BatchNorm(nnx.Module):
     """Batch normalisation over (N, H, W) with PyTorch's running statistics.
 
     Unlike `nnx.BatchNorm`, the running variance is fed by the unbiased variance of the batch; the normalisation uses
-    the biased one. Statistics are float32 in any compute format; over a sharded batch they are global.
+    the biased one. Statistics are float32 at least in any compute format; over a sharded batch they are global.
     """
 
     def __init__(self, features: int):
@@ -87,7 +87,7 @@ class BatchNorm(nnx.Module):
         return x * spread(gain, x.shape, x.dtype) + spread(offset, x.shape, x.dtype)
 
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The batch's mean and variance, float32 (C,); moves the running statistics."""
+        """The batch's mean and variance (C,), float32 at least; moves the running statistics."""
         mean = batch_mean(x)
         var = lean(_variance)(x, mean)
         count = math.prod(x.shape[:3])
@@ -98,14 +98,14 @@ class BatchNorm(nnx.Module):
 
 
 def _variance(x: jax.Array, mean: jax.Array) -> jax.Array:
-    return batch_mean(jnp.square(x.astype(jnp.float32) - spread(mean, x.shape, jnp.float32)))
+    return batch_mean(jnp.square(x.astype(mean.dtype) - spread(mean, x.shape, mean.dtype)))
 
 
 def _normalise(x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     # The mean goes first: x * gain + offset would cancel where |mean| is large.
-    centred = x.astype(jnp.float32) - spread(mean, x.shape, jnp.float32)
+    centred = x.astype(mean.dtype) - spread(mean, x.shape, mean.dtype)
     gain = scale * jax.lax.rsqrt(var + BATCH_NORM_EPS)
-    return (centred * spread(gain, x.shape, jnp.float32) + spread(bias, x.shape, jnp.float32)).astype(x.dtype)
+    return (centred * spread(gain, x.shape, mean.dtype) + spread(bias, x.shape, mean.dtype)).astype(x.dtype)
 
 
 class PReLU(nnx.Module):

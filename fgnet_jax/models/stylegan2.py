@@ -12,6 +12,7 @@ from fgnet_jax.ops import fast, sparse
 from fgnet_jax.ops.activations import scaled_leaky_relu
 from fgnet_jax.ops.conv import conv2d
 from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.ops.formats import widened
 from fgnet_jax.ops.lean import lean
 from fgnet_jax.ops.resize import shrink
 from fgnet_jax.ops.sums import scale, spread
@@ -48,7 +49,7 @@ class StyledConv(nnx.Module):
             `fgnet_jax.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
             for all of it.
         """
-        kernel, style = self.kernel[...], self.modulation(w).astype(jnp.float32)
+        kernel, style = self.kernel[...], widened(self.modulation(w))
         root = math.sqrt(9 * kernel.shape[2])
         kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
@@ -112,7 +113,7 @@ class Generator(nnx.Module):
     def map(self, z: jax.Array) -> jax.Array:
         """Mapping network: (..., style_dim) to w of the same shape; every vector on its own, PixelNorm first."""
         # Eight layers of one vector cost nothing and lose most in bfloat16: z is normalised in float32.
-        z = z.astype(jnp.float32)
+        z = widened(z)
         z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
         for layer in self.mapping:
             z = scaled_leaky_relu(layer(z))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fgnet_jax.ops import fast, winograd
+from fgnet_jax.ops.formats import wide
 from fgnet_jax.ops.lean import lean
 
 _FEW = 32  # channels, below which a tap's product is too narrow to be worth it
@@ -127,8 +128,8 @@ def _kernel_gradient(
             by_tap = by_tap[:, ::stride, ::stride].reshape(-1, x.shape[-1])
             return by_tap.T @ wanted.reshape(-1, features)
 
-        return total + jax.lax.map(product, places).astype(jnp.float32), None
+        return total + jax.lax.map(product, places).astype(total.dtype), None
 
-    start = jnp.zeros((len(places), x.shape[-1], features), jnp.float32)
+    start = jnp.zeros((len(places), x.shape[-1], features), wide(x.dtype))
     products, _ = jax.lax.scan(add, start, jnp.arange(n // images * strips))
     return products.reshape(*taps, *products.shape[1:])

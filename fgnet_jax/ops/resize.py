@@ -8,25 +8,29 @@ import numpy as np
 
 from fgnet_jax.ops import fast
 from fgnet_jax.ops.conv import conv2d
+from fgnet_jax.ops.formats import FLOAT32, wide
 
 
 @functools.cache
-def bilinear_matrix(size: int, new_size: int) -> np.ndarray:
-    """Weights (new_size, size) float32 that interpolate linearly, first on first and last on last sample."""
-    # PyTorch rounds positions to float32, which moves them by up to 1e-4 of a pixel at 1024: so do we.
-    position = np.arange(new_size, dtype=np.float32) * np.float32((size - 1) / max(new_size - 1, 1))
+def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.ndarray:
+    """Weights (new_size, size) that interpolate linearly, first on first and last on last sample.
+
+    PyTorch rounds positions to float32, which moves them by up to 1e-4 of a pixel at 1024, or to float64 where that is
+    computed in: so do we, to `dtype`.
+    """
+    position = np.arange(new_size, dtype=dtype) * dtype.type((size - 1) / max(new_size - 1, 1))
     low = np.minimum(position.astype(int), size - 1)
     high = np.minimum(low + 1, size - 1)
     matrix = np.zeros((new_size, size))
     np.add.at(matrix, (np.arange(new_size), low), 1 - (position - low))
     np.add.at(matrix, (np.arange(new_size), high), position - low)
-    return matrix.astype(np.float32)
+    return matrix.astype(dtype)
 
 
 def upsample(x: jax.Array, size: int) -> jax.Array:
     """Enlarges (N, H, W, C) to (N, size, size, C): two products with constant matrices, one an axis."""
-    rows = jnp.asarray(bilinear_matrix(x.shape[1], size), x.dtype)
-    columns = jnp.asarray(bilinear_matrix(x.shape[2], size), x.dtype)
+    rows = jnp.asarray(bilinear_matrix(x.shape[1], size, wide(x.dtype)), x.dtype)
+    columns = jnp.asarray(bilinear_matrix(x.shape[2], size, wide(x.dtype)), x.dtype)
     return jnp.einsum("ph,qw,nhwc->npqc", rows, columns, x)
 
 
@@ -50,9 +54,9 @@ def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
     x = jnp.broadcast_to(x.reshape(n, 1, height * width, features_in), (n, taps, height * width, features_in))
     x = (x @ jnp.broadcast_to(kernels, (n, *kernels.shape))).reshape(n, taps * height, width * taps * features)
-    rows = jnp.asarray(_shifted_matrix(height, size, taps, taps_first=True), x.dtype)
+    rows = jnp.asarray(_shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True), x.dtype)
     x = (jnp.broadcast_to(rows, (n, *rows.shape)) @ x).reshape(n, size, width * taps, features)
-    columns = jnp.asarray(_shifted_matrix(width, size, taps, taps_first=False), x.dtype)
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False), x.dtype)
     return jnp.broadcast_to(columns, (n, size, *columns.shape)) @ x
 
 
@@ -65,10 +69,11 @@ def _upsample_backward(size, residuals, gradient):
     x, kernel = residuals
     n, height, width, features_in = x.shape
     taps, features = kernel.shape[0], kernel.shape[-1]
-    columns = jnp.asarray(_shifted_matrix(width, size, taps, taps_first=False).T, x.dtype)
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False).T, x.dtype)
     by_column = jnp.broadcast_to(columns, (n, size, *columns.shape)) @ gradient
     by_column = by_column.reshape(n, size, width * taps * features)
-    rows = _shifted_matrix(height, size, taps, taps_first=True).reshape(size, taps, height).transpose(1, 2, 0)
+    rows = _shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True)
+    rows = jnp.asarray(rows.reshape(size, taps, height).transpose(1, 2, 0), x.dtype)
 
     def of_row(of_x: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         weights, row = tap  # (height, size), (features_in, taps * features)
@@ -77,7 +82,7 @@ def _upsample_backward(size, residuals, gradient):
 
     kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
     start = jnp.zeros((n * height * width, features_in), x.dtype)
-    of_x, of_kernels = jax.lax.scan(of_row, start, (jnp.asarray(rows, x.dtype), kernels))
+    of_x, of_kernels = jax.lax.scan(of_row, start, (rows, kernels))
     of_kernel = of_kernels.reshape(taps, features_in, taps, features).transpose(0, 2, 1, 3)
     return of_x.reshape(x.shape), of_kernel
 
@@ -86,9 +91,9 @@ _upsample_conv2d.defvjp(_upsample_forward, _upsample_backward)
 
 
 @functools.cache
-def _shifted_matrix(size: int, new_size: int, taps: int, taps_first: bool) -> np.ndarray:
+def _shifted_matrix(size: int, new_size: int, taps: int, dtype: np.dtype, taps_first: bool) -> np.ndarray:
     """(new_size, taps * size): how much of each sample each tap of a convolution sees at each position."""
-    matrix, side = bilinear_matrix(size, new_size), taps // 2
+    matrix, side = bilinear_matrix(size, new_size, dtype), taps // 2
     padded = np.pad(matrix, [(side, side), (0, 0)])
     seen = np.stack([padded[tap : tap + new_size] for tap in range(taps)])  # (taps, new_size, size)
     return seen.transpose((1, 0, 2) if taps_first else (1, 2, 0)).reshape(new_size, -1)
@@ -106,7 +111,8 @@ def shrink(x: jax.Array, size: int) -> jax.Array:
         raise ValueError(f"a side of {side} is not a multiple of {size}")
     if factor == 1:
         return x
-    own_block = bilinear_matrix(side, size).reshape(size, size, factor)[np.arange(size), np.arange(size)]
+    matrix = bilinear_matrix(side, size, wide(x.dtype))
+    own_block = matrix.reshape(size, size, factor)[np.arange(size), np.arange(size)]
     return weigh_blocks(x, own_block)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from fgnet_jax.ops import winograd
 from fgnet_jax.ops.conv import conv
 from fgnet_jax.ops.filters import LOW_PASS, phase_kernel
+from fgnet_jax.ops.formats import wide
 from fgnet_jax.ops.resize import bilinear_matrix
 
 PATCH = 4
@@ -72,7 +73,7 @@ def shrink_patches(x: jax.Array, side: int) -> jax.Array:
     """`ops.resize.shrink` of a map of this side, from what it reads: (N, 4 * size, size, C) to (N, size, size, C)."""
     size = x.shape[2]
     rows = patch_rows(side, size)[:, _READ]
-    weights = np.take_along_axis(bilinear_matrix(side, size), rows.clip(0, side - 1), axis=1)
+    weights = np.take_along_axis(bilinear_matrix(side, size, wide(x.dtype)), rows.clip(0, side - 1), axis=1)
     upper, lower = (jnp.asarray(row, x.dtype) for row in np.where(rows < side, weights, 0).T)
     upper_left, upper_right, lower_left, lower_right = jnp.split(x, 4, axis=1)
     up = upper_left * upper[:, None] + upper_right * lower[:, None]

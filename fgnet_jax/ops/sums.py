@@ -11,10 +11,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.ops.formats import widened
+
 
 def axis_by_axis(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Sum of `x` over `axes`, which are kept with length one, in float32 and in the order given."""
-    x = x.astype(jnp.float32)
+    """Sum of `x` over `axes`, which are kept with length one, in float32 at least and in the order given."""
+    x = widened(x)
     for axis in axes:
         # XLA would make one sum of two that follow each other.
         x = jax.lax.optimization_barrier(x.sum(axis, keepdims=True))
@@ -22,12 +24,12 @@ def axis_by_axis(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def spatial_mean(x: jax.Array) -> jax.Array:
-    """Mean of (N, H, W, C) over rows and columns: (N, 1, 1, C) float32."""
+    """Mean of (N, H, W, C) over rows and columns: (N, 1, 1, C), float32 at least."""
     return axis_by_axis(x, (2, 1)) / (x.shape[1] * x.shape[2])
 
 
 def batch_mean(x: jax.Array) -> jax.Array:
-    """Mean of (N, H, W, C) over everything but channels: (C,) float32."""
+    """Mean of (N, H, W, C) over everything but channels: (C,), float32 at least."""
     return spatial_mean(x).mean((0, 1, 2))
 
 

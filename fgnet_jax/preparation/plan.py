@@ -13,11 +13,13 @@ from fgnet_jax.faces import dlib_detector, stored
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.preparation.work import AGAIN, CARRIED, Settings
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised when the same source gives other faces than before."""
 
 
-def settings(found: Found, landmarks: Path | None, predictor: Path | None, choice: str | None) -> Settings:
+def settings(
+    found: Found, landmarks: Path | None, predictor: Path | None, choice: str | None, is_aligned: bool = False
+) -> Settings:
     """How faces of a corpus are prepared.
 
     Args:
@@ -25,6 +27,7 @@ def settings(found: Found, landmarks: Path | None, predictor: Path | None, choic
       landmarks: Folder of landmarks on disk; None to detect them.
       predictor: dlib's data file, if named.
       choice: `AGAIN` or `CARRIED`; None for again where a detector is at work, else carried.
+      is_aligned: Whether the pictures are aligned faces already.
 
     Raises:
       LayoutError: if no landmarks of the corpus are in the folder.
@@ -37,7 +40,7 @@ def settings(found: Found, landmarks: Path | None, predictor: Path | None, choic
     file = dlib_detector.find_predictor(predictor) if needs_detector else None
     if file:
         dlib_detector.load(file)
-    return Settings(file, landmarks, found.root, choice)
+    return Settings(file, landmarks, found.root, choice, is_aligned)
 
 
 def _check_landmarks(found: Found, landmarks: Path) -> None:

@@ -30,12 +30,14 @@ class Settings:
       landmarks: Folder of landmarks on disk, in place of detection; None to detect.
       root: The folder whose paths `landmarks` mirrors.
       aligned_landmarks: `AGAIN` or `CARRIED`.
+      is_aligned: Whether the pictures are aligned faces already, to be left as they are.
     """
 
     predictor: Path | None
     landmarks: Path | None
     root: Path
     aligned_landmarks: str
+    is_aligned: bool = False
 
     def detector(self) -> Detector | None:
         """dlib's detector, loaded once a process."""
@@ -207,7 +209,10 @@ def _prepare(shot: Shot, sequence: Sequence, settings: Settings, find: Finder) -
     if isinstance(face, str):
         return Problem(lib.NO_FACE, where, face)
     try:
-        image, lie = alignment.align(shot.picture, face.landmarks)
+        if settings.is_aligned:  # whatever slightly different square the landmarks would ask for
+            image, lie = alignment.as_it_is(shot.picture)
+        else:
+            image, lie = alignment.align(shot.picture, face.landmarks)
     except alignment.AlignmentError as error:
         return Problem(lib.NO_FACE, where, str(error))
     carried = lie.to_aligned(face.landmarks).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 
 from fgnet_jax import losses, optim, state
 from fgnet_jax.models import fgnet
-from fgnet_jax.train import compiler_options
+from fgnet_jax.steps import compiler_options
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size

@@ -10,7 +10,7 @@ import pytest
 from fgnet_jax import losses, optim, state, twice
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import run, stages
-from fgnet_jax.train import compiler_options
+from fgnet_jax.steps import compiler_options
 from tests.parity import reference, reference_weights
 from tests.parity.test_training import CONFIG, OPTIM
 
