@@ -43,9 +43,27 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
 
 def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
+    if x.dtype == jnp.float64 and jax.default_backend() == "cpu":  # which XLA convolves in plain loops
+        return _tap_by_tap(x, kernel, padding, stride)
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def _tap_by_tap(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
+    """The convolution as a sum of products, one tap after the other."""
+    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    extent = (x.shape[0], *(x.shape[axis + 1] - kernel.shape[axis] + 1 for axis in (0, 1)), x.shape[3])
+
+    def add(total: jax.Array, tap: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        row, column, weights = tap
+        seen = jax.lax.dynamic_slice(x, (0, row, column, 0), extent)[:, ::stride, ::stride]
+        return total + seen @ weights, None
+
+    rows, columns = jnp.indices(kernel.shape[:2]).reshape(2, -1)
+    sides = (-(-side // stride) for side in extent[1:3])
+    start = jnp.zeros((extent[0], *sides, kernel.shape[-1]), x.dtype)
+    return jax.lax.scan(add, start, (rows, columns, kernel.reshape(-1, *kernel.shape[2:])))[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

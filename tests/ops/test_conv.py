@@ -19,11 +19,12 @@ from fgnet_jax.ops.conv import conv
     ],
 )
 @pytest.mark.parametrize("side", [(7, 6), (70, 40)])
-def test_gradients(taps, features_in, padding, stride, side):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-14)])
+def test_gradients(taps, features_in, padding, stride, side, dtype, tolerance):
     """Of the map and of the kernel, all of a small map at once, a large one in strips; and the value."""
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((2, *side, features_in)).astype(np.float32))
-    kernel = jnp.asarray(rng.uniform(-0.1, 0.1, (*taps, features_in, 5)).astype(np.float32))
+    x = rng.standard_normal((2, *side, features_in)).astype(np.float32)
+    kernel = rng.uniform(-0.1, 0.1, (*taps, features_in, 5)).astype(np.float32)
 
     def xlas(x, kernel):
         layout = ("NHWC", "HWIO", "NHWC")
@@ -32,16 +33,24 @@ def test_gradients(taps, features_in, padding, stride, side):
     def ours(x, kernel):
         return conv(x, kernel, padding, stride)
 
-    weights = rng.standard_normal(jax.eval_shape(ours, x, kernel).shape)
-    with jax.default_matmul_precision("highest"):
-        out, gradients = jax.vjp(ours, x, kernel)
-        made = out, *gradients(jnp.asarray(weights, np.float32))
+    weights = rng.standard_normal(jax.eval_shape(ours, x, kernel).shape).astype(np.float32)
+    arrays = x, kernel, weights
+    with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
+        made = _value_and_gradients(ours, *(jnp.asarray(array, dtype) for array in arrays))
     with jax.enable_x64(True):
-        out, gradients = jax.vjp(xlas, jnp.asarray(x, np.float64), jnp.asarray(kernel, np.float64))
-        exact = out, *gradients(jnp.asarray(weights, np.float32).astype(np.float64))
+        exact = _value_and_gradients(xlas, *(jnp.asarray(array, np.float64) for array in arrays))
     for actual, expected in zip(made, exact, strict=True):
-        expected = np.asarray(expected)
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def _value_and_gradients(fn, *arrays: jax.Array) -> list[np.ndarray]:
+    @jax.jit
+    def compute(x, kernel, weights):
+        out, gradients = jax.vjp(fn, x, kernel)
+        return out, *gradients(weights)
+
+    return [np.asarray(array) for array in compute(*arrays)]
 
 
 def test_without_a_gradient_a_wide_large_one_is_the_same():

@@ -1,7 +1,14 @@
-"""Three steps of the published training at full size, against the published code's numbers (14 GB)."""
+"""Three steps of the published training at full size, against the published code's numbers.
+
+What is computed is shown in float64, where nothing depends on rounding nor so on the processor. Float32 is then held to
+what float32 can: where every layer's result of the published network is off by its last bit or two, activations come to
+lie on the other side of a ReLU's kink, and the first gradient's norm moves by 1e-5 to 4e-4. (16 GB)
+"""
 
 import dataclasses
 import functools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import cast
 
 import jax
@@ -12,22 +19,36 @@ import pytest
 
 from fgnet_jax import losses, optim, state
 from fgnet_jax.models import fgnet
+from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.steps import compiler_options
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
 
-CONFIG = dataclasses.replace(reference.PUBLISHED, dropout=0.0)
 OPTIM = optim.OptimConfig()
+RATE_ENDS = 7500
 
 
-def _step(tx, current, images, targets):
+def network(dtype: str, remat: str) -> ModelConfig:
+    """The published network in this format, without dropout."""
+    return dataclasses.replace(reference.PUBLISHED, dropout=0.0, dtype=dtype, param_dtype=dtype, remat=remat)
+
+
+def begin(dtype: str) -> tuple[state.TrainState, jax.Array, jax.Array]:
+    """The state before the first step, images and targets of the reference batch; inside x64 mode for float64."""
+    variables = jax.tree.map(lambda array: jnp.array(array, dtype), reference.variables())
+    first = state.create(variables, OPTIM, optim.optimizer(OPTIM, RATE_ENDS))
+    images = fgnet.normalise(reference_weights.images()).astype(dtype)
+    return first, images, jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1), dtype)
+
+
+def _step(config, tx, current, images, targets):
     """One update on given targets, with every gradient's norm."""
     trained, frozen = optim.split(current.params, OPTIM)
 
     def loss_fn(trained):
         variables = fgnet.Variables(trained | frozen, current.batch_stats, current.buffers)
-        heatmaps, batch_stats = fgnet.apply_train(CONFIG, variables, images, None)
+        heatmaps, batch_stats = fgnet.apply_train(config, variables, images, None)
         return losses.heatmap_loss(heatmaps, targets, jnp.ones(targets.shape[::3], bool)), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
@@ -38,29 +59,32 @@ def _step(tx, current, images, targets):
     return following, {"loss": loss, "grad_norm": optax.tree.norm(grads), "norms": norms}
 
 
-def train(steps: int):
+def train(config: ModelConfig, steps: int):
     """Figures of this many steps, and how far every tensor moved: the norm of after minus before."""
-    variables = reference.variables()
-    before = variables.params | variables.batch_stats
-    tx = optim.optimizer(OPTIM, 7500)
-    current = jax.device_put(state.create(variables, OPTIM, tx))
-    images = fgnet.normalise(reference_weights.images())
-    targets = jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1))
-    options = compiler_options(CONFIG)
-    step = jax.jit(functools.partial(_step, tx), donate_argnums=0, compiler_options=options)
-    figures = []
-    with jax.default_matmul_precision("highest"):
+    with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision("highest"):
+        current, images, targets = begin(config.dtype)
+        update = functools.partial(_step, config, optim.optimizer(OPTIM, RATE_ENDS))
+        step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options(config))
+        figures = []
         for _ in range(steps):
             current, out = step(current, images, targets)
             figures.append(jax.device_get(out))
-    after = current.params | current.batch_stats
+    before = reference.variables()
+    before, after = before.params | before.batch_stats, current.params | current.batch_stats
     return figures, {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
 
 
 @pytest.fixture(scope="module")
+def exact():
+    """The three steps in float64, blocks computed again; in a process of their own, which gives its memory back."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(train, network("float64", "blocks"), 3).result()
+
+
+@pytest.fixture(scope="module")
 def run():
-    """Figures of the three steps, and how far every tensor moved."""
-    return train(3)
+    """The three steps as they are trained."""
+    return train(network("float32", "none"), 3)
 
 
 @pytest.fixture(scope="module")
@@ -76,41 +100,52 @@ def tensors(golden, field: str):
     return [(name, paths[name], value) for name, value in pairs if name in paths]
 
 
-def test_losses(run, golden):
-    """Float32 parts ways by itself from the second step on, through Adam's division."""
-    for figures, expected, tolerance in zip(run[0], golden["loss"], (1e-5, 1e-4, 5e-4), strict=True):
-        np.testing.assert_allclose(figures["loss"], expected, rtol=tolerance)
+def _is_near(figures, golden, name: str, tolerances: tuple[float, float, float]) -> None:
+    for step, expected, tolerance in zip(figures, golden[name], tolerances, strict=True):
+        np.testing.assert_allclose(step[name], expected, rtol=tolerance)
 
 
-def test_gradient_norms(run, golden):
-    """Before clipping. The published number of the first is itself 5.7e-5 from float64's."""
-    for figures, expected, tolerance in zip(run[0], golden["grad_norm"], (1e-4, 5e-3, 5e-2), strict=True):
-        np.testing.assert_allclose(figures["grad_norm"], expected, rtol=tolerance)
+def test_the_first_gradient_is_that_of_the_published_network(exact):
+    """Both in float64: loss, norm, and the norm of every tensor's gradient."""
+    expected, (figures, *_) = reference.golden("training_exact"), exact[0]
+    np.testing.assert_allclose(figures["loss"], expected["loss"], rtol=1e-13)
+    np.testing.assert_allclose(figures["grad_norm"], expected["grad_norm"], rtol=1e-12)
+    found = [(figures["norms"][path], value) for _, path, value in tensors(expected, "first_grad_l2") if value > 0]
+    assert len(found) > 580
+    np.testing.assert_allclose(*zip(*found, strict=True), rtol=1e-11)
 
 
-def test_every_first_gradient(run):
-    """Against float64: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
+def test_the_published_figures(exact, golden):
+    """Which are float32's: its first norm is 5.7e-5 from float64's. From the second step on Adam's division tells."""
+    _is_near(exact[0], golden, "loss", (1e-5, 1e-4, 5e-4))
+    _is_near(exact[0], golden, "grad_norm", (1e-4, 5e-3, 5e-2))
 
-    The hundredth, of less than a thousandth of the whole, and noise strengths (single numbers) cancel heavily. Two
-    programs that round differently have a few activations on different sides of a ReLU's kink, where gradients jump.
-    PyTorch's own float32, where this was written: half within 0.1 %, 94 within 0.5 %, the worst off by 8 %.
+
+def test_float32_gives_the_published_figures(run, golden):
+    """Losses as nearly, and norms as nearly as rounding lets them be."""
+    _is_near(run[0], golden, "loss", (1e-5, 1e-4, 5e-4))
+    _is_near(run[0], golden, "grad_norm", (1e-3, 2e-2, 1e-1))
+
+
+def test_every_first_gradient_in_float32(run):
+    """As near to float64's as PyTorch's float32: half within 0.1 %, 94 in a hundred within 0.5 %, all within 10 %.
+
+    Noise strengths, single numbers that cancel heavily, are the farthest.
     """
-    exact = tensors(reference.golden("training_exact"), "first_grad_l2")
-    errors = {name: abs(run[0][0]["norms"][path] / value - 1) for name, path, value in exact if value > 0}
-    assert len(errors) > 580 and max(errors.values()) < 2.5e-2
-    maps = {name: error for name, error in errors.items() if not name.endswith("noise.weight")}
-    values = np.array(list(maps.values()))
-    assert np.median(values) < 5e-4 and np.mean(values < 5e-3) > 0.99
-    whole = reference.golden("training_exact")["grad_norm"]
-    assert all(maps[name] < 5e-3 for name, _, value in exact if name in maps and value > 1e-3 * whole)
+    expected = tensors(reference.golden("training_exact"), "first_grad_l2")
+    errors = np.array([abs(run[0][0]["norms"][path] / value - 1) for _, path, value in expected if value > 0])
+    assert len(errors) > 580
+    assert np.median(errors) < 1e-3 and np.mean(errors < 5e-3) > 0.94 and errors.max() < 0.1
 
 
-def test_how_far_every_tensor_moved(run, golden):
+@pytest.mark.parametrize("format_", ["exact", "run"])
+def test_how_far_every_tensor_moved(format_, golden, request):
     """Within 3 % for nine in ten, running statistics included."""
+    moved = request.getfixturevalue(format_)[1]
     near = [
-        abs(run[1][path] - expected) <= 0.03 * expected
+        abs(moved[path] - expected) <= 0.03 * expected
         for _, path, expected in tensors(golden, "delta_l2")
-        if expected > 0 and path in run[1]
+        if expected > 0 and path in moved
     ]
     assert len(near) > 650 and np.mean(near) >= 0.9
 
