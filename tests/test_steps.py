@@ -52,7 +52,7 @@ def _compiled(config):
 
 @functools.cache
 def _variables(model):
-    return jax.tree.map(jnp.asarray, fgnet.init(model))
+    return jax.tree.map(lambda array: jnp.asarray(array, model.param_dtype), fgnet.init(model))
 
 
 def start(config):

@@ -2,7 +2,7 @@
 
 What is computed is shown in float64, where nothing depends on rounding nor so on the processor. Float32 is then held to
 what float32 can: where every layer's result of the published network is off by its last bit or two, activations come to
-lie on the other side of a ReLU's kink, and the first gradient's norm moves by 1e-5 to 4e-4. (16 GB)
+lie on the other side of a ReLU's kink, and the first gradient's norm moves by 1e-5 to 4e-4. (18 GB)
 """
 
 import dataclasses
