@@ -122,9 +122,9 @@ def test_the_published_figures(exact, golden):
 
 
 def test_float32_gives_the_published_figures(run, golden):
-    """Losses as nearly, and norms as nearly as rounding lets them be."""
+    """Losses and norms as nearly, but the first norm only as nearly as rounding lets it be."""
     _is_near(run[0], golden, "loss", (1e-5, 1e-4, 5e-4))
-    _is_near(run[0], golden, "grad_norm", (1e-3, 2e-2, 1e-1))
+    _is_near(run[0], golden, "grad_norm", (1e-3, 5e-3, 5e-2))
 
 
 def test_every_first_gradient_in_float32(run):
