@@ -20,11 +20,8 @@ import numpy as np
 from fgnet_jax import checkpoint, prediction, predictions, sharding, weights
 from fgnet_jax.media import sources
 from fgnet_jax.models import fgnet
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.predictions import Predictions
-
-DTYPES = ("float32", "bfloat16")
-"""What can be computed in. float32 means that on every device: no TF32 on GPUs, no single bfloat16 pass on TPUs."""
 
 BATCH_SIZE_CPU = 1
 """Faces in a batch on a CPU, where the network is bound by arithmetic and a larger batch gains nothing."""

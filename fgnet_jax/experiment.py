@@ -12,7 +12,7 @@ from fgnet_jax.aus import Centres
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import Loading
 from fgnet_jax.heatmaps import au_centres
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.optim import PARTS, OptimConfig
 from fgnet_jax.steps import StepConfig
 
@@ -49,7 +49,8 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
     """What a step is compiled for.
 
     Raises:
-      ConfigError: where the network has fewer heatmaps than there are AUs, or sizes do not fit each other.
+      ConfigError: where the network has fewer heatmaps than there are AUs, sizes do not fit each other, or its number
+        format is none to train in.
     """
     model, train = model_config(config), config.train
     if model.heatmap_size > model.generator_size:
@@ -57,6 +58,8 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
             f"model.heatmap_size {model.heatmap_size} is larger than what the generator makes, "
             f"{model.generator_size} (generator_channels has one width a resolution, from 4 up)"
         )
+    if model.dtype not in DTYPES:
+        raise ConfigError(f"model.dtype must be one of {', '.join(DTYPES)}, got {model.dtype!r}")
     if model.num_heatmaps < len(aus):
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
     if train.select_on not in ("held_out", "test"):

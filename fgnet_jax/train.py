@@ -119,7 +119,7 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
                 except NotFinite as error:
                     raise keep_last_good(run, manager, error) from None
                 except runtime.Stopped as signal:
-                    stopped_by = signal
+                    stopped_by = str(signal)
             _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
             raise SystemExit(0)
 
@@ -206,8 +206,8 @@ def initial_variables(run: Run) -> fgnet.Variables:
         return fgnet.init(model, run.config.seed)
     _say(run, f"Training from {source} in {run.workdir}")
     stored, variables, _ = weights.load(source)
-    same_sizes = dataclasses.replace(stored, dtype=model.dtype, dropout=model.dropout)
-    same_sizes = dataclasses.replace(same_sizes, precision=model.precision, remat=model.remat)
+    how = {name: getattr(model, name) for name in ("dropout", "dtype", "precision", "remat")}
+    same_sizes = dataclasses.replace(stored, **how)
     if same_sizes != model:
         lines = experiment.differences(stored.to_dict(), model.to_dict())
         raise experiment.ConfigError(

@@ -33,6 +33,8 @@ def test_a_negative_rate_means_the_common_one():
         ({"model.num_heatmaps": 8}, "model.num_heatmaps is 8, but the corpus has 12 AUs"),
         ({"model.image_size": 48}, "model: image_size must be a power of two, got 48"),
         ({"model.heatmap_size": 64}, "model.heatmap_size 64 is larger than what the generator makes, 32"),
+        ({"model.dtype": "float64"}, "model.dtype must be one of float32, bfloat16, got 'float64'"),
+        ({"model.precision": "tf32"}, "model: precision must be one of default, high, highest, got 'tf32'"),
         ({"train.select_on": "val"}, 'train.select_on must be "held_out" or "test", got \'val\''),
         ({"optim.schedule": "step"}, 'optim: optim.schedule must be "constant" or "cosine"'),
         ({"optim.lr": 0.0}, "nothing would be trained"),

@@ -10,6 +10,10 @@ COARSE_STYLES = 3
 MIDDLE_STYLES = 7
 """Style blocks before the fine ones, the coarse ones included (pSp's `middle_ind`)."""
 
+DTYPES = ("float32", "bfloat16")
+"""Number formats that networks are trained and used in. float32 means that on every device, with no TF32 on GPUs and no
+single pass of bfloat16 on TPUs, unless a configuration names a lesser precision."""
+
 PRECISIONS = ("default", "high", "highest")
 """How exact products of float32 are, as JAX names it."""
 
@@ -33,8 +37,8 @@ class ModelConfig:
       interpreter: "pyramid" (FG-Net), or "pixel" (DatasetGAN's, a baseline).
       dropout: Probability of the interpreter's dropout in training.
       map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
-      dtype: Number format that is computed in, "float32" or "bfloat16"; also "float64", by which exactness is shown:
-        it takes JAX's x64 mode, and parameters in float64.
+      dtype: Number format that is computed in, one of `DTYPES`; in tests also "float64", by which exactness is
+        shown, and which takes JAX's x64 mode and parameters in float64.
       param_dtype: Number format that parameters are kept in.
       precision: Of products of float32: "highest" is float32's own; with "high" and "default" GPUs multiply in TF32 and
         TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are alike.

@@ -106,7 +106,10 @@ def merge(config: ModelConfig, variables: Variables) -> FGNet:
 
 
 def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray) -> jax.Array:
-    """Heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1]."""
+    """Heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1].
+
+    In the precision that `config` names.
+    """
     # GPUs and TPUs would run float32 convolutions in fewer bits, and borderline labels would differ between machines.
     with jax.default_matmul_precision(config.matmul_precision):
         return merge(config, variables)(images)

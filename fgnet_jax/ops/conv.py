@@ -17,7 +17,7 @@ _FEW = 32  # channels, below which a tap's product is too narrow to be worth it
 _SMALL = 32  # rows and columns of a strided convolution's result, up to which a product is faster
 _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
-_MANY = 10_000_000  # multiplications, from which on plain loops are felt
+_MANY = 10_000_000  # multiplications, from which on the plain loops are felt in which XLA convolves float64 on CPUs
 _WIDE, _LARGE = 256, 64  # channels, and rows and columns, from which on Winograd's way is as fast or faster
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -45,9 +45,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
 
 def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    # XLA convolves float64 in plain loops on CPUs.
-    is_slow = x.dtype == jnp.float64 and math.prod(x.shape[:3]) * kernel.size > _MANY and jax.default_backend() == "cpu"
-    if is_slow:
+    multiplications = math.prod(x.shape[:3]) * kernel.size
+    if x.dtype == jnp.float64 and multiplications > _MANY and jax.default_backend() == "cpu":
         return _tap_by_tap(x, kernel, padding, stride)
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")

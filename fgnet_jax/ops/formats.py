@@ -1,4 +1,4 @@
-"""Number formats."""
+"""Number formats that numbers are kept in, beside the one that is computed in."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 FLOAT32 = np.dtype(np.float32)
+"""As `wide` gives it."""
 
 
 def wide(dtype: Any) -> np.dtype:

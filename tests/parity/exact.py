@@ -3,9 +3,15 @@
     python -m tests.parity.exact
 
 writes `golden_training_exact.npz` (about three minutes on two cores).
+
+    python -m tests.parity.exact --noise 1 --seed 0
+
+writes nothing, and prints how far the gradient's norm moves where every layer's result is off, as float32 would round it.
 """
 
+import argparse
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +50,31 @@ def gradients(made: FGNet) -> tuple[float, dict[str, float]]:
     return loss.item(), norms
 
 
+def disturb(made: FGNet, size: float, seed: int) -> None:
+    """Adds noise to what every layer gives: uniform, up to `size` halves of float32's last digit, of value plus rms."""
+    seeds = itertools.count(seed * 100_000)
+
+    def disturbed(module, arguments, out):
+        uniform = torch.rand(out.shape, generator=torch.Generator().manual_seed(next(seeds)), dtype=out.dtype) * 2 - 1
+        scale = out.detach().abs() + out.detach().square().mean().sqrt()
+        return out + uniform * scale * (size * torch.finfo(torch.float32).eps / 2)
+
+    for module in made.modules():
+        if not list(module.children()):
+            module.register_forward_hook(disturbed)
+
+
 def main() -> None:
-    """Writes the file."""
+    """Writes the file, or says what noise does."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--noise", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    how = parser.parse_args()
+    if how.noise is not None:
+        disturb(made := network(), how.noise, how.seed)
+        norm = np.linalg.norm(list(gradients(made)[1].values()))
+        print(f"norm off by {norm / reference.golden('training_exact')['grad_norm'] - 1:.2e}")
+        return
     loss, norms = gradients(network())
     names, values = np.array(list(norms)), np.array(list(norms.values()))
     np.savez(FILE, loss=loss, grad_norm=np.linalg.norm(values), names=names, first_grad_l2=values)

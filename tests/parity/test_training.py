@@ -124,18 +124,24 @@ def test_the_published_figures(exact, golden):
 def test_float32_gives_the_published_figures(run, golden):
     """Losses and norms as nearly, but the first norm only as nearly as rounding lets it be."""
     _is_near(run[0], golden, "loss", (1e-5, 1e-4, 5e-4))
-    _is_near(run[0], golden, "grad_norm", (1e-3, 5e-3, 5e-2))
+    _is_near(run[0], golden, "grad_norm", (5e-4, 5e-3, 5e-2))
 
 
 def test_every_first_gradient_in_float32(run):
-    """As near to float64's as PyTorch's float32: half within 0.1 %, 94 in a hundred within 0.5 %, all within 10 %.
+    """Against float64's: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
-    Noise strengths, single numbers that cancel heavily, are the farthest.
+    The hundredth, of less than a thousandth of the whole, cancels heavily; and so do noise strengths (single numbers):
+    within 10 %. PyTorch's own float32: half within 0.1 %, 94 in a hundred within 0.5 %, the worst off by 8 %.
     """
-    expected = tensors(reference.golden("training_exact"), "first_grad_l2")
-    errors = np.array([abs(run[0][0]["norms"][path] / value - 1) for _, path, value in expected if value > 0])
-    assert len(errors) > 580
-    assert np.median(errors) < 1e-3 and np.mean(errors < 5e-3) > 0.94 and errors.max() < 0.1
+    expected = reference.golden("training_exact")
+    rows = [(name, path, value) for name, path, value in tensors(expected, "first_grad_l2") if value > 0]
+    errors = {name: abs(run[0][0]["norms"][path] / value - 1) for name, path, value in rows}
+    assert len(errors) > 580 and max(errors.values()) < 0.1
+    maps = {name: error for name, error in errors.items() if not name.endswith("noise.weight")}
+    values = np.array(list(maps.values()))
+    assert np.median(values) < 5e-4 and np.mean(values < 5e-3) > 0.99 and values.max() < 2.5e-2
+    heavy = [maps[name] for name, _, value in rows if name in maps and value > 1e-3 * expected["grad_norm"]]
+    assert len(heavy) > 300 and max(heavy) < 5e-3
 
 
 @pytest.mark.parametrize("format_", ["exact", "run"])

@@ -49,4 +49,4 @@ def test_the_first_step_gives_the_published_numbers():
         _, figures = step(current, images, targets)
     golden = reference.golden("training")
     np.testing.assert_allclose(figures["loss"], golden["loss"][0], rtol=1e-5)
-    np.testing.assert_allclose(figures["grad_norm"], golden["grad_norm"][0], rtol=1e-3)
+    np.testing.assert_allclose(figures["grad_norm"], golden["grad_norm"][0], rtol=5e-4)
