@@ -6,7 +6,7 @@ writes `golden_training_exact.npz` (about three minutes on two cores).
 
     python -m tests.parity.exact --noise 1 --seed 0
 
-writes nothing, and prints how far the gradient's norm moves where every layer's result is off, as float32 would round it.
+writes nothing, and prints how far the gradient's norm moves where every layer's result is off as in float32.
 """
 
 import argparse
