@@ -33,7 +33,7 @@ def get_config():
     config.optim.warmup_steps = 50
 
     config.train.batch_size = 32
-    config.train.epochs = 10
+    config.train.epochs = 8
     config.train.steps_per_epoch = 100
     config.train.eval_batch_size = 32
     config.train.checkpoint_steps = 50
