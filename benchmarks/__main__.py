@@ -29,6 +29,7 @@ OTHERS = ("preparation", "media")
 
 def main() -> None:
     """The command."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # networks in several processes share the card
     parser = _parser()
     arguments = parser.parse_args()
     if unknown := [part for part in arguments.what if part not in sections.PARTS]:

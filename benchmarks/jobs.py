@@ -28,21 +28,27 @@ OURS, PUBLISHED, BEST, COMPILED = (
 STAGES = ("encoder", "synthesis", "interpreter")
 
 
-@dataclasses.dataclass
-class Job:
-    """Something to time.
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What is known of a job before it runs.
 
     Attributes:
-      run: Does it once, to the end.
       gflop: Of one run, where they were counted.
       temporaries: Bytes that the compiled program takes beside arguments and results, where the compiler tells.
       compile_seconds: Tracing and compilation, where there is any.
     """
 
-    run: Callable[[], object]
     gflop: float | None = None
     temporaries: int | None = None
     compile_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Something to time: `run` does it once, to the end."""
+
+    run: Callable[[], object]
+    figures: Figures = Figures()
 
 
 def compiled(
@@ -56,7 +62,7 @@ def compiled(
     memory: Any = program.memory_analysis()
     counted = flops.count(fn, *arguments) / 1e9
     run = lambda: jax.block_until_ready(program(*arguments))  # noqa: E731
-    return program, Job(run, counted, memory.temp_size_in_bytes if memory else None, seconds)
+    return program, Job(run, Figures(counted, memory.temp_size_in_bytes if memory else None, seconds))
 
 
 def inference(config: ModelConfig, batch: int) -> dict[str, Job]:
@@ -85,7 +91,7 @@ def _stages(config: ModelConfig) -> dict[str, Callable[[fgnet.Variables, Any], A
     return dict(zip(STAGES, (encoder, synthesis, interpreter), strict=True))
 
 
-def training(config: ModelConfig, batch: int) -> Job:
+def training(config: ModelConfig, batch: int) -> dict[str, Job]:
     """Our training step on DISFA's AUs, FG-Net's recipe."""
     step = steps.StepConfig(config, optim.OptimConfig(), heatmaps.au_centres(CORPUS_AUS["disfa"]))
     tx = optim.optimizer(step.optim, 7500)
@@ -98,24 +104,21 @@ def training(config: ModelConfig, batch: int) -> Job:
         now["state"], metrics = program(now["state"], faces, key)
         return jax.block_until_ready((now["state"], metrics))
 
-    return dataclasses.replace(job, run=run)
+    return {"whole": dataclasses.replace(job, run=run)}
 
 
-def rivals(config: ModelConfig, batch: int, threads: int, with_compiler: bool) -> dict[str, dict[str, Job]]:
-    """PyTorch's ways on the same batch, by name: stages and the whole."""
+def rival_inference(config: ModelConfig, batch: int, threads: int, way: str) -> dict[str, Job]:
+    """One of PyTorch's ways on the same batch: its stages, and the whole; only the whole where it is compiled."""
     import torch
 
     from benchmarks.torch_fgnet import FGNet
 
     _prepare_torch(threads)
     images = _tensor(_images(config, batch))
-    found: dict[str, dict[str, Job]] = {}
-    for name, fused in ((PUBLISHED, False), (BEST, True)):
-        network = FGNet(config, fused).eval().to(_device())
-        found[name] = _rival_stages(config, network, images)
-        if fused and with_compiler:
-            found[COMPILED] = {"whole": _inferring(config, torch.compile(network), images)}
-    return found
+    network = FGNet(config, way != PUBLISHED).eval().to(_device())
+    if way == COMPILED:
+        return {"whole": _inferring(config, torch.compile(network), images)}
+    return _rival_stages(config, network, images)
 
 
 def _rival_stages(config: ModelConfig, network: Any, images: Any) -> dict[str, Job]:
@@ -139,7 +142,7 @@ def _inferring(config: ModelConfig, fn: Callable[[Any], Any], value: Any) -> Job
     return Job(run)
 
 
-def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> Job:
+def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> dict[str, Job]:
     """The same training step in PyTorch: squared error, gradients clipped to 0.1, AdamW. Targets are drawn already."""
     import torch
 
@@ -164,7 +167,7 @@ def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> J
         optimizer.step()
         return _waited(None)
 
-    return Job(run)
+    return {"whole": Job(run)}
 
 
 def _images(config: ModelConfig, batch: int) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 import argparse
 import dataclasses
-import gc
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from benchmarks import jobs, machine, memory, start, timing
+from benchmarks import apart, jobs, machine, memory, start, timing
 from benchmarks import media as media_lib
 from benchmarks import preparation as preparation_lib
 from fgnet_jax.models.config import REMATS, TINY, ModelConfig
@@ -20,38 +19,39 @@ Found = list[dict[str, Any]]
 
 def inference(options: Options) -> Found:
     """The network and its stages, ours and PyTorch's in turns."""
-    rows: list[timing.Row] = []
+    found: Found = []
     for config, batch in _cases(options, options.batch):
-        found = {jobs.OURS: jobs.inference(config, batch)}
-        if options.rivals:
-            found |= jobs.rivals(config, batch, options.threads, options.compile)
-        named = {(network, stage): job for network, of in found.items() for stage, job in of.items()}
-        seconds = timing.in_turns({name: job.run for name, job in named.items()}, options.rounds)
-        how = {"dtype": config.dtype, "batch": batch, "remat": "", "rate": machine.rate(config.dtype)}
-        rows += [timing.row("inference", name[1], name[0], named[name], seconds[name], **how) for name in named]
-    return _shown(rows, options)
+        ours = {(jobs.OURS, ""): (jobs.inference, config, batch)}
+        rivals = _rivals(jobs.rival_inference, config, batch, options)
+        found += _shown(_measured(ours | rivals, options.rounds, "inference", config, batch))
+    return found
 
 
 def training(options: Options) -> Found:
     """A step, one network after the other: two of them with their gradients do not fit into this memory."""
-    rows: list[timing.Row] = []
+    found: Found = []
     for config, batch in _cases(options, options.step_batch):
-        for remat in options.remat:
-            rows.append(_step(jobs.OURS, dataclasses.replace(config, remat=remat), batch, options))
-        ways = [jobs.PUBLISHED, jobs.BEST, *([jobs.COMPILED] if options.compile else [])]
-        rows += [_step(way, config, batch, options) for way in ways if options.rivals]
-    return _shown(rows, options)
+        remats = [dataclasses.replace(config, remat=remat) for remat in options.remat]
+        ours = {(jobs.OURS, each.remat): (jobs.training, each, batch) for each in remats}
+        rivals = _rivals(jobs.rival_training, config, batch, options)
+        one_by_one = [{name: make} for name, make in (ours | rivals).items()]
+        found += _shown([r for make in one_by_one for r in _measured(make, options.rounds, "training", config, batch)])
+    return found
 
 
-def _step(network: str, config: ModelConfig, batch: int, options: Options) -> timing.Row:
-    is_ours = network == jobs.OURS
-    job = jobs.training(config, batch) if is_ours else jobs.rival_training(config, batch, options.threads, network)
-    seconds = timing.in_turns({"step": job.run}, options.rounds)["step"]
-    how = {"dtype": config.dtype, "batch": batch, "remat": config.remat if is_ours else ""}
-    row = timing.row("training", "whole", network, job, seconds, machine.rate(config.dtype), **how)
-    del job
-    gc.collect()
-    return row
+def _measured(makes: apart.Makes, rounds: int, task: str, config: ModelConfig, batch: int) -> list[timing.Row]:
+    found = apart.in_turns(makes, rounds)
+    rate = machine.rate(config.dtype)
+    return [
+        timing.row(figures, runs, rate, task=task, stage=stage, network=network, remat=remat, dtype=config.dtype,
+                   batch=batch)
+        for (network, remat), stages in found.items() for stage, (figures, runs) in stages.items()
+    ]  # fmt: skip
+
+
+def _rivals(make: apart.Make, config: ModelConfig, batch: int, options: Options) -> dict[apart.Name, tuple[Any, ...]]:
+    ways = [jobs.PUBLISHED, jobs.BEST, *([jobs.COMPILED] if options.compile else [])]
+    return {(way, ""): (make, config, batch, options.threads, way) for way in ways if options.rivals}
 
 
 def paths(options: Options) -> Found:
@@ -64,7 +64,7 @@ def paths(options: Options) -> Found:
             cost = memory.measure(config, 1)
         seconds = min(timing.in_turns({"whole": job.run}, options.rounds)["whole"])
         name = "all off" if len(off) > 1 else f"without {off[0]}" if off else "all on"
-        found.append({"paths": name, "seconds": seconds, "gflop": job.gflop, "step": dataclasses.asdict(cost)})
+        found.append({"paths": name, "seconds": seconds, "gflop": job.figures.gflop, "step": dataclasses.asdict(cost)})
     print(f"{'':18}{'picture, s':>11}{'GFLOP':>7}{'step: GFLOP':>13}{'temporaries, GB':>17}")
     for each in found:
         cost = each["step"]
@@ -139,8 +139,8 @@ def _cases(options: Options, batches: list[int]) -> list[tuple[ModelConfig, int]
     return [(dataclasses.replace(_config(options), dtype=dtype), batch) for dtype in options.dtype for batch in batches]
 
 
-def _shown(rows: list[timing.Row], options: Options) -> Found:
-    for dtype in options.dtype:
+def _shown(rows: list[timing.Row]) -> Found:
+    for dtype in {row.dtype: None for row in rows}:
         print(f"plain matrix products in {dtype}: {machine.rate(dtype):.0f} GFLOP/s, on {jax.default_backend()}")
-    print(timing.table(rows))
+    print(timing.table(rows), flush=True)
     return [dataclasses.asdict(row) for row in rows]

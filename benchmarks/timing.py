@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.jobs import Job
+from benchmarks.jobs import Figures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Row:
       gflops: Of them a second.
       share: Of the machine's own rate of matrix products in this number format.
       temporaries: Bytes beside arguments and results, as compiled.
+      peak: Bytes of the process, or on the card, at their most in the runs: weights and what is loaded are among them.
       compile_seconds: Tracing and compilation.
     """
 
@@ -43,6 +44,7 @@ class Row:
     gflops: float | None
     share: float | None
     temporaries: int | None
+    peak: int | None
     compile_seconds: float | None
 
 
@@ -58,44 +60,50 @@ def in_turns(jobs: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any,
     return seconds
 
 
-def row(task: str, stage: str, network: str, job: Job, seconds: Sequence[float], rate: float, **how) -> Row:
-    """The figures of one job; `rate` is the machine's, in GFLOP/s, and `how` its number format, batch and remat."""
+def row(figures: Figures, runs: Sequence[tuple[float, int | None]], rate: float, **what: Any) -> Row:
+    """Of the runs' seconds and peaks; `rate` is the machine's, in GFLOP/s, and `what` the row's first fields."""
+    seconds, peaks = [run[0] for run in runs], [run[1] for run in runs]
     median = statistics.median(seconds)
-    gflops = job.gflop / median if job.gflop else None
+    gflops = figures.gflop / median if figures.gflop else None
     return Row(
-        task=task,
-        stage=stage,
-        network=network,
+        **what,
+        **dataclasses.asdict(figures),
         seconds=median,
         spread=max(seconds) / min(seconds),
-        images_a_second=how["batch"] / median,
-        gflop=job.gflop,
+        images_a_second=what["batch"] / median,
         gflops=gflops,
         share=gflops / rate if gflops else None,
-        temporaries=job.temporaries,
-        compile_seconds=job.compile_seconds,
-        **how,
+        peak=max(peak for peak in peaks if peak is not None) if None not in peaks else None,
     )
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows, to read: how many times the pace of each is ours comes last."""
-    head = f"{'':25}{'':9}{'batch':>5}  {'seconds':>8}{'images/s':>9}{'GFLOP':>8}{'GFLOP/s':>9}{'share':>7}{'GB':>7}"
-    lines = [f"{head}{'compile':>9}{'x ours':>8}"]
+    lines = ["".join([f"{'':25}{'':9}", *(f"{name:>{width}}" for name, width, *_ in _COLUMNS), f"{'x ours':>8}"])]
     for each in rows:
-        what = each.stage if each.stage != "whole" else each.network
-        named = f"{what}{', remat ' + each.remat if each.remat not in ('', 'none') else ''}"
-        lines.append(
-            f"{'  ' * (each.stage != 'whole')}{named:{25 - 2 * (each.stage != 'whole')}}{each.dtype:9}{each.batch:5}  "
-            f"{each.seconds:8.3f}{each.images_a_second:9.3g}{_cell(each.gflop, '8.0f')}{_cell(each.gflops, '9.0f')}"
-            f"{_cell(each.share, '7.2f')}{_cell(each.temporaries and each.temporaries / 1e9, '7.2f')}"
-            f"{_cell(each.compile_seconds, '8.1f')}s{_ratio(each, rows):>8}"
-        )
+        indent, what = ("  ", each.stage) if each.stage != "whole" else ("", each.network)
+        named = f"{indent}{what}{', remat ' + each.remat if each.remat not in ('', 'none') else ''}"
+        cells = [_cell(value(each), width, form) for _, width, form, value in _COLUMNS]
+        lines.append("".join([f"{named:25}{each.dtype:9}", *cells, f"{_ratio(each, rows):>8}"]))
     return "\n".join(lines)
 
 
-def _cell(value: float | None, form: str) -> str:
-    return format("" if value is None else value, form if value is not None else form.split(".")[0])
+_COLUMNS: tuple[tuple[str, int, str, Callable[[Row], float | None]], ...] = (
+    ("batch", 5, "d", lambda row: row.batch),
+    ("seconds", 10, ".3f", lambda row: row.seconds),
+    ("images/s", 9, ".3g", lambda row: row.images_a_second),
+    ("GFLOP", 8, ".0f", lambda row: row.gflop),
+    ("GFLOP/s", 9, ".0f", lambda row: row.gflops),
+    ("share", 7, ".2f", lambda row: row.share),
+    ("temp, GB", 10, ".2f", lambda row: row.temporaries and row.temporaries / 1e9),
+    ("peak, GB", 10, ".2f", lambda row: row.peak and row.peak / 1e9),
+    ("compile, s", 12, ".1f", lambda row: row.compile_seconds),
+)
+"""Heading, width, form and value of each."""
+
+
+def _cell(value: float | None, width: int, form: str) -> str:
+    return f"{'' if value is None else format(value, form):>{width}}"
 
 
 def _ratio(this: Row, rows: Sequence[Row]) -> str:
