@@ -16,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flops
-from fgnet_jax import heatmaps, optim, state, steps
+from fgnet_jax import heatmaps, optim, state, steps, xla
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.steps import compiler_options
 
 OURS, PUBLISHED, BEST, COMPILED = (
     "fgnet_jax", "PyTorch, as published", "PyTorch, at its best", "the same, torch.compile",
@@ -51,9 +50,7 @@ class Job:
     figures: Figures = Figures()
 
 
-def compiled(
-    fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: dict[str, str] | None = None
-) -> tuple[Any, Job]:
+def compiled(fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: xla.Options) -> tuple[Any, Job]:
     """`fn` compiled for these arguments, and a job with the compiler's figures that calls it on them."""
     begin = time.perf_counter()
     jitted = jax.jit(fn, donate_argnums=0 if donate else None, compiler_options=options)
@@ -72,9 +69,9 @@ def inference(config: ModelConfig, batch: int) -> dict[str, Job]:
     fns = _stages(config)
     jobs, value = {}, images
     for stage in STAGES:
-        program, jobs[stage] = compiled(fns[stage], variables, value)
+        program, jobs[stage] = compiled(fns[stage], variables, value, options=xla.inference())
         value = program(variables, value)
-    jobs["whole"] = compiled(functools.partial(fgnet.apply, config), variables, images)[1]
+    jobs["whole"] = compiled(functools.partial(fgnet.apply, config), variables, images, options=xla.inference())[1]
     return jobs
 
 
@@ -98,7 +95,7 @@ def training(config: ModelConfig, batch: int) -> dict[str, Job]:
     now: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
     key, faces = jax.random.key(0), jax.device_put(_faces(config, batch))
     fn = functools.partial(steps.train_step, step, tx)
-    program, job = compiled(fn, now["state"], faces, key, donate=True, options=compiler_options(config))
+    program, job = compiled(fn, now["state"], faces, key, donate=True, options=xla.training(config.remat))
 
     def run() -> object:
         now["state"], metrics = program(now["state"], faces, key)

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import flops
-from fgnet_jax import heatmaps, optim, state, steps
+from fgnet_jax import heatmaps, optim, state, steps, xla
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.steps import compiler_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     fn = functools.partial(steps.train_step, step, tx)
-    options = compiler_options(config)
+    options = xla.training(config.remat)
     compiled = jax.jit(fn, donate_argnums=0, compiler_options=options).lower(shapes, faces, key).compile()
     trained, _ = optim.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
@@ -88,7 +87,7 @@ def _forward(config: ModelConfig, batch: int) -> dict[str, float]:
     images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
     fn, variables = functools.partial(fgnet.apply, config), fgnet.abstract(config)
     gflop = flops.count(fn, variables, images) / 1e9
-    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile())
+    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile(xla.inference()))
     return {"side": config.generator_size, "batch": batch, "gflop": gflop, "temporaries": temporaries}
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax import checkpoint, prediction, predictions, sharding, weights
+from fgnet_jax import checkpoint, prediction, predictions, sharding, weights, xla
 from fgnet_jax.media import sources
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import DTYPES, ModelConfig
@@ -215,7 +215,7 @@ class Detector:
     def _compiled(self) -> jax.stages.Compiled:
         side = self.config.image_size
         images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8, sharding=self.layout.batch)
-        return _forward.lower(self.config, len(self.aus), self.variables, images).compile()
+        return _forward.lower(self.config, len(self.aus), self.variables, images).compile(xla.inference())
 
 
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: checkpoint.WeightsMeta) -> None:

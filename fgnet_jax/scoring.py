@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgnet_jax import __version__, answers, checkpoint, lineage, sharding, weights
+from fgnet_jax import __version__, answers, checkpoint, lineage, sharding, weights, xla
 from fgnet_jax.answers import Answers
 from fgnet_jax.checkpoint import WeightsMeta
 from fgnet_jax.data.corpus import Corpus, find_corpus, open_directory
@@ -147,7 +147,8 @@ def _steps(config: ModelConfig, count: int):
         return kept | {"scores": fgnet.scores(heatmaps(variables, batch))}
 
     layout = sharding.create()
-    return tuple(jax.jit(fn, out_shardings=layout.whole) for fn in (evaluate, heatmaps))
+    options = xla.inference()
+    return tuple(jax.jit(fn, out_shardings=layout.whole, compiler_options=options) for fn in (evaluate, heatmaps))
 
 
 def answer(setup: Setup, run: Run, corpus: str, split: str) -> Answers:

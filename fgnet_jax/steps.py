@@ -148,15 +148,3 @@ def _gradients(loss_fn, trained: Arrays, batch_stats: Arrays, batch: Batch, key:
     start = (jnp.zeros(()), batch_stats, jax.tree.map(jnp.zeros_like, trained))
     (loss, batch_stats, grads), _ = jax.lax.scan(part, start, (jnp.arange(accumulate), parts))
     return loss, batch_stats, grads
-
-
-def compiler_options(model: ModelConfig) -> dict[str, str] | None:
-    """What XLA is told about the training step: on CPUs, to mind memory, which its usual scheduler takes twice of.
-
-    YNNPACK's kernels round differently on each kind of processor: a step goes without them, a twentieth slower. But
-    with them the one that is to need least memory needs a seventh less.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    scheduler = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-    return scheduler if model.remat == "twice" else scheduler | {"xla_cpu_experimental_ynn_fusion_type": ""}

@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from fgnet_jax import checkpoint, experiment, plots, results, run_data, runtime, sharding, state, steps, weights
+from fgnet_jax import checkpoint, experiment, plots, results, run_data, runtime, sharding, state, steps, weights, xla
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.checkpoint import WeightsMeta
 from fgnet_jax.data.pipeline import Share, describe, eval_batches, train_batches
@@ -169,7 +169,7 @@ def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding)
         in_shardings=(placed, layout.batch, layout.whole),
         out_shardings=(placed, layout.whole),
         donate_argnums=0,
-        compiler_options=steps.compiler_options(step.model),
+        compiler_options=xla.training(step.model.remat),
     )
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -179,7 +179,8 @@ def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding)
     def heatmaps(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> jax.Array:
         return fgnet.apply(step.model, variables, fgnet.normalise(batch["image"]))[..., : len(step.centres)]
 
-    eval_step, heatmap_step = (jax.jit(fn, out_shardings=layout.whole) for fn in (evaluate, heatmaps))
+    jitted = functools.partial(jax.jit, out_shardings=layout.whole, compiler_options=xla.inference())
+    eval_step, heatmap_step = jitted(evaluate), jitted(heatmaps)
     return train_step, eval_step, heatmap_step
 
 

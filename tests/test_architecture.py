@@ -32,6 +32,7 @@ ALLOWED = {
     "data": {"aus"},
     "faces": set(),
     "sharding": set(),
+    "xla": set(),
     "checkpoint": set(),
     "writers": {"aus"},
     "runtime": set(),

@@ -9,11 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax import twice
+from fgnet_jax import twice, xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import stages
 from fgnet_jax.optim import OptimConfig
-from fgnet_jax.steps import compiler_options
 from tests import test_steps
 from tests.test_steps import MODEL, PIXEL, start
 
@@ -87,7 +86,7 @@ def test_no_two_links_gradients_are_there_at_once():
     tx = optax.chain(optax.adam(1e-3))
 
     def temporaries(fn):
-        options = compiler_options(dataclasses.replace(MODEL, remat="twice"))
+        options = xla.training("twice")
         jitted = jax.jit(fn, donate_argnums=(0, 1), compiler_options=options)
         program = jitted.lower(params, tx.init(params), jnp.ones((4, side))).compile()
         memory: Any = program.memory_analysis()

@@ -17,10 +17,9 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax import losses, optim, state
+from fgnet_jax import losses, optim, state, xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.steps import compiler_options
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
@@ -64,7 +63,7 @@ def train(config: ModelConfig, steps: int):
     with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision("highest"):
         current, images, targets = begin(config.dtype)
         update = functools.partial(_step, config, optim.optimizer(OPTIM, RATE_ENDS))
-        step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options(config))
+        step = jax.jit(update, donate_argnums=0, compiler_options=xla.training(config.remat))
         figures = []
         for _ in range(steps):
             current, out = step(current, images, targets)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import losses, optim, state, twice
+from fgnet_jax import losses, optim, state, twice, xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import run, stages
-from fgnet_jax.steps import compiler_options
 from tests.parity import reference
 from tests.parity.test_training import OPTIM, RATE_ENDS, begin, network
 
@@ -43,7 +42,7 @@ def test_the_first_step_gives_the_published_numbers():
     config = network("float32", "twice")
     current, images, targets = begin(config.dtype)
     update = functools.partial(_step, config, optim.optimizer(OPTIM, RATE_ENDS))
-    options = compiler_options(network("float32", "none"))  # the usual step's: its own take long to compile
+    options = xla.training("none")  # the usual step's: its own take long to compile
     step = jax.jit(update, donate_argnums=0, compiler_options=options)
     with jax.default_matmul_precision("highest"):
         _, figures = step(current, images, targets)
