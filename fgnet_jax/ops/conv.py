@@ -18,7 +18,7 @@ _SMALL = 32  # rows and columns of a strided convolution's result, up to which a
 _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
 _MANY = 10_000_000  # multiplications, from which on the plain loops are felt in which XLA convolves float64 on CPUs
-_WIDE, _LARGE = 256, 64  # channels, and rows and columns, from which on Winograd's way is as fast or faster
+_WIDE, _WIDER, _LARGE = 128, 256, 32  # channels, and rows and columns, from which on Winograd's way is faster
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
@@ -76,7 +76,7 @@ def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int
     Winograd's way rounds more often: training goes without.
     """
     is_padded_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1)) and stride == 1
-    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= _WIDE
+    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= (_WIDE if x.size < winograd.WHOLE else _WIDER)
     is_even = x.shape[1] % 2 == x.shape[2] % 2 == 0
     if is_padded_3x3 and is_large and is_even and x.dtype == jnp.float32:
         return winograd.conv3x3(x, kernel)
