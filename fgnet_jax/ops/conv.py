@@ -76,7 +76,8 @@ def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int
     Winograd's way rounds more often: training goes without.
     """
     is_padded_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1)) and stride == 1
-    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= (_WIDE if x.size < winograd.WHOLE else _WIDER)
+    least = _WIDE if winograd.values(x) < winograd.WHOLE else _WIDER
+    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= least
     is_even = x.shape[1] % 2 == x.shape[2] % 2 == 0
     if is_padded_3x3 and is_large and is_even and x.dtype == jnp.float32:
         return winograd.conv3x3(x, kernel)

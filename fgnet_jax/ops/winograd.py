@@ -24,7 +24,7 @@ _STRIP = 1 << 19
 def conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves a map of even sides, padded by one, with (3, 3, Cin, Cout): (N, H, W, Cin) to (N, H, W, Cout)."""
     n, height, width, features_in = x.shape
-    kernels, rows = _transformed(kernel), height if x.size <= WHOLE else _rows(x.shape)
+    kernels, rows = _transformed(kernel), height if values(x) <= WHOLE else _rows(x)
     x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     if rows == height:
         return _strip(x, kernels)
@@ -36,11 +36,15 @@ def conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.lax.map(strip, jnp.arange(height // rows)), 0, 1).reshape(n, height, width, -1)
 
 
-def _rows(shape: tuple[int, ...]) -> int:
+def values(x: jax.Array) -> int:
+    """How many a map has; of one image where their number is left open, as it is in an exported program."""
+    return math.prod(side for side in x.shape if isinstance(side, int))
+
+
+def _rows(x: jax.Array) -> int:
     """A strip's: a power of two, and a divisor of the map's."""
-    n, height, width, features = shape
-    fitting = max(2, _STRIP // (n * width * features))
-    return math.gcd(height, 1 << (fitting.bit_length() - 1))
+    fitting = max(2, _STRIP * x.shape[1] // values(x))
+    return math.gcd(x.shape[1], 1 << (fitting.bit_length() - 1))
 
 
 def _strip(x: jax.Array, kernels: list[list[jax.Array]]) -> jax.Array:
