@@ -5,6 +5,7 @@ does not take the others with it.
 import contextlib
 import dataclasses
 import multiprocessing
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -82,6 +83,7 @@ def network(make: Make, *arguments: Any) -> Iterator[Network]:
 
     Raises:
       DoesNotFitError: Here or in `run`, if the process was killed or its card's memory ran out.
+      RuntimeError: Here or in `run`, with the traceback of anything else that went wrong there.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -94,7 +96,9 @@ def network(make: Make, *arguments: Any) -> Iterator[Network]:
             found = ours.recv()
         except EOFError:
             process.join()
-            raise DoesNotFitError(f"its process was ended (exit code {process.exitcode})") from None
+            killed = process.exitcode == -signal.SIGKILL  # as Linux does it; a crash is a defect
+            error = DoesNotFitError if killed else RuntimeError
+            raise error(f"its process was ended (exit code {process.exitcode})") from None
         if isinstance(found, Exception):
             raise found
         return found

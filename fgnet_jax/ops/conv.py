@@ -18,7 +18,9 @@ _SMALL = 32  # rows and columns of a strided convolution's result, up to which a
 _SMALLER = 16  # the same of its gradient
 _STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
 _MANY = 10_000_000  # multiplications, from which on the plain loops are felt in which XLA convolves float64 on CPUs
-_WIDE, _WIDER, _LARGE = 128, 256, 32  # channels, and rows and columns, from which on Winograd's way is faster
+# Where Winograd's way is faster: from so many channels on, more of them on maps that it works through in strips or
+# nearly so, and from so many rows and columns on.
+_WIDE, _WIDER, _LARGE = 128, 256, 32
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]

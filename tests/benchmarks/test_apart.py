@@ -22,6 +22,10 @@ def _full() -> dict[str, Job]:
     raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.\nand more")
 
 
+def _crashing() -> dict[str, Job]:
+    return {"whole": Job(lambda: os.kill(os.getpid(), signal.SIGSEGV))}
+
+
 def _wrong() -> dict[str, Job]:
     raise ValueError("no such thing")
 
@@ -49,3 +53,9 @@ def test_a_defect_is_none_of_memory():
     """It ends the measurement, with the traceback of where it happened."""
     with pytest.raises(RuntimeError, match=r"(?s)in _wrong.*ValueError: no such thing"):
         apart.in_turns({("wrong", ""): (_wrong,)}, 1)
+
+
+def test_a_crash_is_none_of_memory():
+    """Only the signal that Linux frees memory with is taken for it."""
+    with pytest.raises(RuntimeError, match=r"exit code -11"):
+        apart.in_turns({("crashing", ""): (_crashing,)}, 1)
