@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import in_turns
-from fgnet_jax import runtime
+from fgnet_jax.runtime import provenance as runtime
 
 
 def describe() -> dict[str, Any]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fgnet_jax.data.synthetic.corpus import random_faces
-from fgnet_jax.faces import detection, dlib_detector, following
-from fgnet_jax.media import finding, frames, sources
+from fgnet_jax.faces import detection, dlib_detector
+from fgnet_jax.faces import tracking as following
+from fgnet_jax.media import frames, sources
+from fgnet_jax.faces import finder as finding
 from tests import miniature
 
 SIZE = (640, 480)

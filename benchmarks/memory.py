@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import flops
-from fgnet_jax import heatmaps, optim, state, steps, xla
+from fgnet_jax.train import targets as heatmaps, optimizer as optim, state, steps
+from fgnet_jax.runtime import xla
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig

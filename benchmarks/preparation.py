@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgnet_jax import prepare
+from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.faces import alignment, detection, dlib_detector
 from tests import miniature

@@ -11,7 +11,7 @@ from benchmarks import apart, jobs, machine, memory, start, timing
 from benchmarks import media as media_lib
 from benchmarks import preparation as preparation_lib
 from fgnet_jax.models.config import REMATS, TINY, ModelConfig
-from fgnet_jax.ops import fast
+from fgnet_jax.models.ops import switches as fast
 
 Options = argparse.Namespace
 Found = list[dict[str, Any]]

@@ -10,9 +10,11 @@ import time
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fgnet_jax import checkpoint, weights
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data import pipeline, workers
+from fgnet_jax.data import pipeline
+from fgnet_jax.runtime import workers
 from fgnet_jax.data.corpus import open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.data.synthetic.corpus import recordings
@@ -30,7 +32,7 @@ def lap(name):
 import numpy as np
 import tensorflow_datasets as tfds
 import jax
-from fgnet_jax.detector import Detector
+from fgnet_jax.predict.detector import Detector
 
 lap("import")
 detector = Detector.load(sys.argv[1], batch_size=1)

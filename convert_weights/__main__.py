@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _check_form(parser, options)
-    from fgnet_jax.checkpoint import WeightsError  # after the help and its errors, which need not wait for JAX
+    from fgnet_jax.train.checkpoints import WeightsError# after the help and its errors, which need not wait for JAX
 
     try:
         for line in _run(options):

@@ -9,12 +9,12 @@ import numpy as np
 from convert_weights import engine, sources
 from convert_weights.errors import Refused
 from convert_weights.files import read, sha256
-from fgnet_jax import weights
+from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.checkpoint import GROUPS, WeightsMeta
+from fgnet_jax.train.checkpoints import GROUPS, WeightsMeta
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.initial import initial
+from fgnet_jax.models.initializers import initial
 
 _FRESH = "interpreter/"
 

@@ -33,7 +33,7 @@ class NotAccepted(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    from fgnet_jax.checkpoint import WeightsError  # after the help and its errors, which need not wait for JAX
+    from fgnet_jax.train.checkpoints import WeightsError# after the help and its errors, which need not wait for JAX
 
     try:
         for line in _run(options):

@@ -9,7 +9,7 @@ import numpy as np
 from convert_weights import rules
 from convert_weights.errors import Refused
 from convert_weights.sources import FGNET_PARTS
-from fgnet_jax import weights
+from fgnet_jax.models import weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Variables
 
@@ -27,7 +27,7 @@ def export(directory: Path, model: Path, overwrite: bool = False) -> list[str]:
 
     Raises:
       Refused: if PyTorch is not installed, or the file exists.
-      fgnet_jax.checkpoint.WeightsError: if the directory is none, or damaged.
+      fgnet_jax.train.checkpoints.WeightsError: if the directory is none, or damaged.
     """
     torch = _torch()
     if model.is_dir() or (model.exists() and not overwrite):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fgnet_jax.detector import Detector, Predictions, apply
+    from fgnet_jax.predict.detector import Detector, Predictions, apply
 
 __version__ = "0.1.0"
 
@@ -13,7 +13,7 @@ __all__ = ["Detector", "Predictions", "__version__", "apply"]
 def __getattr__(name: str):
     """Imports `Detector`, `Predictions` and `apply`, and JAX with them, when they are first asked for."""
     if name in ("Detector", "Predictions", "apply"):
-        from fgnet_jax import detector
+        from fgnet_jax.predict import detector
 
         return getattr(detector, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

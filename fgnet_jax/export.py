@@ -36,13 +36,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fgnet_jax import __version__, runtime
+from fgnet_jax import __version__
+from fgnet_jax.runtime import provenance as runtime
 from fgnet_jax import aus as aus_lib
 
 if TYPE_CHECKING:
     from jax.export import Exported
 
-    from fgnet_jax.detector import Detector
+    from fgnet_jax.predict.detector import Detector
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """What an exported program runs on."""
@@ -96,7 +97,7 @@ def program(detector: "Detector", batch: int | None = None) -> "Exported":
 
 def _network(detector: "Detector") -> Callable:
     """The detector's function of (flat weights, images)."""
-    from fgnet_jax import detector as detection
+    from fgnet_jax.predict import detector as detection
 
     # Without its jit: jax2onnx traces with primitives of its own, and they would stay in the jit's cache.
     forward = inspect.unwrap(detection._forward)
@@ -112,7 +113,7 @@ def _images(detector: "Detector", batch: Any):
 
 def flat(detector: "Detector") -> dict[str, Any]:
     """A detector's weights as one dictionary: "params/encoder/body/0/conv1/kernel" to array."""
-    from fgnet_jax import weights
+    from fgnet_jax.models import weights
 
     groups = weights.groups(detector.variables).items()
     return {f"{group}/{path}": array for group, arrays in groups for path, array in arrays.items()}
@@ -248,8 +249,8 @@ def _write_whole(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
 def _run(arguments: argparse.Namespace) -> list[str]:
     """Carries out a command line; returns what to say."""
     _check(arguments)
-    from fgnet_jax.checkpoint import WeightsError
-    from fgnet_jax.detector import Detector
+    from fgnet_jax.train.checkpoints import WeightsError
+    from fgnet_jax.predict.detector import Detector
 
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.data.synthetic import corpus as corpora
 
 SIZE = (384, 288)

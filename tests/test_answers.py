@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from fgnet_jax import answers
-from fgnet_jax.answers import Answers
+from fgnet_jax.evaluate import frame_predictions as answers
+from fgnet_jax.evaluate.frame_predictions import Answers
 
 
 def _answers() -> Answers:

@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import app, aus, checkpoint, weights
+from fgnet_jax import aus
+from fgnet_jax.app import __main__ as app
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests import miniature

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from fgnet_jax import archives
-from fgnet_jax.dialects import Row
+from fgnet_jax.predict import heatmap_files as archives
+from fgnet_jax.predict.columns import Row
 
 AUS = (1, 12)
 MAPS = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 2)).astype(np.float32)

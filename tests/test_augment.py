@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import augment
+from fgnet_jax.train import augment
 from fgnet_jax.aus import CENTRES
-from fgnet_jax.heatmaps import au_centres, targets
+from fgnet_jax.train.targets import au_centres, targets
 
 SIZE = 96
 

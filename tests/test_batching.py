@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from fgnet_jax import batching
-from fgnet_jax.tables import Written
+from fgnet_jax.predict import batching
+from fgnet_jax.predict.result_table import Written
 
 
 def written(counts, names=None):

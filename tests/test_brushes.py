@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from fgnet_jax import aus, brushes
+from fgnet_jax import aus
+from fgnet_jax.visualization import painting as brushes
 
 GREY = np.full((64, 64, 3), 128, np.uint8)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import charts, intervals
+from fgnet_jax.evaluate import charts
+from fgnet_jax.metrics import bootstrap as intervals
 
 AUS = (1, 2, 12)
 

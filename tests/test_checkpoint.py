@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import checkpoint, sharding, state, weights
-from fgnet_jax.checkpoint import WeightsError, WeightsMeta
+from fgnet_jax.train import checkpoints as checkpoint, state
+from fgnet_jax.runtime import sharding
+from fgnet_jax.models import weights
+from fgnet_jax.train.checkpoints import WeightsError, WeightsMeta
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
-from fgnet_jax.optim import OptimConfig, optimizer
+from fgnet_jax.train.optimizer import OptimConfig, optimizer
 
 META = WeightsMeta(aus=(1, 2), corpus="disfa", sources=({"file": "a.pt", "sha256": "00"},), extra={"step": 3})
 GROUPS = {

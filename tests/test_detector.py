@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import fgnet_jax
-from fgnet_jax import aus, checkpoint, weights
+from fgnet_jax import aus
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fgnet_jax import dialects
-from fgnet_jax.dialects import Row
+from fgnet_jax.predict import columns as dialects
+from fgnet_jax.predict.columns import Row
 
 AUS = (1, 12)
 LANDMARKS = np.arange(136, dtype=np.float32).reshape(68, 2)

@@ -9,10 +9,13 @@ import pyarrow.parquet
 import pytest
 import sklearn.metrics as sk
 
-from fgnet_jax import evaluate, intervals, scoring, thresholds, train, weights
+from fgnet_jax.evaluate import __main__ as evaluate, scoring
+from fgnet_jax.metrics import bootstrap as intervals, thresholds
+from fgnet_jax.train import __main__ as train
+from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS, SHARED_AUS
 from fgnet_jax.aus import label as au_label
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 
 CONFIG = """
 from configs import synthetic

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from configs import base, tiny
-from fgnet_jax import experiment
+from fgnet_jax.train import config as experiment
 from fgnet_jax.aus import CENTRES, CORPUS_AUS, Centres
 from fgnet_jax.data.corpus import Corpus
-from fgnet_jax.experiment import ConfigError
+from fgnet_jax.train.config import ConfigError
 
 AUS = CORPUS_AUS["bp4d"]
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import fgnet_jax
-from fgnet_jax import aus, checkpoint, export, weights
+from fgnet_jax import aus, export
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 

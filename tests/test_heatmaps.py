@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.heatmaps import au_centres, blob_centres, targets
+from fgnet_jax.train.targets import au_centres, blob_centres, targets
 from tests.parity import reference
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from fgnet_jax import intervals
+from fgnet_jax.metrics import bootstrap as intervals
 
 AUS = (1, 2, 4, 12)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fgnet_jax import lineage
-from fgnet_jax.checkpoint import WeightsMeta
-from fgnet_jax.data import protocols
-from fgnet_jax.lineage import SeenError
+from fgnet_jax.evaluate import leakage as lineage
+from fgnet_jax.train.checkpoints import WeightsMeta
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.evaluate.leakage import SeenError
 
 RECORD = {
     "corpus": "disfa/left",

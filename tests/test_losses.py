@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.losses import heatmap_loss
+from fgnet_jax.train.losses import heatmap_loss
 
 
 def _maps(seed=0, shape=(3, 4, 4, 5)):

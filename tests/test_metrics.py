@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from fgnet_jax.metrics import Counts, confusion, f1, mean_f1
+from fgnet_jax.metrics.classification import Counts, confusion, f1, mean_f1
 
 
 def _answers(frames: int = 500, aus: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from fgnet_jax import mistakes
-from fgnet_jax.answers import Answers
+from fgnet_jax.evaluate import mistakes
+from fgnet_jax.evaluate.frame_predictions import Answers
 
 
 def _answers() -> Answers:

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fgnet_jax import movies
+from fgnet_jax.media import video_writer as movies
 
 TIMES = (0.0, 0.04, 0.12, 0.5, 0.54, 1.5)
 

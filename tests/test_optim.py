@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax import optim
+from fgnet_jax.train import optimizer as optim
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
-from fgnet_jax.optim import OptimConfig
+from fgnet_jax.train.optimizer import OptimConfig
 
 PATHS = ("encoder/a/kernel", "generator/b/bias", "interpreter/c/kernel")
 

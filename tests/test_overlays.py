@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fgnet_jax import overlays
+from fgnet_jax.visualization import aligned_face as overlays
 
 GREY = np.full((64, 64, 3), 128, np.uint8)
 

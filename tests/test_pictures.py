@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import pictures
+from fgnet_jax.media import images as pictures
 
 FACE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import plots
+from fgnet_jax.visualization import training_curves as plots
 from fgnet_jax.aus import CORPUS_AUS
 
 BP4D = CORPUS_AUS["bp4d"]

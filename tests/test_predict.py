@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 import fgnet_jax
-from fgnet_jax import aus, checkpoint, predict, weights
-from fgnet_jax.faces import video
+from fgnet_jax import aus
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.predict import __main__ as predict
+from fgnet_jax.models import weights
+from fgnet_jax.media import video
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 

@@ -17,13 +17,13 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from fgnet_jax import prepare
+from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.data.corpus import open_corpus
-from fgnet_jax.data.layouts import bp4d, disfa
-from fgnet_jax.data.layouts import found as lib
-from fgnet_jax.preparation import work
+from fgnet_jax.prepare.layouts import bp4d, disfa
+from fgnet_jax.prepare.layouts import records as lib
+from fgnet_jax.prepare import sequence as work
 from tests import miniature
 
 ROOT = Path(__file__).parents[1]

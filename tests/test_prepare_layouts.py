@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import prepare
+from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data.corpus import open_corpus
 from fgnet_jax.data.jpeg import encode

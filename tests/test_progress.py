@@ -3,8 +3,8 @@
 import re
 import time
 
-from fgnet_jax import progress
-from fgnet_jax.progress import DeviceWatch, Pace, Stages
+from fgnet_jax.runtime import progress
+from fgnet_jax.runtime.progress import DeviceWatch, Pace, Stages
 
 
 def test_progress_is_said_with_pace_and_time_left(capsys, monkeypatch):

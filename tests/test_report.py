@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from fgnet_jax import intervals, published, report, results
-from fgnet_jax.report import Report, Row
+from fgnet_jax.metrics import bootstrap as intervals, f1_table as results
+from fgnet_jax.evaluate import published, report
+from fgnet_jax.evaluate.report import Report, Row
 
 RUN = {"run": "disfa_f0", "weights_sha256": 64 * "a", "selection": "held out"}
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fgnet_jax.results import f1_table, write_results
+from fgnet_jax.metrics.f1_table import f1_table, write_results
 
 
 def test_the_table_of_two_corpora():

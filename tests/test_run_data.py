@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from fgnet_jax import run_data
+from fgnet_jax.train import splits as run_data
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data import protocols
-from fgnet_jax.experiment import ConfigError
-from fgnet_jax.runtime import NotWritableError
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.train.config import ConfigError
+from fgnet_jax.runtime.provenance import NotWritableError
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fgnet_jax
-from fgnet_jax import runtime
+from fgnet_jax.runtime import provenance as runtime
 
 
 def _git(directory: Path, *command: str) -> None:
@@ -143,7 +143,7 @@ _LOGGER = """
 import sys, types
 from absl import flags, logging
 flags.FLAGS(["program", *sys.argv[2:]])
-from fgnet_jax import runtime
+from fgnet_jax.runtime import provenance as runtime
 runtime.setup_logging(active=sys.argv[1] == "1")
 runtime.setup_logging(active=sys.argv[1] == "1")
 exec(compile("logging.info('ours'); logging.warning('ours too')", runtime.__file__, "exec"), {"logging": logging})

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import heatmaps, scenes
+from fgnet_jax.train import targets as heatmaps
+from fgnet_jax.visualization import scene as scenes
 from fgnet_jax.aus import Centres
 from fgnet_jax.faces.alignment import Alignment
 

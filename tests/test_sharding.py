@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from fgnet_jax import sharding
+from fgnet_jax.runtime import sharding
 
 
 def _split(shape, shard_params=True):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fgnet_jax import sidecar
+from fgnet_jax.predict import run_record as sidecar
 
 ABOUT = {"version": "1", "aus": (1, 2), "thresholds": {"AU01": 0.0}, "device": {"kind": "cpu"}, "complete": False}
 

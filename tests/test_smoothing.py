@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fgnet_jax import smoothing
-from fgnet_jax.smoothing import Observed, Smoothing
+from fgnet_jax.predict import smoothing
+from fgnet_jax.predict.smoothing import Observed, Smoothing
 
 HOW = Smoothing(1.0)
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import heatmaps, state, steps
+from fgnet_jax.train import targets as heatmaps, state, steps
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.interpreter import PixelInterpreter
-from fgnet_jax.ops.resize import shrink, upsample
-from fgnet_jax.optim import OptimConfig, optimizer
+from fgnet_jax.models.ops.resize import shrink, upsample
+from fgnet_jax.train.optimizer import OptimConfig, optimizer
 
 MODEL = ModelConfig(
     image_size=16,

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from fgnet_jax import dialects, tables
-from fgnet_jax.dialects import Row
+from fgnet_jax.predict import columns as dialects, result_table as tables
+from fgnet_jax.predict.columns import Row
 
 AUS = (1, 12)
 OWN = dialects.layout(AUS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from fgnet_jax import thresholds
+from fgnet_jax.metrics import thresholds
 
 
 def test_the_best_f1_there_is():

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from fgnet_jax import checkpoint, experiment, runtime, weights
-from fgnet_jax import train as train_main
+from fgnet_jax.train import checkpoints as checkpoint, config as experiment
+from fgnet_jax.runtime import provenance as runtime
+from fgnet_jax.models import weights
+from fgnet_jax.train import __main__ as train_main
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.checkpoint import WeightsMeta
-from fgnet_jax.data import protocols
+from fgnet_jax.train.checkpoints import WeightsMeta
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.models import fgnet
-from fgnet_jax.train import train
+from fgnet_jax.train.__main__ import train
 
 BP4D, DISFA = ({f"AU{au:02d}" for au in CORPUS_AUS[corpus]} for corpus in ("bp4d", "disfa"))
 

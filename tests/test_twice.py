@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax import twice, xla
+from fgnet_jax.train import two_pass as twice
+from fgnet_jax.runtime import xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import stages
-from fgnet_jax.optim import OptimConfig
+from fgnet_jax.train.optimizer import OptimConfig
 from tests import test_steps
 from tests.test_steps import MODEL, PIXEL, start
 

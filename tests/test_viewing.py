@@ -5,7 +5,11 @@ import pytest
 from PIL import Image
 
 import fgnet_jax
-from fgnet_jax import aus, checkpoint, prediction, viewing, weights
+from fgnet_jax import aus
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.predict import pipeline as prediction
+from fgnet_jax.app import view as viewing
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests.end_to_end.predicting import astronaut

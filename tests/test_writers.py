@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgnet_jax import writers
-from fgnet_jax.writers import MetricsWriter, Progress, read_metrics
+from fgnet_jax.train import metrics_writer as writers
+from fgnet_jax.train.metrics_writer import MetricsWriter, Progress, read_metrics
 
 
 def _run(workdir: Path, first: int, last: int) -> None:
@@ -124,7 +124,7 @@ def test_a_damaged_line_is_named(tmp_path):
 
 _UNTIL_FULL = """
 import sys, pathlib
-from fgnet_jax.writers import MetricsWriter
+from fgnet_jax.train.metrics_writer import MetricsWriter
 try:
     with MetricsWriter(pathlib.Path(sys.argv[1]), True, 0) as writer:
         for step in range(100000):

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgnet_jax import xla
+from fgnet_jax.runtime import xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 

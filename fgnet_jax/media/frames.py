@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from fgnet_jax import pictures
-from fgnet_jax.faces import video
+from fgnet_jax.media import images as pictures
+from fgnet_jax.media import video
 from fgnet_jax.media.sources import Source
 
 MOVING = ("video", "webcam")

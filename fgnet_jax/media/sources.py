@@ -15,8 +15,8 @@ from typing import Any, Literal, TextIO
 
 import numpy as np
 
-from fgnet_jax import pictures
-from fgnet_jax.faces import video
+from fgnet_jax.media import images as pictures
+from fgnet_jax.media import video
 
 Kind = Literal["picture", "video", "webcam", "array", "missing"]
 

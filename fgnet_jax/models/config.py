@@ -44,7 +44,7 @@ class ModelConfig:
         TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are alike.
       remat: What is computed again in training to save memory: "none"; "blocks", the forward pass of every encoder
         unit, style block, synthesis layer and interpreter stage; or "twice", the same, and all gradients as well, so
-        that they are never held at once (`fgnet_jax.twice`).
+        that they are never held at once (`fgnet_jax.train.two_pass`).
     """
 
     image_size: int = 256

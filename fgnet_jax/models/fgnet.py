@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.initial import initial
+from fgnet_jax.models.initializers import initial
 from fgnet_jax.models.interpreter import Interpreter, PixelInterpreter
 from fgnet_jax.models.layers import Buffer
 from fgnet_jax.models.psp import Encoder

@@ -9,9 +9,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Conv
-from fgnet_jax.ops.conv import conv2d
-from fgnet_jax.ops.formats import widened
-from fgnet_jax.ops.resize import shrink, upsample
+from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.dtypes import widened
+from fgnet_jax.models.ops.resize import shrink, upsample
 
 PIXEL_WIDTHS = (128, 32)
 """Hidden units of DatasetGAN's interpreter."""

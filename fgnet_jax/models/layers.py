@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.ops.conv import conv2d
-from fgnet_jax.ops.lean import lean
-from fgnet_jax.ops.resize import upsample_conv2d
-from fgnet_jax.ops.sums import batch_mean, spread
+from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops.resize import upsample_conv2d
+from fgnet_jax.models.ops.reductions import batch_mean, spread
 
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1

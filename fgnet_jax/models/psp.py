@@ -11,9 +11,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Buffer, Conv, EqualLinear, Linear, PReLU
-from fgnet_jax.ops.lean import lean
-from fgnet_jax.ops.resize import upsample
-from fgnet_jax.ops.sums import scale, spatial_mean
+from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops.resize import upsample
+from fgnet_jax.models.ops.reductions import scale, spatial_mean
 
 SQUEEZE = 16
 """Reduction of the squeeze-excite bottleneck."""

@@ -1,4 +1,4 @@
-"""The network as a chain of small stages, each with parameters of its own: what `fgnet_jax.twice` goes back through.
+"""The network as a chain of small stages, each with parameters of its own: what `fgnet_jax.train.two_pass` goes back through.
 
 Together they are `fgnet.FGNet.__call__`. What a later stage needs of an earlier one is handed on through those between.
 """

@@ -9,14 +9,14 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear
-from fgnet_jax.ops import fast, sparse
-from fgnet_jax.ops.activations import scaled_leaky_relu
-from fgnet_jax.ops.conv import conv2d
-from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
-from fgnet_jax.ops.formats import widened
-from fgnet_jax.ops.lean import lean
-from fgnet_jax.ops.resize import shrink
-from fgnet_jax.ops.sums import scale, spread
+from fgnet_jax.models.ops import switches as fast, patches as sparse
+from fgnet_jax.models.ops.activations import scaled_leaky_relu
+from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.models.ops.dtypes import widened
+from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops.resize import shrink
+from fgnet_jax.models.ops.reductions import scale, spread
 
 MAPPING_LR_MUL = 0.01
 
@@ -47,7 +47,7 @@ class StyledConv(nnx.Module):
           x: The map; where the layer does not upsample and `patches_of` is given, its patches.
           w: Styles.
           patches_of: Side that the output is shrunk to later: only what this needs is computed, as
-            `fgnet_jax.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
+            `fgnet_jax.models.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
             for all of it.
         """
         kernel, style = self.kernel[...], widened(self.modulation(w))

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import flops
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.ops import fast
+from fgnet_jax.models.ops import switches as fast
 
 X = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
 KERNEL = jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)

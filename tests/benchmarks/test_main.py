@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fgnet_jax.ops import fast
+from fgnet_jax.models.ops import switches as fast
 
 
 def _run(folder: Path, *arguments: str) -> tuple[str, dict]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from configs import base
-from fgnet_jax import experiment
+from fgnet_jax.train import config as experiment
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.optim import OptimConfig
+from fgnet_jax.train.optimizer import OptimConfig
 
 FILES = sorted(set(Path(base.__file__).parent.glob("*.py")) - {Path(base.__file__).with_name("__init__.py")})
 EXPERIMENTS = [file.stem for file in FILES if file.stem != "base"]

@@ -13,9 +13,10 @@ import pytest
 from convert_weights import convert, nvidia_rules
 from convert_weights.errors import Refused
 from convert_weights.files import sha256
-from fgnet_jax import __version__, weights
+from fgnet_jax import __version__
+from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.checkpoint import WeightsError
+from fgnet_jax.train.checkpoints import WeightsError
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests.convert_weights import writers
@@ -129,7 +130,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from convert_weights import convert
-from fgnet_jax import checkpoint
+from fgnet_jax.train import checkpoints as checkpoint
 from fgnet_jax.models.config import TINY
 
 def die(*args, **kwargs):

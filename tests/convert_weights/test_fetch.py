@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from convert_weights import download, published
 from convert_weights.__main__ import main
 from convert_weights.files import sha256
-from fgnet_jax import weights
+from fgnet_jax.models import weights
 from fgnet_jax.models.config import TINY
 from tests.convert_weights.drive import Drive, serve
 

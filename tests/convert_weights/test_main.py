@@ -10,7 +10,7 @@ import pytest
 
 from convert_weights.__main__ import main
 from convert_weights.files import sha256
-from fgnet_jax import weights
+from fgnet_jax.models import weights
 from fgnet_jax.models.config import TINY
 from tests.convert_weights import writers
 

@@ -8,7 +8,7 @@ import pytest
 from convert_weights import convert, to_pytorch
 from convert_weights.errors import Refused
 from convert_weights.sources import FGNET_PARTS
-from fgnet_jax.checkpoint import WeightsError
+from fgnet_jax.train.checkpoints import WeightsError
 from fgnet_jax.models.config import TINY
 
 

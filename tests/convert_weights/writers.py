@@ -209,7 +209,7 @@ def arrays_for(table: tuple, shapes: dict[str, tuple[int, ...]], seed: int = 0) 
 
 def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape by path of every variable of a network."""
-    from fgnet_jax import weights
+    from fgnet_jax.models import weights
     from fgnet_jax.models import fgnet
 
     groups = weights.groups(fgnet.abstract(config)).values()

@@ -3,7 +3,7 @@
 import pytest
 
 from fgnet_jax import aus
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 
 
 @pytest.mark.parametrize(("corpus", "count"), [("bp4d", 41), ("disfa", 27), ("synthetic_bp4d", 41)])

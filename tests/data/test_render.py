@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax import aus
-from fgnet_jax.data.synthetic.frame import View, frame_face
+from fgnet_jax.data.synthetic.projection import View, frame_face
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import render_face, render_shape
 from fgnet_jax.data.synthetic.shape import MOVED, face_shape

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax import aus
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.data.corpus import find_corpus, open_corpus, open_directory
 from fgnet_jax.data.synthetic import corpus
 from fgnet_jax.data.synthetic.builders import make_config, prepare_synthetic

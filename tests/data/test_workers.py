@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgnet_jax.data.workers import WorkerEnded, as_done, end_with_parent, in_order
+from fgnet_jax.runtime.workers import WorkerEnded, as_done, end_with_parent, in_order
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -88,7 +88,7 @@ def _killed(_: str) -> None:
 
 
 INTERRUPTED = """
-from fgnet_jax.data.workers import in_order
+from fgnet_jax.runtime.workers import in_order
 
 try:
     done = in_order(bytes, [3_000_000] * 3000, 2)

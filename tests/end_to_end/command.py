@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from fgnet_jax import weights
+from fgnet_jax.models import weights
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from fgnet_jax import aus, checkpoint, weights
+from fgnet_jax import aus
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests.end_to_end.command import ROOT

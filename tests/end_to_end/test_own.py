@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import prepare, weights
+from fgnet_jax.prepare import __main__ as prepare
+from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data.synthetic.corpus import random_faces
 from tests.end_to_end import command

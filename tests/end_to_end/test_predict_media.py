@@ -15,10 +15,14 @@ import pytest
 from PIL import Image
 
 import fgnet_jax
-from fgnet_jax import aus, heatmaps, scenes, thresholds
-from fgnet_jax import predict as command
+from fgnet_jax import aus
+from fgnet_jax.train import targets as heatmaps
+from fgnet_jax.visualization import scene as scenes
+from fgnet_jax.metrics import thresholds
+from fgnet_jax.predict import __main__ as command
 from fgnet_jax.faces import dlib_detector
-from fgnet_jax.media import finding, frames, sources
+from fgnet_jax.media import frames, sources
+from fgnet_jax.faces import finder as finding
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests.end_to_end.predicting import AUS, astronaut, moving, predict, rows  # noqa: F401

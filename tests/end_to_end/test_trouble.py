@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from fgnet_jax import checkpoint, weights
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from tests.end_to_end import command

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fgnet_jax.data.synthetic.corpus import random_faces
-from fgnet_jax.faces import detection, dlib_detector, following
+from fgnet_jax.faces import detection, dlib_detector
+from fgnet_jax.faces import tracking as following
 from fgnet_jax.faces.detection import Face
 from tests.miniature import empty, place
 

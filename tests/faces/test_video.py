@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fgnet_jax.faces import video
+from fgnet_jax.media import video
 from tests.miniature import write_video
 
 

@@ -12,8 +12,9 @@ from skimage import data
 from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.faces import alignment, detection
 from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.media import finding, frames, sources
-from fgnet_jax.media.finding import Finding
+from fgnet_jax.media import frames, sources
+from fgnet_jax.faces import finder as finding
+from fgnet_jax.faces.finder import Finding
 from tests.miniature import empty, place, write_video
 
 

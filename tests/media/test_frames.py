@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.faces import video
+from fgnet_jax.media import video
 from fgnet_jax.media import frames, sources
 from tests.miniature import write_video
 

@@ -10,7 +10,7 @@ import pytest
 from convert_weights import rules
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY, ModelConfig
-from fgnet_jax.ops.resize import shrink
+from fgnet_jax.models.ops.resize import shrink
 
 CONFIG = dataclasses.replace(TINY, dropout=0.0)
 TABLES = {"pspencoder": rules.encoder, "g_all": rules.generator, "interpreter": rules.interpreter}

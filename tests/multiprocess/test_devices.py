@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from fgnet_jax import experiment, sharding
+from fgnet_jax.train import config as experiment
+from fgnet_jax.runtime import sharding
 from fgnet_jax.models import fgnet
 from tests.end_to_end import command
 from tests.end_to_end.command import ROOT

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops.conv import conv
+from fgnet_jax.models.ops.conv import conv
 
 
 @pytest.mark.parametrize(

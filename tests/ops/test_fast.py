@@ -10,7 +10,7 @@ import pytest
 
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
-from fgnet_jax.ops import fast
+from fgnet_jax.models.ops import switches as fast
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, TINY.image_size, TINY.image_size, 3)).astype(np.float32)
 
@@ -54,7 +54,7 @@ def test_a_path_changes_the_program_and_not_its_result(path, fastest):
 @pytest.mark.parametrize(("named", "said"), [("sparse,taps", "True False"), ("all", "False False"), ("", "True True")])
 def test_the_environment_names_what_is_off(named, said):
     """When the process starts."""
-    program = "from fgnet_jax.ops import fast; print(fast.is_on('mix'), fast.is_on('sparse'))"
+    program = "from fgnet_jax.models.ops import fast; print(fast.is_on('mix'), fast.is_on('sparse'))"
     run = subprocess.run(
         [sys.executable, "-c", program],
         env={"FGNET_JAX_PLAIN": named, "PYTHONPATH": "."},

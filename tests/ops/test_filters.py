@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops import fast
-from fgnet_jax.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops.filters import upsample_conv, upsample_rgb
 
 torch = pytest.importorskip("torch")
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops.lean import lean
+from fgnet_jax.models.ops.remat import lean
 
 RNG = np.random.default_rng(0)
 X, GAIN = RNG.normal(size=(2, 8, 8, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)

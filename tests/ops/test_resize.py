@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops.resize import bilinear_matrix, shrink, upsample, upsample_conv2d
+from fgnet_jax.models.ops.resize import bilinear_matrix, shrink, upsample, upsample_conv2d
 
 torch = pytest.importorskip("torch")
 

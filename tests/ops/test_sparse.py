@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops import sparse
-from fgnet_jax.ops.conv import conv2d
-from fgnet_jax.ops.filters import upsample_conv
-from fgnet_jax.ops.resize import shrink
+from fgnet_jax.models.ops import patches as sparse
+from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.filters import upsample_conv
+from fgnet_jax.models.ops.resize import shrink
 
 SIZES = [(8, 4), (16, 4), (32, 8), (32, 16)]
 """Side of the small map and of what is read in the end: blocks of four and of eight pixels."""

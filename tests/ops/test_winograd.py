@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.ops import winograd
-from fgnet_jax.ops.conv import conv2d
+from fgnet_jax.models.ops import winograd
+from fgnet_jax.models.ops.conv import conv2d
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2, 3), (2, 8, 6, 64), (2, 24, 6, 4)])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax import aus, checkpoint, weights
+from fgnet_jax import aus
+from fgnet_jax.train import checkpoints as checkpoint
+from fgnet_jax.models import weights
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from tests.end_to_end.predicting import Predict, astronaut, moving, rows

@@ -17,7 +17,8 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax import losses, optim, state, xla
+from fgnet_jax.train import losses, optimizer as optim, state
+from fgnet_jax.runtime import xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from tests.parity import reference, reference_weights

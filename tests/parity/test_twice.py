@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax import losses, optim, state, twice, xla
+from fgnet_jax.train import losses, optimizer as optim, state, two_pass as twice
+from fgnet_jax.runtime import xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.stages import run, stages
 from tests.parity import reference

@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from fgnet_jax import aus as au_tables
-from fgnet_jax.data import protocols, schema
+from fgnet_jax.data import schema
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.data.synthetic import corpus as corpora
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from fgnet_jax import aus as au_tables
-from fgnet_jax.data import protocols
+from fgnet_jax.data import folds as protocols
 from fgnet_jax.data.jpeg import encode
-from fgnet_jax.data.synthetic.frame import View
+from fgnet_jax.data.synthetic.projection import View
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import Face, render_face
 from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
 from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
-from fgnet_jax.data.workers import in_order
+from fgnet_jax.runtime.workers import in_order
 
 RATE_FLOOR = 0.25
 """Least share of positive frames of a twin unless asked otherwise.

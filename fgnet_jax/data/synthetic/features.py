@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.frame import Frame, View
+from fgnet_jax.data.synthetic.projection import Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
 from fgnet_jax.data.synthetic.shape import LIP_STEPS, Half, Lips, Shape

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
+from fgnet_jax.data.synthetic.projection import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
 from fgnet_jax.data.synthetic.shape import Shape

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fgnet_jax.data.synthetic.frame import SIZE
+from fgnet_jax.data.synthetic.projection import SIZE
 
 Window = tuple[slice, slice]
 """Rows and columns of the picture."""

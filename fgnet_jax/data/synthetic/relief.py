@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.frame import Frame
+from fgnet_jax.data.synthetic.projection import Frame
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.shape import Half, Shape
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fgnet_jax.data.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nostrils
-from fgnet_jax.data.synthetic.frame import SIZE, Frame, View, frame_face
+from fgnet_jax.data.synthetic.projection import SIZE, Frame, View, frame_face
 from fgnet_jax.data.synthetic.hair import face_outline, paint_background, paint_behind, paint_hair
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import blend, soften

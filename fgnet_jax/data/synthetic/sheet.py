@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fgnet_jax import aus as au_tables
-from fgnet_jax.data.synthetic.frame import View
+from fgnet_jax.data.synthetic.projection import View
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.render import render_face
 from fgnet_jax.data.synthetic.shape import MOVED

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.frame import SIZE, Frame, View
+from fgnet_jax.data.synthetic.projection import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Window, ribbons, slopes, soften, spots
 from fgnet_jax.data.synthetic.relief import Relief

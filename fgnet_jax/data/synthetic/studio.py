@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.frame import View
+from fgnet_jax.data.synthetic.projection import View
 
 Range = tuple[float, float]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data.layouts import aligned, found
-from fgnet_jax.data.layouts.found import LayoutError
+from fgnet_jax.prepare.layouts import fgnet as aligned, records as found
+from fgnet_jax.prepare.layouts.records import LayoutError
 
 PEOPLE = {"BP4D": ("F001", "F003", "M003"), "DISFA": ("SN001", "SN006", "SN003")}
 

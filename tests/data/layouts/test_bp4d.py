@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data.layouts import bp4d, found
-from fgnet_jax.data.layouts.found import FileError, LayoutError
+from fgnet_jax.prepare.layouts import bp4d, records as found
+from fgnet_jax.prepare.layouts.records import FileError, LayoutError
 
 AUS = CORPUS_AUS["bp4d"]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data import protocols
-from fgnet_jax.data.layouts import disfa, found
-from fgnet_jax.data.layouts.found import FileError, LayoutError
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.prepare.layouts import disfa, records as found
+from fgnet_jax.prepare.layouts.records import FileError, LayoutError
 
 
 def _labels(root, subject="SN001", frames=4, aus=disfa.CODED, folder="ActionUnit_Labels", pattern="{s}_au{au}.txt"):

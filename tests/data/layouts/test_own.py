@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fgnet_jax.data.layouts import found, own
-from fgnet_jax.data.layouts.found import LayoutError
+from fgnet_jax.prepare.layouts import records as found, csv_table as own
+from fgnet_jax.prepare.layouts.records import LayoutError
 
 
 def _table(root, text, pictures=("a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg")):

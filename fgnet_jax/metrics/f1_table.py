@@ -1,0 +1,112 @@
+"""The outcome of a run: tables for the terminal, in Markdown and as CSV, and `results.json`."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.runtime.provenance import atomic_write_text
+
+Row = tuple[str, Sequence[int], Sequence[float] | np.ndarray]
+"""A title, the K AUs that it is about, and their F1 (K,) as fractions."""
+
+Cells = list[list[str]]
+"""A table: lines of as many cells, the first line the columns' names."""
+
+
+def f1_table(rows: Sequence[Row], title: str = "F1, %") -> str:
+    """F1 in percent with one decimal: a line a row, a column an AU, at the end the plain mean over the row's own AUs.
+
+    Args:
+      rows: They need not have the same AUs: an AU that a row lacks is shown as `-`.
+      title: What stands above the rows' titles.
+
+    Returns:
+      Lines of text of one width, without a newline at the end.
+    """
+    given = [(name, dict(zip(aus, f1, strict=True)), float(np.mean(f1))) for name, aus, f1 in rows]
+    return as_text(f1_cells(given, title))
+
+
+def f1_cells(rows: Sequence[tuple[str, Mapping[int, float], float]], title: str = "F1, %") -> Cells:
+    """The layout of the paper's tables: rows of a name, F1 by AU and mean F1 as fractions, to cells in percent.
+
+    An AU that a row lacks, or whose F1 is NaN, is shown as `-`.
+    """
+    columns = sorted({au for _, f1, _ in rows for au in f1})
+    head = [title, *map(aus_lib.label, columns), "mean"]
+    lines = [[name, *(percent(f1.get(au)) for au in columns), percent(mean)] for name, f1, mean in rows]
+    return [head, *lines]
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; `-` for None and NaN."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def as_text(cells: Cells) -> str:
+    """A table for the terminal: the first column to the left, the others to the right, a rule below the head."""
+    widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]
+    widths[1:] = [max(6, width + 1 + (width > 5)) for width in widths[1:]]
+    lines = [
+        line[0].ljust(widths[0]) + "".join(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))
+        for line in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def as_markdown(cells: Cells) -> str:
+    """A table in Markdown."""
+    rule = ["---", *["---:"] * (len(cells[0]) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [cells[0], rule, *cells[1:]])
+
+
+def as_csv(cells: Cells) -> str:
+    """A table as CSV, with a newline at its end; `-` becomes empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["" if cell == "-" else cell for cell in line] for line in cells])
+    return text.getvalue()
+
+
+def write_results(
+    path: str | Path,
+    *,
+    aus: Sequence[int],
+    f1: Sequence[float] | np.ndarray,
+    split: str,
+    selection: str,
+    step: int,
+    **extra: Any,
+) -> dict[str, Any]:
+    """Writes a run's figures as JSON, the whole file at once.
+
+    Args:
+      path: The file, `results.json`.
+      aus: The K AU numbers.
+      f1: (K,) fractions.
+      split: What they were measured on.
+      selection: The rule by which the step was chosen, in words.
+      step: The step that was chosen.
+      **extra: Anything else that JSON can hold, such as `provenance`.
+
+    Returns:
+      What was written: `mean_f1` (the plain mean), `f1` ({"AU01": fraction, …}), `split`, `selection`, `step`, and the
+      extra fields.
+
+    Raises:
+      ValueError: for a figure that is not finite, or an extra field in the place of one of these.
+    """
+    taken = {"mean_f1"} & set(extra)
+    if taken:
+        raise ValueError(f"{path}: {taken} is computed from f1, not given")
+    per_au = {aus_lib.label(au): float(value) for au, value in zip(aus, f1, strict=True)}
+    results = {"mean_f1": float(np.mean(f1)), "f1": per_au, "split": split, "selection": selection, "step": int(step)}
+    results |= extra
+    atomic_write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    return results

@@ -1,0 +1,131 @@
+"""Bilinear resizing with aligned corners (PyTorch's `align_corners=True`), which `jax.image.resize` does not offer."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.dtypes import FLOAT32, wide
+
+
+@functools.cache
+def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.ndarray:
+    """Weights (new_size, size) that interpolate linearly, first on first and last on last sample.
+
+    PyTorch rounds positions to float32, which moves them by up to 1e-4 of a pixel at 1024, or to float64 where that is
+    computed in: so do we, to `dtype`.
+    """
+    position = np.arange(new_size, dtype=dtype) * dtype.type((size - 1) / max(new_size - 1, 1))
+    low = np.minimum(position.astype(int), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    matrix = np.zeros((new_size, size))
+    np.add.at(matrix, (np.arange(new_size), low), 1 - (position - low))
+    np.add.at(matrix, (np.arange(new_size), high), position - low)
+    return matrix.astype(dtype)
+
+
+def upsample(x: jax.Array, size: int) -> jax.Array:
+    """Enlarges (N, H, W, C) to (N, size, size, C): two products with constant matrices, one an axis."""
+    rows = jnp.asarray(bilinear_matrix(x.shape[1], size, wide(x.dtype)), x.dtype)
+    columns = jnp.asarray(bilinear_matrix(x.shape[2], size, wide(x.dtype)), x.dtype)
+    return jnp.einsum("ph,qw,nhwc->npqc", rows, columns, x)
+
+
+def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+    """`upsample`, then an odd square convolution padded by its half: (N, H, W, Cin) to (N, size, size, Cout).
+
+    Both are linear, so the channels are mixed first, on the small map, once for each tap of the kernel (k, k, Cin,
+    Cout); each row and column of the result is then a weighted sum of those. At twice the side and k = 5 that is a
+    third of the multiplications, all of them matrix products.
+    """
+    if not fast.is_on("mix"):
+        return conv2d(upsample(x, size), kernel)
+    return _upsample_conv2d(x, kernel, size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+    n, height, width, features_in = x.shape
+    taps, features = kernel.shape[0], kernel.shape[-1]
+    # Batched products throughout, whose operands and results lie in memory as they are: XLA transposes nothing.
+    kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
+    x = jnp.broadcast_to(x.reshape(n, 1, height * width, features_in), (n, taps, height * width, features_in))
+    x = (x @ jnp.broadcast_to(kernels, (n, *kernels.shape))).reshape(n, taps * height, width * taps * features)
+    rows = jnp.asarray(_shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True), x.dtype)
+    x = (jnp.broadcast_to(rows, (n, *rows.shape)) @ x).reshape(n, size, width * taps, features)
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False), x.dtype)
+    return jnp.broadcast_to(columns, (n, size, *columns.shape)) @ x
+
+
+def _upsample_forward(x, kernel, size):
+    return _upsample_conv2d(x, kernel, size), (x, kernel)
+
+
+def _upsample_backward(size, residuals, gradient):
+    """One row of taps after the other, in a loop: each makes a map of as many channels as it has taps."""
+    x, kernel = residuals
+    n, height, width, features_in = x.shape
+    taps, features = kernel.shape[0], kernel.shape[-1]
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False).T, x.dtype)
+    by_column = jnp.broadcast_to(columns, (n, size, *columns.shape)) @ gradient
+    by_column = by_column.reshape(n, size, width * taps * features)
+    rows = _shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True)
+    rows = jnp.asarray(rows.reshape(size, taps, height).transpose(1, 2, 0), x.dtype)
+
+    def of_row(of_x: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        weights, row = tap  # (height, size), (features_in, taps * features)
+        mixed = (jnp.broadcast_to(weights, (n, *weights.shape)) @ by_column).reshape(-1, taps * features)
+        return of_x + mixed @ row.T, x.reshape(-1, features_in).T @ mixed
+
+    kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
+    start = jnp.zeros((n * height * width, features_in), x.dtype)
+    of_x, of_kernels = jax.lax.scan(of_row, start, (rows, kernels))
+    of_kernel = of_kernels.reshape(taps, features_in, taps, features).transpose(0, 2, 1, 3)
+    return of_x.reshape(x.shape), of_kernel
+
+
+_upsample_conv2d.defvjp(_upsample_forward, _upsample_backward)
+
+
+@functools.cache
+def _shifted_matrix(size: int, new_size: int, taps: int, dtype: np.dtype, taps_first: bool) -> np.ndarray:
+    """(new_size, taps * size): how much of each sample each tap of a convolution sees at each position."""
+    matrix, side = bilinear_matrix(size, new_size, dtype), taps // 2
+    padded = np.pad(matrix, [(side, side), (0, 0)])
+    seen = np.stack([padded[tap : tap + new_size] for tap in range(taps)])  # (taps, new_size, size)
+    return seen.transpose((1, 0, 2) if taps_first else (1, 2, 0)).reshape(new_size, -1)
+
+
+def shrink(x: jax.Array, size: int) -> jax.Array:
+    """Shrinks (N, H, H, C) to (N, size, size, C), H being a multiple of `size`.
+
+    Output pixel i reads pixels i * (H - 1) / (size - 1) and the next one: both lie in the i-th block of H / size
+    pixels, so the resize is a weighted sum within each block, without a gather (nor a scatter in its gradient).
+    """
+    side = x.shape[1]
+    factor, rest = divmod(side, size)
+    if rest:
+        raise ValueError(f"a side of {side} is not a multiple of {size}")
+    if factor == 1:
+        return x
+    matrix = bilinear_matrix(side, size, wide(x.dtype))
+    own_block = matrix.reshape(size, size, factor)[np.arange(size), np.arange(size)]
+    return weigh_blocks(x, own_block)
+
+
+def weigh_blocks(x: jax.Array, weights: np.ndarray) -> jax.Array:
+    """Sums (N, size * factor, size * factor, C) within blocks, by weights (size, factor) of each block's pixels.
+
+    The same for rows and columns; (N, size, size, C) comes out.
+    """
+    size, factor = weights.shape
+    n, channels = x.shape[0], x.shape[-1]
+    by_pixel = jnp.asarray(weights, x.dtype)
+    # Slices added up: XLA's own sum over such an axis takes fifty times as long on CPUs.
+    blocks = x.reshape(n, size, factor, size * factor, channels)
+    rows = functools.reduce(jnp.add, (blocks[:, :, i] * by_pixel[:, i, None, None] for i in range(factor)))
+    blocks = rows.reshape(n, size, size, factor, channels)
+    return functools.reduce(jnp.add, (blocks[:, :, :, i] * by_pixel[:, i, None] for i in range(factor)))

@@ -1,0 +1,167 @@
+"""BP4D as its owners lay it out: a file of codes and a folder of pictures per subject and task.
+
+`AUCoding/AU_OCC/F001_T1.csv` and `Sequences(2D+3D)/F001/T1/0001.jpg`, or `2D+3D/…`; pictures are known by the number in
+their name, however it is padded.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.prepare.layouts import records as lib
+from fgnet_jax.prepare.layouts.records import FileError, Found, Partition, Problem, Sequence
+
+UNKNOWN = ("mask", "negative", "drop")
+"""What becomes of code 9: unknown, absent, or the frame is left out."""
+
+_LABELS = re.compile(r"([FM]\d{3})_(T\d+)\.csv", re.IGNORECASE)
+_SUBJECT, _TASK = re.compile(r"[FM]\d{3}", re.IGNORECASE), re.compile(r"T\d+", re.IGNORECASE)
+_MEDIA = re.compile(r"2d\s*\+\s*3d", re.IGNORECASE)
+_NOT_KNOWN = 9
+
+
+def read(
+    root: Path,
+    partition: Partition | None = None,
+    aus: tuple[int, ...] = CORPUS_AUS["bp4d"],
+    unknown: str = "mask",
+) -> Found:
+    """Finds codes and pictures.
+
+    Args:
+      root: The owners' folder.
+      partition: Subject to fold; by default the published one.
+      aus: In the order of the columns.
+      unknown: One of `UNKNOWN`. Published label files know 0 and 1 only and keep nearly every coded frame, so there 9
+        counts as absent ("negative"). The default says what the coders said: nothing, so that it is neither trained
+        nor tested on.
+
+    Raises:
+      LayoutError: where no file of codes, or no picture of a coded sequence, is found, or no file codes an AU.
+    """
+    files = lib.files_under(root)
+    partition = lib.standard_partition("bp4d") if partition is None else partition
+    labels, problems = _label_files(root, files)
+    if not labels:
+        raise lib.refuse(root, files, "a file of codes AUCoding/AU_OCC/F001_T1.csv")
+    pictures = _picture_files(root, files)
+    if not set(labels) & set(pictures):
+        wanted = "a picture Sequences(2D+3D)/F001/T1/0001.jpg of a sequence that has a file of codes"
+        raise lib.refuse(root, files, wanted)
+    sequences = []
+    for key in sorted(set(labels) | set(pictures)):
+        sequence, more = _sequence(key, labels.get(key), pictures.get(key, []), partition, (aus, unknown))
+        problems += more
+        sequences += [sequence] if sequence else []
+    bad = sum(problem.kind == lib.BAD_FILE for problem in problems)
+    if not sequences and bad:
+        first = next(problem for problem in problems if problem.kind == lib.BAD_FILE)
+        raise lib.LayoutError(f"no file of codes can be read; {first.where}: {first.detail}")
+    return Found("bp4d", tuple(aus), root, lib.in_order(sequences, partition), tuple(problems))
+
+
+Key = tuple[str, str]
+"""Subject and task."""
+
+
+def _label_files(root: Path, files: list[PurePosixPath]) -> tuple[dict[Key, Path], list[Problem]]:
+    """The files of codes; those in a folder AU_OCC where there is one, since AU_INT's have the same names."""
+    named = [(path, match) for path in files if (match := _LABELS.fullmatch(path.name))]
+    occurrence = [item for item in named if any(part.upper() == "AU_OCC" for part in item[0].parts)]
+    labels: dict[Key, Path] = {}
+    problems = []
+    for path, match in occurrence or named:
+        key = match[1].upper(), match[2].upper()
+        taken = labels.setdefault(key, root / path)
+        if taken != root / path:
+            problems.append(Problem(lib.AMBIGUOUS, "/".join(key), f"{taken} is taken, {path} is not"))
+    return labels, problems
+
+
+def _picture_files(root: Path, files: list[PurePosixPath]) -> dict[Key, list[tuple[int, Path]]]:
+    """Numbered pictures by sequence; those below 2D+3D where there is such a folder."""
+    found: dict[bool, dict[Key, list[tuple[int, Path]]]] = {True: defaultdict(list), False: defaultdict(list)}
+    for path in files:
+        if path.suffix.lower() not in lib.PICTURES or len(path.parts) < 3 or not path.stem.isdecimal():
+            continue
+        subject, task = path.parts[-3:-1]
+        if _SUBJECT.fullmatch(subject) and _TASK.fullmatch(task):
+            is_media = any(_MEDIA.search(part) for part in (root.name, *path.parts[:-3]))
+            found[is_media][subject.upper(), task.upper()].append((int(path.stem), root / path))
+    return dict(found[True] or found[False])
+
+
+def _sequence(key: Key, file: Path | None, numbered, partition: Partition, wanted):
+    """One sequence's frames, or why there are none."""
+    (subject, task), (aus, unknown) = key, wanted
+    name = "/".join(key)
+    if subject not in partition:
+        return None, [Problem(lib.NO_FOLD, name, "not in the partition", 0)]
+    if file is None:
+        return None, [Problem(lib.NO_LABEL, name, f"no file {subject}_{task}.csv", len(numbered))]
+    try:
+        frames, codes = read_codes(file, aus)
+    except FileError as error:
+        return None, [Problem(lib.BAD_FILE, str(file), f"{error}; this sequence is left out", len(numbered))]
+    if not numbered:
+        return None, [Problem(lib.NO_PICTURE, name, "no picture at all", len(frames))]
+    pictures, problems = lib.by_number(name, numbered)
+    problems += lib.unlabelled(name, pictures, frames)
+    frames, labels, more = resolve_unknown(name, frames, codes, aus, unknown)
+    problems += more
+    intensities = np.full(labels.shape, -1, np.float32)
+    return Sequence(subject, task, partition[subject], frames, labels, intensities, pictures), problems
+
+
+def resolve_unknown(name: str, frames: np.ndarray, codes: np.ndarray, aus, unknown: str):
+    """Frames and labels (1, 0, -1) of codes (0, 1, 9), and a line for the report if there is a 9."""
+    is_unknown = codes == _NOT_KNOWN
+    rows, problems = is_unknown.any(1), []
+    if rows.any():
+        becomes = {"mask": "unknown", "negative": "taken as absent", "drop": "frames left out"}[unknown]
+        counts = {au: int(n) for au, n in zip(aus, is_unknown.sum(0), strict=True) if n}
+        detail = ", ".join(f"AU {au} in {n}" for au, n in counts.items())
+        where = lib.span(name, frames[rows].tolist())
+        problems.append(Problem(lib.NOT_KNOWN, where, f"{detail}: {becomes}", int(rows.sum())))
+    labels = np.where(is_unknown, 0 if unknown == "negative" else -1, codes).astype(np.int8)
+    kept = ~rows if unknown == "drop" else slice(None)
+    return frames[kept], labels[kept], problems
+
+
+def read_codes(path: Path, aus: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Frame numbers (N,) int32, growing, and codes (N, K) int8 of these AUs: 0 absent, 1 present, 9 not known.
+
+    Raises:
+      FileError: for a header without one of the AUs, a row of another length or with another code, or a frame twice.
+    """
+    lines = lib.lines_of(path)
+    if not lines:
+        raise FileError("is empty")
+    header = [cell.strip() for cell in lines[0][1].split(",")]
+    columns = {
+        int(m[1]): k for k, cell in enumerate(header) if k and (m := re.fullmatch(r"(?:AU)?0*(\d+)", cell, re.I))
+    }
+    missing = [str(au) for au in aus if au not in columns]
+    if missing:
+        raise FileError(f"line {lines[0][0]}: expected a header of a 0 and AU numbers; it lacks {', '.join(missing)}")
+    rows: dict[int, list[int]] = {}
+    for number, line in lines[1:]:
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != len(header):
+            raise FileError(f"line {number}: expected {len(header)} cells as in the header, got {len(cells)}")
+        if not cells[0].isdecimal() or int(cells[0]) in rows:
+            raise FileError(f"line {number}: expected a frame number that comes once, got {cells[0]!r}")
+        rows[int(cells[0])] = [_code(cells[columns[au]], au, number) for au in aus]
+    if not rows:
+        raise FileError("has no row of codes")
+    frames = sorted(rows)
+    return np.array(frames, np.int32), np.array([rows[frame] for frame in frames], np.int8)
+
+
+def _code(cell: str, au: int, line: int) -> int:
+    if cell not in ("0", "1", "9"):
+        raise FileError(f"line {line}: AU {au} has code {cell!r}: expected 0, 1 or 9")
+    return int(cell)

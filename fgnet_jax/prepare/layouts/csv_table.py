@@ -1,0 +1,111 @@
+"""A corpus of one's own: a table of pictures, subjects and AU columns.
+
+    picture,subject,au1,au6,au43
+    anna/0001.jpg,anna,0,1,
+
+Columns, in any order: `picture` (or `image_path`, `path`, `file`; relative to the table), `subject`, AUs by name
+(`au1`, `AU06`); if wanted `sequence`, `frame` and `fold` (0 to 2).
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.prepare.layouts import records as lib
+from fgnet_jax.prepare.layouts import label_table as tables
+from fgnet_jax.prepare.layouts.records import FileError, Found, LayoutError, Partition, Problem, Sequence
+
+
+def read(file: Path, name: str, partition: Partition | None = None, threshold: float | None = None) -> Found:
+    """Finds pictures and labels.
+
+    Args:
+      file: The table.
+      name: Of the corpus.
+      partition: Subject to fold; by default the column `fold`, else subjects in the order of their names go to the
+        three folds in turn.
+      threshold: Where given, AU columns hold intensities of 0 to 5, present from here on; else 0 and 1.
+
+    Raises:
+      LayoutError: where the table cannot be read, lacks a column, or none of its pictures is there.
+    """
+    table = tables.read(file)
+    picture, subject = _needed(table, "picture", "image_path", "path", "file"), _needed(table, "subject")
+    sequence, frame = table.column("sequence"), table.column("frame")
+    rows: dict[tuple[str, str], dict[int, tuple[Path, list[float]]]] = defaultdict(dict)
+    problems: list[Problem] = []
+    for row in table.rows:
+        key = row.cells[subject], row.cells[sequence] if sequence else "pictures"
+        try:
+            number = _number(row, frame, len(rows[key]) + 1)
+            if not key[0]:
+                raise FileError(f"line {row.line}: has no subject")
+            if number in rows[key]:
+                raise FileError(f"line {row.line}: frame {number} of {'/'.join(key)} comes twice")
+            read_label = tables.binary if threshold is None else tables.intensity
+            rows[key][number] = file.parent / row.cells[picture], [read_label(row, c) for c in table.aus.values()]
+        except FileError as error:
+            problems.append(Problem(lib.BAD_FILE, f"{file} line {row.line}", str(error)))
+    rows = defaultdict(dict, {key: faces for key, faces in rows.items() if faces})
+    _refuse_without_pictures(file, rows, problems)
+    folds = partition if partition is not None else _folds(table, subject, sorted({key[0] for key in rows}))
+    sequences = []
+    for key, faces in rows.items():
+        if key[0] not in folds:
+            problems.append(Problem(lib.NO_FOLD, "/".join(key), "not in the partition", len(faces)))
+        else:
+            sequences.append(_sequence(key, faces, folds[key[0]], threshold))
+    return Found(name, tuple(table.aus), file.parent, lib.in_order(sequences, folds), tuple(problems))
+
+
+def _needed(table: tables.Table, *names: str) -> str:
+    column = table.column(*names)
+    if column is None:
+        columns = ", ".join(map(repr, table.columns))
+        raise LayoutError(f"{table.path} has no column {' or '.join(names)}: its columns are {columns}")
+    return column
+
+
+def _number(row: tables.Row, column: str | None, default: int) -> int:
+    text = row.cells[column] if column else str(default)
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise FileError(f"line {row.line}: frame is {text!r}: expected a whole number")
+    return int(text)
+
+
+def _refuse_without_pictures(file: Path, rows, problems: list[Problem]) -> None:
+    if not rows:
+        raise LayoutError(f"{file}: no row can be used; {problems[0].detail if problems else 'there is none'}")
+    paths = [path for faces in rows.values() for path, _ in faces.values()]
+    if not any(path.is_file() for path in paths):
+        raise LayoutError(f"{file}: none of its {len(paths)} pictures is there; looked for {paths[0]} and the like")
+
+
+def _folds(table: tables.Table, subject: str, names: list[str]) -> dict[str, int]:
+    column = table.column("fold")
+    if column is None:
+        return {name: k % protocols.NUM_FOLDS for k, name in enumerate(names)}
+    folds: dict[str, int] = {}
+    for row in table.rows:
+        text = row.cells[column]
+        if text not in map(str, range(protocols.NUM_FOLDS)):
+            raise LayoutError(
+                f"{table.path} line {row.line}: fold is {text!r}: expected 0 to {protocols.NUM_FOLDS - 1}"
+            )
+        name = row.cells[subject]
+        if folds.setdefault(name, int(text)) != int(text):
+            raise LayoutError(f"{table.path} line {row.line}: {name} is in fold {folds[name]} as well as in {text}")
+    return folds
+
+
+def _sequence(key: tuple[str, str], faces, fold: int, threshold: float | None) -> Sequence:
+    numbers = sorted(faces)
+    values = np.array([faces[number][1] for number in numbers], np.float32)
+    pictures = {number: faces[number][0] for number in numbers}
+    present = values if threshold is None else np.where(values < 0, -1, values >= threshold)
+    intensities = np.full(values.shape, -1, np.float32) if threshold is None else values
+    frames = np.array(numbers, np.int32)
+    return Sequence(key[0], key[1], fold, frames, present.astype(np.int8), intensities, pictures)

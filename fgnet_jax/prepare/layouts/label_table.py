@@ -1,0 +1,107 @@
+"""Tables of pictures, as CSV: one row a picture, with AU columns known by their names."""
+
+import csv
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fgnet_jax.prepare.layouts.records import FileError, LayoutError
+
+_AU = re.compile(r"au[_ ]?0*(\d+)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row: its line in the file, and its cells by column, stripped."""
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+      path: The file.
+      columns: Names in the header; an unnamed index column is "".
+      aus: AU number to the name of its column, in the header's order.
+      rows: All rows.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    aus: dict[int, str]
+    rows: tuple[Row, ...]
+
+    def column(self, *names: str) -> str | None:
+        """The column of one of these names, in any case; None if there is none."""
+        lower = {column.lower(): column for column in self.columns}
+        return next((lower[name] for name in names if name in lower), None)
+
+
+def read(path: Path) -> Table:
+    """Reads a table.
+
+    Raises:
+      LayoutError: if it cannot be read, has no AU column, or has one twice.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_rows(csv.reader(file)))
+    except (OSError, UnicodeDecodeError, csv.Error, FileError) as error:
+        raise LayoutError(f"{path}: {error}") from error
+    if not rows:
+        raise LayoutError(f"{path} is empty: expected a header and rows")
+    header = tuple(cell.strip() for cell in rows[0][1])
+    aus: dict[int, str] = {}
+    for name in header:
+        if match := _AU.fullmatch(name):
+            if int(match[1]) in aus:
+                raise LayoutError(f"{path} has AU {match[1]} twice, in {aus[int(match[1])]!r} and {name!r}")
+            aus[int(match[1])] = name
+    if not aus:
+        raise LayoutError(f"{path} has no AU column (au1, AU06, …): its columns are {', '.join(map(repr, header))}")
+    return Table(path, header, aus, tuple(_row(path, header, line, cells) for line, cells in rows[1:]))
+
+
+def _rows(reader) -> Iterator[tuple[int, list[str]]]:
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+def _row(path: Path, header: tuple[str, ...], line: int, cells: list[str]) -> Row:
+    if len(cells) != len(header):
+        raise LayoutError(f"{path} line {line}: expected {len(header)} cells as in the header, got {len(cells)}")
+    return Row(line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
+
+
+def binary(row: Row, column: str) -> int:
+    """A label: 1, 0, or -1 for an empty cell, 9 or -1.
+
+    Raises:
+      FileError: for anything else.
+    """
+    values = {"0": 0, "1": 1, "": -1, "9": -1, "-1": -1}
+    text = re.sub(r"\.0*$", "", row.cells[column])
+    if text not in values:
+        raise FileError(f"line {row.line}: {column} is {row.cells[column]!r}: expected 0, 1, or nothing for unknown")
+    return values[text]
+
+
+def intensity(row: Row, column: str) -> float:
+    """An intensity of 0 to 5; -1 for an empty cell, 9 or -1.
+
+    Raises:
+      FileError: for anything else.
+    """
+    text = row.cells[column]
+    if text in ("", "9", "-1"):
+        return -1.0
+    if not re.fullmatch(r"\d(\.\d*)?", text) or float(text) > 5:
+        raise FileError(
+            f"line {row.line}: {column} is {text!r}: expected an intensity of 0 to 5, or nothing for unknown"
+        )
+    return float(text)

@@ -1,0 +1,210 @@
+"""What came of a preparation: frames and positives beside the published ones, what was left out and why."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fgnet_jax import aus as au_tables
+from fgnet_jax.prepare import chunks
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.prepare.layouts import records as lib
+from fgnet_jax.prepare.layouts.records import Problem
+from fgnet_jax.prepare.builders import Plan
+
+SHOWN = 8
+"""Problems of a kind that the text lists; the JSON has all."""
+
+SAMPLES = 12
+"""Faces on the page."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A prepared face for the page: encoded picture, its landmarks (68, 2), and what it shows."""
+
+    image: bytes
+    landmarks: np.ndarray
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """Frames done in this run and the seconds it took, in how many processes."""
+
+    frames: int
+    seconds: float
+    workers: int
+
+
+def collect(plan: Plan, settings: Mapping[str, Any], pace: Pace) -> tuple[dict[str, Any], list[Sample]]:
+    """Everything that a report says, ready for JSON, and sample faces for its page."""
+    found = plan.found
+    rows = {sequence.key: [] for sequence in found.sequences}
+    problems, apart = list(found.problems), [np.empty(0, np.float32)]
+    total = 0
+    for sequence in found.sequences:
+        for chunk in chunks.read(plan.folder(sequence)):
+            rows[sequence.key].append(chunk.rows)
+            problems += chunk.problems
+            apart.append(chunk.apart)
+            total += len(chunk.rows)
+    counts = {protocols.split_name(fold): _fold(plan, rows, fold) for fold in range(protocols.NUM_FOLDS)}
+    values = {
+        "corpus": found.corpus,
+        "aus": list(found.aus),
+        "options": dict(settings),
+        "faces": total,
+        "labelled_frames": sum(len(sequence.frames) for sequence in found.sequences),
+        "folds": counts,
+        "all": _sum(counts.values(), found.aus),
+        "published_rates": {au_tables.label(au): rate for au, rate in _published(found.corpus, found.aus).items()},
+        "problems": _by_kind(problems),
+        "landmarks_apart": _spread(np.concatenate(apart)),
+        "pace": {"frames": pace.frames, "seconds": round(pace.seconds, 2), "workers": pace.workers},
+        "notes": list(found.notes),
+    }
+    return values, _samples(plan, total)
+
+
+def _published(corpus: str, aus: Iterable[int]) -> dict[int, float]:
+    rates = protocols.BASE_RATES.get(corpus, {})
+    return {au: rates[au] for au in aus if au in rates}
+
+
+def _fold(plan: Plan, rows: Mapping[str, list[np.ndarray]], fold: int) -> dict[str, Any]:
+    found = plan.found
+    items = [sequence for sequence in found.sequences if sequence.fold == fold]
+    kept = [item.labels[np.concatenate([np.empty(0, np.int32), *rows[item.key]])] for item in items]
+    labels = np.concatenate([np.empty((0, len(found.aus)), np.int8), *kept])
+    published = protocols.PUBLISHED_FRAMES.get(found.corpus)
+    return {
+        "subjects": sorted({item.subject for item in items}),
+        "frames": len(labels),
+        "published_frames": published[fold] if published else None,
+        "positives": _by_au(found.aus, (labels == 1).sum(0)),
+        "known": _by_au(found.aus, (labels >= 0).sum(0)),
+    }
+
+
+def _by_au(aus: Iterable[int], values: Iterable[Any]) -> dict[str, int]:
+    return {au_tables.label(au): int(value) for au, value in zip(aus, values, strict=True)}
+
+
+def _sum(folds: Iterable[Mapping[str, Any]], aus: Iterable[int]) -> dict[str, Any]:
+    folds, names = list(folds), [au_tables.label(au) for au in aus]
+    published = [fold["published_frames"] for fold in folds]
+    return {
+        "subjects": sorted({name for fold in folds for name in fold["subjects"]}),
+        "frames": sum(fold["frames"] for fold in folds),
+        "published_frames": None if None in published else sum(published),
+        "positives": {name: sum(fold["positives"][name] for fold in folds) for name in names},
+        "known": {name: sum(fold["known"][name] for fold in folds) for name in names},
+    }
+
+
+def _by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, Any]]:
+    kinds: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    return {
+        kind: {
+            "frames": sum(problem.count for problem in kinds[kind]),
+            "list": [{"where": p.where, "detail": p.detail, "frames": p.count} for p in kinds[kind]],
+        }
+        for kind in lib.KINDS
+        if kind in kinds
+    }
+
+
+def _spread(apart: np.ndarray) -> dict[str, float] | None:
+    """How far detected and carried landmarks lie apart, in inter-ocular distances; None where only one is known."""
+    known = apart[np.isfinite(apart)]
+    if not len(known):
+        return None
+    return {
+        "faces": len(known),
+        "mean": float(known.mean()),
+        "median": float(np.median(known)),
+        "p95": float(np.percentile(known, 95)),
+    }
+
+
+def _samples(plan: Plan, total: int) -> list[Sample]:
+    """Faces from all over the corpus, evenly spaced."""
+    wanted = set(np.linspace(0, total - 1, min(SAMPLES, total)).astype(int).tolist()) if total else set()
+    samples, place = [], 0
+    for sequence in plan.found.sequences:
+        for chunk in chunks.read(plan.folder(sequence)):
+            for k, row in enumerate(chunk.rows):
+                if place + k in wanted:
+                    shown = [au for au, is_on in zip(plan.found.aus, sequence.labels[row] == 1, strict=True) if is_on]
+                    caption = f"{sequence.key} {sequence.frames[row]}\nAU {' '.join(map(str, shown)) or 'none'}"
+                    samples.append(Sample(chunk.images[k], chunk.landmarks[k], caption))
+            place += len(chunk.rows)
+    return samples
+
+
+def text(values: Mapping[str, Any]) -> str:
+    """The report to read in a terminal."""
+    parts = [_frames_table(values), _rates_table(values), _problems_text(values), _landmarks_text(values)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _frames_table(values: Mapping[str, Any]) -> str:
+    lines = [f"{values['corpus']}: {values['faces']:,} faces of {values['labelled_frames']:,} labelled frames"]
+    lines.append(f"{'':8}{'subjects':>10}{'frames':>10}{'published':>11}")
+    for name, fold in [*values["folds"].items(), ("all", values["all"])]:
+        published = "" if fold["published_frames"] is None else f"{fold['published_frames']:,}"
+        lines.append(f"{name:8}{len(fold['subjects']):>10}{fold['frames']:>10,}{published:>11}")
+    empty = [name for name, fold in values["folds"].items() if not fold["frames"]]
+    lines += [f"{name} has no face, so there is no such split" for name in empty]
+    return "\n".join([*lines, *values["notes"]])
+
+
+def _rates_table(values: Mapping[str, Any]) -> str:
+    folds = [*values["folds"].items(), ("all", values["all"])]
+    lines = ["positives, and their share of frames with a known label"]
+    lines.append(f"{'':6}" + "".join(f"{name:>16}" for name, _ in folds) + f"{'published':>11}")
+    for name in values["all"]["known"]:
+        cells = "".join(f"{_share(fold, name):>16}" for _, fold in folds)
+        published = values["published_rates"].get(name)
+        lines.append(f"{name:6}{cells}" + (f"{published:>11.3f}" if published is not None else ""))
+    return "\n".join(lines)
+
+
+def _share(fold: Mapping[str, Any], name: str) -> str:
+    positives, known = fold["positives"][name], fold["known"][name]
+    return f"{positives:,} ({positives / known:.3f})" if known else "none known"
+
+
+def _problems_text(values: Mapping[str, Any]) -> str:
+    if not values["problems"]:
+        return "nothing was left out"
+    lines = ["what was left out, or is in doubt (frames)"]
+    for kind, group in values["problems"].items():
+        lines.append(f"  {kind}: {group['frames']:,}")
+        lines += [f"    {p['where']}{': ' if p['detail'] else ''}{p['detail']}" for p in group["list"][:SHOWN]]
+        if len(group["list"]) > SHOWN:
+            lines.append(f"    and {len(group['list']) - SHOWN:,} more, which report.json lists")
+    return "\n".join(lines)
+
+
+def _landmarks_text(values: Mapping[str, Any]) -> str:
+    apart, pace = values["landmarks_apart"], values["pace"]
+    lines = []
+    if apart:
+        lines.append(
+            f"landmarks detected again lie {apart['mean']:.3f} of the inter-ocular distance from those carried over "
+            f"(median {apart['median']:.3f}, 95 % below {apart['p95']:.3f}; {apart['faces']:,} faces); "
+            f"stored: {values['options']['aligned_landmarks']}"
+        )
+    if pace["frames"]:
+        rate = pace["frames"] / max(pace["seconds"], 1e-9)
+        lines.append(
+            f"{pace['frames']:,} frames in {pace['seconds']:.1f} s: {rate:.1f} a second, {pace['workers']} workers, "
+            f"landmarks {values['options']['landmarks']}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""A preparation's report as a picture: shares of positives beside the published ones, and sample faces."""
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fgnet_jax.data import folds as protocols
+from fgnet_jax.prepare.report import Sample
+
+_COLUMNS = 6
+_FOLDS, _PUBLISHED = ("#3b6fb6", "#8fb3dd", "#1c4577"), "#c8452e"
+
+
+def draw(values: Mapping[str, Any], samples: Sequence[Sample]) -> bytes:
+    """The page as a PNG.
+
+    Args:
+      values: Of `report.collect`.
+      samples: Faces to show with their landmarks.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(samples) // _COLUMNS)
+    figure = Figure(figsize=(14, 5.2 + 2.75 * rows), dpi=100, layout="constrained")
+    top, *below = figure.subfigures(
+        1 + bool(rows), 1, height_ratios=(5.2, 2.75 * rows)[: 1 + bool(rows)], squeeze=False
+    )[:, 0]
+    left, right = top.subplots(1, 2, gridspec_kw={"width_ratios": (1.7, 1)})
+    _rates(left, values)
+    _words(right, values)
+    for part in below:
+        _faces(part, rows, samples)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+def _rates(axes: Any, values: Mapping[str, Any]) -> None:
+    names = list(values["all"]["known"])
+    place = np.arange(len(names))
+    width = 0.8 / protocols.NUM_FOLDS
+    for k, (fold, counts) in enumerate(values["folds"].items()):
+        shares = [counts["positives"][name] / max(counts["known"][name], 1) for name in names]
+        axes.bar(place + (k - 1) * width, shares, width, color=_FOLDS[k], label=fold.replace("_", " "))
+    published = values["published_rates"]
+    if published:
+        at = [k for k, name in enumerate(names) if name in published]
+        axes.hlines(
+            [published[names[k]] for k in at], place[at] - 0.45, place[at] + 0.45, _PUBLISHED, label="published"
+        )
+    axes.set_xticks(place, names, rotation=45 if len(names) > 10 else 0)
+    axes.set_ylabel("share of positive frames")
+    axes.set_title(f"{values['corpus']}: {values['faces']:,} faces", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+
+
+def _words(axes: Any, values: Mapping[str, Any]) -> None:
+    """Frames of each fold, and what was left out."""
+    lines = []
+    for name, fold in [*values["folds"].items(), ("all", values["all"])]:
+        published = fold["published_frames"]
+        known = f" of {published:,} published" if published is not None else ""
+        lines.append(f"{name.replace('_', ' ')}: {fold['frames']:,} frames{known}, {len(fold['subjects'])} subjects")
+    lines += ["", "Left out, or in doubt (frames):"]
+    for kind, group in values["problems"].items():
+        places = ", ".join(_short(problem["where"]) for problem in group["list"][:2])
+        more = ", …" if len(group["list"]) > 2 else ""
+        lines += textwrap.wrap(f"{kind}: {group['frames']:,} ({places}{more})", 62, subsequent_indent="    ")
+    if not values["problems"]:
+        lines.append("nothing")
+    axes.axis("off")
+    axes.text(0, 1, "\n".join(lines), va="top", fontsize=9.5, linespacing=1.45, transform=axes.transAxes)
+
+
+def _short(where: str) -> str:
+    """A file without its folders; anything else as it is."""
+    return where.rsplit("/", 1)[-1] if where.startswith("/") else where
+
+
+def _faces(figure: Any, rows: int, samples: Sequence[Sample]) -> None:
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, sample in zip(grid, samples, strict=False):
+        with Image.open(io.BytesIO(sample.image)) as image:
+            axes.imshow(np.asarray(image.convert("RGB")))
+        axes.plot(*sample.landmarks.T, ".", color="#ffdd33", markersize=2.2)
+        axes.set_title(sample.caption, fontsize=8.5)

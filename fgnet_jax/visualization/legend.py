@@ -1,0 +1,161 @@
+"""The panel beside a drawn picture: every AU with its colour, score and whether it is present, for one face or several.
+
+Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.visualization import painting as brushes
+
+WIDTH = 440
+"""Of the panel at scale 1, in pixels."""
+
+MAX_FACES = 5
+"""Columns of the panel; it shows the first so many faces."""
+
+_ROW = 48
+_FULL_BAR = 0.3  # what a score reaches where both of an AU's blobs stand in full
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """A face in the legend: what it is called, its scores (K,) and which AUs are present (K,)."""
+
+    name: str
+    scores: np.ndarray
+    present: np.ndarray
+
+
+def height(count: int, scale: float = 1.0) -> int:
+    """How high the panel of so many AUs is."""
+    return round(_ROW * scale) * (count + 2)
+
+
+def beside(picture: Image.Image, aus: Sequence[int], faces: Sequence[Entry], scale: float = 1.0) -> Image.Image:
+    """Puts the panel to the right of a picture.
+
+    Args:
+      picture: RGB.
+      aus: The K AU numbers.
+      faces: Whose scores to show.
+      scale: Size of the panel; 1 suits a picture of 640 pixels.
+
+    Returns:
+      An RGB picture, as wide as both and as high as the higher one.
+    """
+    panel = draw(aus, faces, scale)
+    canvas = Image.new("RGB", (picture.width + panel.width, max(picture.height, panel.height)), brushes.BACKGROUND)
+    canvas.paste(picture, (0, (canvas.height - picture.height) // 2))
+    canvas.paste(panel, (picture.width, (canvas.height - panel.height) // 2))
+    return canvas
+
+
+def draw(aus: Sequence[int], faces: Sequence[Entry], scale: float = 1.0) -> Image.Image:
+    """The panel alone: with names and bars for one face, as a table for several."""
+    panel = Image.new("RGB", (round(WIDTH * scale), height(len(aus), scale)), brushes.BACKGROUND)
+    pen = ImageDraw.Draw(panel)
+    row = round(_ROW * scale)
+    title = _title(len(aus), faces)
+    pen.text((round(28 * scale), row // 2), title, brushes.TEXT, brushes.font(22 * scale), anchor="lm")
+    shown = faces[:MAX_FACES]
+    if len(shown) > 1:
+        _heads(pen, shown, row // 2, scale)
+    for k, au in enumerate(aus):
+        top, single = row * (k + 1), shown[0] if len(shown) == 1 else None
+        _au(panel, top, au, any(face.present[k] for face in shown), scale)
+        if single:
+            _bar(panel, top, au, float(single.scores[k]), bool(single.present[k]), scale)
+        for place, face in enumerate(shown if not single else ()):
+            _cell(panel, (place, len(shown)), top, au, float(face.scores[k]), bool(face.present[k]), scale)
+    _colour_scale(panel, row * (len(aus) + 1), scale)
+    return panel
+
+
+def _colour_scale(panel: Image.Image, top: int, scale: float) -> None:
+    """How strongly a heatmap from 0 to 1 tints the face."""
+    pen, middle = ImageDraw.Draw(panel), top + round(24 * scale)
+    left, right, half = round(156 * scale), round((WIDTH - 52) * scale), round(7 * scale)
+    steps = np.linspace(0, 1, max(right - left, 2), dtype=np.float32)
+    ramp = brushes.tint(
+        np.full((2 * half, len(steps), 3), brushes.BACKGROUND, np.uint8),
+        [np.tile(steps, (2 * half, 1))],
+        [brushes.TEXT],
+    )
+    panel.paste(Image.fromarray(ramp), (left, middle - half))
+    pen.rectangle((left - 1, middle - half - 1, left + len(steps), middle + half), outline=brushes.LINE)
+    for x, text, anchor in ((28, "heatmap", "lm"), (144, "0", "rm"), (WIDTH - 28, "1", "rm")):
+        pen.text((round(x * scale), middle), text, brushes.DIM, brushes.font(19 * scale), anchor=anchor)
+
+
+def _title(count: int, faces: Sequence[Entry]) -> str:
+    if not faces:
+        return "no face"
+    if len(faces) > MAX_FACES:
+        return f"{len(faces)} faces"
+    if len(faces) > 1:
+        return "face"
+    return f"{int(np.sum(faces[0].present))} of {count} action units present"
+
+
+def _au(panel: Image.Image, top: int, au: int, is_present: bool, scale: float) -> None:
+    """An AU's swatch, filled where it is present and an outline where it is not, and its number."""
+    left, rgb = round(28 * scale), brushes.colour(au)
+    brushes.rounded(panel, _scaled((28, 7, 50, 29), scale, top), round(6 * scale), rgb)
+    if not is_present:
+        brushes.rounded(panel, _scaled((30, 9, 48, 27), scale, top), round(4 * scale), brushes.BACKGROUND)
+    place, ink = (left + round(36 * scale), top + round(18 * scale)), brushes.TEXT if is_present else brushes.DIM
+    ImageDraw.Draw(panel).text(place, aus_lib.label(au), ink, brushes.font(22 * scale), anchor="lm")
+
+
+def _bar(panel: Image.Image, top: int, au: int, score: float, is_present: bool, scale: float) -> None:
+    """The AU's name, its score, and that as a bar from the middle: to the right where it is above 0."""
+    pen, ink = ImageDraw.Draw(panel), brushes.TEXT if is_present else brushes.DIM
+    left, name, right, middle = (round(x * scale) for x in (64, 132, WIDTH - 28, 18))
+    pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, brushes.font(19 * scale), anchor="lm")
+    pen.text((right, top + middle), _score(score), ink, brushes.font(22 * scale), anchor="rm")
+    y, zero, half = top + round(38 * scale), (left + right) // 2, (right - left) // 2
+    end = zero + round(float(np.clip(np.nan_to_num(score) / _FULL_BAR, -1, 1)) * half)
+    pen.line((left, y, right, y), brushes.LINE, round(2 * scale))
+    rgb = brushes.colour(au) if is_present else brushes.DIM
+    pen.line((min(zero, end), y, max(zero, end), y), rgb, round(5 * scale))
+    pen.line((zero, y - round(5 * scale), zero, y + round(5 * scale)), brushes.DIM, round(2 * scale))
+
+
+def _heads(pen: ImageDraw.ImageDraw, faces: Sequence[Entry], y: int, scale: float) -> None:
+    for place, face in enumerate(faces):
+        left, right = _columns(place, len(faces), scale)
+        pen.text(((left + right) // 2, y), face.name, brushes.TEXT, brushes.font(22 * scale), anchor="mm")
+
+
+def _cell(
+    panel: Image.Image, place: tuple[int, int], top: int, au: int, score: float, is_present: bool, scale: float
+) -> None:
+    """A face's score in a table of several: on the AU's colour where it is present."""
+    left, right = _columns(*place, scale)
+    if is_present:
+        box = (left + round(2 * scale), top + round(2 * scale), right - round(2 * scale), top + round(34 * scale))
+        brushes.rounded(panel, box, round(8 * scale), brushes.colour(au))
+    ink = brushes.BACKGROUND if is_present else brushes.DIM
+    middle = (left + right) // 2, top + round(18 * scale)
+    ImageDraw.Draw(panel).text(middle, _score(score, 2), ink, brushes.font(18 * scale), anchor="mm")
+
+
+def _score(score: float, digits: int = 3) -> str:
+    return f"{score:+.{digits}f}" if np.isfinite(score) else "–"
+
+
+def _columns(place: int, count: int, scale: float) -> tuple[int, int]:
+    """Left and right of a face's column."""
+    left, right = 136 * scale, (WIDTH - 24) * scale
+    width = (right - left) / max(count, 3)
+    return round(left + place * width), round(left + (place + 1) * width)
+
+
+def _scaled(box: tuple[int, int, int, int], scale: float, top: int) -> tuple[int, int, int, int]:
+    left, above, right, below = (round(side * scale) for side in box)
+    return left, top + above, right, top + below
