@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("what", nargs="*", metavar="PART", help="of those below")
-    add("--batch", type=int, nargs="+", default=[1, 8] if on_cpu else [1, 8, 32], help="pictures at once (%(default)s)")
+    add("--batch", type=int, nargs="+", default=[1, 8] if on_cpu else [1, 8, 32], help="images at once (%(default)s)")
     add("--step_batch", type=int, nargs="+", default=[1, 2] if on_cpu else [1, 2, 16], help="of a step (%(default)s)")
     dtypes = ["float32", "bfloat16"]
     add("--dtype", nargs="+", choices=dtypes, default=dtypes[:1] if on_cpu else dtypes, help="formats (%(default)s)")

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flops
-from fgnet_jax.train import targets as heatmaps, optimizer as optim, state, steps
-from fgnet_jax.runtime import xla
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.train import optimizer as optimizer_lib
+from fgnet_jax.train import state, steps, targets
 
 OURS, PUBLISHED, BEST, COMPILED = (
     "fgnet_jax", "PyTorch, as published", "PyTorch, at its best", "the same, torch.compile",
@@ -51,7 +52,9 @@ class Job:
     figures: Figures = Figures()
 
 
-def compiled(fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: xla.Options) -> tuple[Any, Job]:
+def compiled(
+    fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: compiler_options.CompilerOptions
+) -> tuple[Any, Job]:
     """`fn` compiled for these arguments, and a job with the compiler's figures that calls it on them."""
     begin = time.perf_counter()
     jitted = jax.jit(fn, donate_argnums=0 if donate else None, compiler_options=options)
@@ -70,9 +73,11 @@ def inference(config: ModelConfig, batch: int) -> dict[str, Job]:
     fns = _stages(config)
     jobs, value = {}, images
     for stage in STAGES:
-        program, jobs[stage] = compiled(fns[stage], variables, value, options=xla.inference())
+        program, jobs[stage] = compiled(fns[stage], variables, value, options=compiler_options.inference())
         value = program(variables, value)
-    jobs["whole"] = compiled(functools.partial(fgnet.apply, config), variables, images, options=xla.inference())[1]
+    jobs["whole"] = compiled(
+        functools.partial(fgnet.apply, config), variables, images, options=compiler_options.inference()
+    )[1]
     return jobs
 
 
@@ -91,12 +96,12 @@ def _stages(config: ModelConfig) -> dict[str, Callable[[fgnet.Variables, Any], A
 
 def training(config: ModelConfig, batch: int) -> dict[str, Job]:
     """Our training step on DISFA's AUs, FG-Net's recipe."""
-    step = steps.StepConfig(config, optim.OptimConfig(), heatmaps.au_centres(CORPUS_AUS["disfa"]))
-    tx = optim.optimizer(step.optim, 7500)
+    step = steps.StepConfig(config, optimizer_lib.OptimConfig(), targets.au_centres(CORPUS_AUS["disfa"]))
+    tx = optimizer_lib.optimizer(step.optim, 7500)
     now: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
     key, faces = jax.random.key(0), jax.device_put(_faces(config, batch))
     fn = functools.partial(steps.train_step, step, tx)
-    program, job = compiled(fn, now["state"], faces, key, donate=True, options=xla.training(config.remat))
+    program, job = compiled(fn, now["state"], faces, key, donate=True, options=compiler_options.training())
 
     def run() -> object:
         now["state"], metrics = program(now["state"], faces, key)
@@ -151,9 +156,9 @@ def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> d
     optimizer = torch.optim.AdamW(network.parameters(), 5e-5, weight_decay=5e-4)
     faces = _faces(config, batch)
     images = _tensor(fgnet.normalise(faces["image"]))
-    centres = heatmaps.au_centres(CORPUS_AUS["disfa"])
+    centres = targets.au_centres(CORPUS_AUS["disfa"])
     landmarks, labels = jnp.asarray(faces["landmarks"]), jnp.asarray(faces["labels"])
-    wanted = _tensor(heatmaps.targets(landmarks, labels, centres, config.heatmap_size, config.image_size))
+    wanted = _tensor(targets.targets(landmarks, labels, centres, config.heatmap_size, config.image_size))
     forward: Any = torch.compile(network) if way == COMPILED else network
 
     def run() -> object:

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import in_turns
-from fgnet_jax.runtime import provenance as runtime
+from fgnet_jax.runtime import provenance
 
 
 def describe() -> dict[str, Any]:
     """`fgnet_jax.runtime.provenance`, with the processor, its cores and PyTorch's version."""
-    found = runtime.provenance()
+    found = provenance.provenance()
     if has_torch():
         import torch
 

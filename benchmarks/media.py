@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fgnet_jax.data.synthetic.corpus import random_faces
-from fgnet_jax.faces import detection, dlib_detector
-from fgnet_jax.faces import tracking as following
+from fgnet_jax.faces import detection, dlib_detector, finder, tracking
 from fgnet_jax.media import frames, sources
-from fgnet_jax.faces import finder as finding
 from tests import miniature
 
 SIZE = (640, 480)
@@ -29,7 +27,7 @@ class Film:
     """Frames (height, width, 3) uint8 of a face that moves, and where its landmarks are, (frames, 68, 2)."""
 
     name: str
-    pictures: Sequence[np.ndarray]
+    images: Sequence[np.ndarray]
     landmarks: np.ndarray
 
 
@@ -48,16 +46,16 @@ def films(count: int) -> list[Film]:
     return made
 
 
-def _film(name: str, picture: np.ndarray, points: np.ndarray, scale: float, count: int) -> Film:
+def _film(name: str, image: np.ndarray, points: np.ndarray, scale: float, count: int) -> Film:
     import cv2
 
-    pictures, moved = [], []
+    images, moved = [], []
     for k in range(count):
         matrix = _motion(points.mean(0), scale, 2 * np.pi * k / _PERIOD)
         flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        pictures.append(cv2.warpAffine(picture, matrix, SIZE, flags=flags, borderMode=cv2.BORDER_REPLICATE))
+        images.append(cv2.warpAffine(image, matrix, SIZE, flags=flags, borderMode=cv2.BORDER_REPLICATE))
         moved.append(points @ matrix[:, :2].T + matrix[:, 2])
-    return Film(name, pictures, np.array(moved))
+    return Film(name, images, np.array(moved))
 
 
 def _motion(middle: np.ndarray, scale: float, phase: float) -> np.ndarray:
@@ -97,23 +95,23 @@ def follow(film: Film, every: Sequence[int] = EVERY) -> list[Followed]:
     for step in every:
         begin = time.perf_counter()
         seen = _followed(film, step)
-        seconds = (time.perf_counter() - begin) / len(film.pictures)
+        seconds = (time.perf_counter() - begin) / len(film.images)
         detected = detected or seen
         points = {k: one.face.landmarks for k, one in seen.items()}
         error = np.mean([detection.distance(points[k], film.landmarks[k]) for k in points])
         both = [detection.distance(points[k], detected[k].face.landmarks) for k in points if k in detected]
-        ids, missed = len({one.face_id for one in seen.values()}), len(film.pictures) - len(seen)
+        ids, missed = len({one.face_id for one in seen.values()}), len(film.images) - len(seen)
         rows.append(Followed(film.name, step, missed, ids, float(error), float(np.mean(both)), seconds))
     return rows
 
 
-def _followed(film: Film, every: int) -> dict[int, following.Followed]:
+def _followed(film: Film, every: int) -> dict[int, tracking.TrackedFace]:
     """The face of each frame that has one: where it is; the detector takes a badge for a second now and then."""
     predictor = dlib_detector.find_predictor()
     detect, nearby = dlib_detector.load(predictor), dlib_detector.load_nearby(predictor)
-    track, seen = following.Track(), {}
-    for k, picture in enumerate(film.pictures):
-        track = following.follow(track, picture, detect, nearby, every)
+    track, seen = tracking.Track(), {}
+    for k, image in enumerate(film.images):
+        track = tracking.follow(track, image, detect, nearby, every)
         near = [one for one in track.faces if detection.distance(one.face.landmarks, film.landmarks[k]) < 1]
         if near:
             seen[k] = near[0]
@@ -124,9 +122,9 @@ def pace(film: Film, every: int, repeats: int) -> tuple[float, float]:
     """Frames a second and seconds of a core each, from a file, a film played so many times, to aligned faces."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        miniature.write_video(path, [*film.pictures] * repeats, "libx264", 30)
-        how = finding.Finding(detect_every=every)
-        found = finding.find(frames.read(sources.find([str(path)])), how)
+        miniature.write_video(path, [*film.images] * repeats, "libx264", 30)
+        how = finder.FinderOptions(detect_every=every)
+        found = finder.find(frames.read(sources.find([str(path)])), how)
         next(found)  # models are loaded
         begin, worked = time.perf_counter(), time.process_time()
         count = sum(1 for _ in found)

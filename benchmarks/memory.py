@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import flops
-from fgnet_jax.train import targets as heatmaps, optimizer as optim, state, steps
-from fgnet_jax.runtime import xla
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.train import optimizer, state, steps, targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class StepCost:
 
 def measure(config: ModelConfig, batch: int) -> StepCost:
     """Compiles FG-Net's training step on DISFA's AUs for a batch, and reads the compiler's own figures."""
-    step = steps.StepConfig(config, optim.OptimConfig(), heatmaps.au_centres(CORPUS_AUS["disfa"]))
-    tx = optim.optimizer(step.optim, 7500)
+    step = steps.StepConfig(config, optimizer.OptimConfig(), targets.au_centres(CORPUS_AUS["disfa"]))
+    tx = optimizer.optimizer(step.optim, 7500)
     shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(config))
     side = config.image_size
     faces = {
@@ -49,9 +49,9 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     fn = functools.partial(steps.train_step, step, tx)
-    options = xla.training(config.remat)
+    options = compiler_options.training()
     compiled = jax.jit(fn, donate_argnums=0, compiler_options=options).lower(shapes, faces, key).compile()
-    trained, _ = optim.split(shapes.params, step.optim)
+    trained, _ = optimizer.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
     gflop = flops.count(fn, shapes, faces, key) / 1e9
     return StepCost(config.remat, config.dtype, batch, gflop, _temporaries(compiled), gradients)
@@ -88,7 +88,7 @@ def _forward(config: ModelConfig, batch: int) -> dict[str, float]:
     images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
     fn, variables = functools.partial(fgnet.apply, config), fgnet.abstract(config)
     gflop = flops.count(fn, variables, images) / 1e9
-    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile(xla.inference()))
+    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile(compiler_options.inference()))
     return {"side": config.generator_size, "batch": batch, "gflop": gflop, "temporaries": temporaries}
 
 

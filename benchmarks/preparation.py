@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.faces import alignment, detection, dlib_detector
+from fgnet_jax.prepare import __main__ as prepare
 from tests import miniature
 
 SIZE = (1024, 768)
@@ -56,12 +56,12 @@ def detector_error(corpus: str, faces: int) -> Error:
     apart, again = [], []
     for seed, (image, points) in enumerate(zip(images, landmarks, strict=True)):
         scene = miniature.place(image, points, SIZE, seed)
-        face = detection.largest(detect(scene.picture))
+        face = detection.largest(detect(scene.image))
         if face is None:
             continue
         unit = np.linalg.norm(scene.landmarks[42] - scene.landmarks[39])
         apart.append(np.linalg.norm(face.landmarks - scene.landmarks, axis=1) / unit)
-        aligned, lie = alignment.align(scene.picture, face.landmarks)
+        aligned, lie = alignment.align(scene.image, face.landmarks)
         second = detection.largest(detect(aligned))
         if second:
             again.append(detection.distance(second.landmarks, lie.to_aligned(face.landmarks)))
@@ -105,7 +105,7 @@ def _videos(root: Path, frames: int, subjects: int) -> miniature.Miniature:
     order = np.arange(frames) % _DRAWN
     for name in names:
         video = f"Videos_LeftCamera/LeftVideo{name}_comp.avi"
-        miniature.write_video(mini.root / video, [scenes[k].picture for k in order])
+        miniature.write_video(mini.root / video, [scenes[k].image for k in order])
         target = (mini.landmarks / video).with_suffix(".npy")
         np.save(target, np.stack([scenes[k].landmarks for k in order]))
         for au in miniature.DISFA_AUS:

@@ -11,7 +11,7 @@ from benchmarks import apart, jobs, machine, memory, start, timing
 from benchmarks import media as media_lib
 from benchmarks import preparation as preparation_lib
 from fgnet_jax.models.config import REMATS, TINY, ModelConfig
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 
 Options = argparse.Namespace
 Found = list[dict[str, Any]]
@@ -55,17 +55,17 @@ def _rivals(make: apart.Make, config: ModelConfig, batch: int, options: Options)
 
 
 def paths(options: Options) -> Found:
-    """Each fast path off: the network on one picture, and a step of one, against all of them on."""
+    """Each fast path off: the network on one image, and a step of one, against all of them on."""
     config, found = _config(options), []
-    singly = [*fast.PATHS][: 1 if options.tiny else None]
-    for off in ((), *((path,) for path in singly), tuple(fast.PATHS)):
-        with fast.without(off):
+    singly = [*switches.PATHS][: 1 if options.tiny else None]
+    for off in ((), *((path,) for path in singly), tuple(switches.PATHS)):
+        with switches.without(off):
             job = jobs.inference(config, 1)["whole"]
             cost = memory.measure(config, 1)
         seconds = min(timing.in_turns({"whole": job.run}, options.rounds)["whole"])
         name = "all off" if len(off) > 1 else f"without {off[0]}" if off else "all on"
         found.append({"paths": name, "seconds": seconds, "gflop": job.figures.gflop, "step": dataclasses.asdict(cost)})
-    print(f"{'':18}{'picture, s':>11}{'GFLOP':>7}{'step: GFLOP':>13}{'temporaries, GB':>17}")
+    print(f"{'':18}{'image, s':>11}{'GFLOP':>7}{'step: GFLOP':>13}{'temporaries, GB':>17}")
     for each in found:
         cost = each["step"]
         print(f"{each['paths']:18}{each['seconds']:11.3f}{each['gflop']:7.0f}"

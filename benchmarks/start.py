@@ -10,16 +10,14 @@ import time
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import pipeline
-from fgnet_jax.runtime import workers
 from fgnet_jax.data.corpus import open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.data.synthetic.corpus import recordings
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.runtime import workers
 
 _PROGRAM = """
 import json, sys, time
@@ -41,9 +39,9 @@ detector.compile()
 lap("compile")
 faces = np.zeros((1, int(sys.argv[2]), int(sys.argv[2]), 3), np.uint8)
 detector.predict(faces)
-lap("first picture")
+lap("first image")
 detector.predict(faces)
-lap("second picture")
+lap("second image")
 print(json.dumps(took))
 """
 
@@ -51,7 +49,7 @@ print(json.dumps(took))
 def cold(config: ModelConfig) -> dict[str, float]:
     """Seconds of each part of a fresh process' way to its first answers, weights on disk, nothing compiled."""
     with tempfile.TemporaryDirectory() as folder:
-        meta = checkpoint.WeightsMeta(aus=CORPUS_AUS["disfa"], corpus="disfa")
+        meta = weights.WeightsMeta(aus=CORPUS_AUS["disfa"], corpus="disfa")
         weights.save(f"{folder}/weights", config, fgnet.init(config), meta)
         command = [sys.executable, "-c", _PROGRAM, f"{folder}/weights", str(config.image_size)]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -82,8 +80,10 @@ def _paces(faces: int) -> dict[str, float]:
 
 def _loading_pace(builder: tfds.core.DatasetBuilder) -> float:
     corpus = open_directory(str(builder.data_path), list(builder.info.splits))
-    loading = pipeline.Loading(batch_size=16, image_size=256, threads=1)
-    batches = pipeline.train_batches(corpus, np.arange(len(corpus)), loading, len(corpus) // 16, 0, pipeline.Share())
+    loading = pipeline.LoaderConfig(batch_size=16, image_size=256, threads=1)
+    batches = pipeline.train_batches(
+        corpus, np.arange(len(corpus)), loading, len(corpus) // 16, 0, pipeline.ProcessShard()
+    )
     next(batches)
     begin, count = time.process_time(), 2 * len(corpus) // 16
     for _ in itertools.islice(batches, count):
@@ -94,7 +94,7 @@ def _loading_pace(builder: tfds.core.DatasetBuilder) -> float:
 def table(took: dict[str, float], paces: dict[str, float]) -> str:
     """Both, to read."""
     laps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
-    first = sum(took.values()) - took["second picture"]
+    first = sum(took.values()) - took["second image"]
     return (
         f"cold start to the first answer: {first:.1f} s ({laps})\n"
         f"faces of 256x256 a second and core: {paces['drawn']:.0f} drawn, {paces['loaded']:.0f} loaded"

@@ -18,7 +18,7 @@ class Row:
       stage: Of the network, or "whole".
       network: Whose.
       dtype: Computed in.
-      batch: Pictures at once.
+      batch: Images at once.
       remat: What is computed again in the backward pass; empty where there is none.
       seconds: Median of the runs.
       spread: Slowest run over the fastest.

@@ -39,7 +39,7 @@ def get_config() -> Any:
     config.model.param_dtype = "float32"
     # "high" and "default": products in TF32 on GPUs, in bfloat16 on TPUs, several times as fast and less exact
     config.model.precision = "highest"
-    config.model.remat = "none"  # "blocks": less memory, a third more time; "twice": least, and over twice the time
+    config.model.remat = "none"  # or "blocks": less memory, a third more time
 
     # Where AUs lie that have no published centres, or that should lie elsewhere. Rows of: the AU; the landmarks whose
     # mean is one centre; the other's; how far both are moved down, in inter-ocular distances.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 
 _DESCRIPTION = """\
 Brings published weights over, without PyTorch, TensorFlow or NVIDIA's sources, and without running any code that is
@@ -46,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _check_form(parser, options)
-    from fgnet_jax.train.checkpoints import WeightsError# after the help and its errors, which need not wait for JAX
+    from fgnet_jax.models.weights import WeightsError  # after the help and its errors, which need not wait for JAX
 
     try:
         for line in _run(options):
             print(line)
-    except (Refused, WeightsError, OSError) as error:
+    except (ConversionError, WeightsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import Global, Record
 from convert_weights.tensors import NUMPY_FORMATS, TORCH_FORMATS, Storage, Tensor, contiguous, view
 from convert_weights.unpickle import Handler
@@ -71,18 +71,18 @@ def number_format(storage_class: Any) -> np.dtype:
     """The number format of `torch.FloatStorage` and its like.
 
     Raises:
-      Refused: if it is none of them.
+      ConversionError: if it is none of them.
     """
     if isinstance(storage_class, Global) and storage_class.name.endswith("Storage"):
         return TORCH_FORMATS[storage_class.name.removeprefix("torch.").removesuffix("Storage")]
-    raise Refused("the pickle has a storage of an unknown class")
+    raise ConversionError("the pickle has a storage of an unknown class")
 
 
 def as_tensor(value: Any) -> Tensor | None:
     """The tensor that a pickled value is: PyTorch's, or a NumPy array or scalar; None where it is none.
 
     Raises:
-      Refused: for an array that is broken or of another format than plain numbers.
+      ConversionError: for an array that is broken or of another format than plain numbers.
     """
     if isinstance(value, Tensor):
         return value
@@ -100,11 +100,11 @@ def as_tensor(value: Any) -> Tensor | None:
 
 def _dtype(value: Any) -> np.dtype:
     if not isinstance(value, Record) or value.name != _DTYPE or not value.args:
-        raise Refused("the pickle has an array without a number format")
+        raise ConversionError("the pickle has an array without a number format")
     code = value.args[0]
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "<"
     if not isinstance(code, str) or code.lstrip("<|") not in NUMPY_FORMATS or order not in ("<", "|", "="):
-        raise Refused(f"the pickle has an array of format {str(code)[:20]!r} (byte order {str(order)[:20]!r})")
+        raise ConversionError(f"the pickle has an array of format {str(code)[:20]!r} (byte order {str(order)[:20]!r})")
     return NUMPY_FORMATS[code.lstrip("<|")]
 
 
@@ -112,13 +112,13 @@ def _from_bytes(kind: np.dtype, data: Any) -> Storage:
     if isinstance(data, str):  # Python 2's byte strings
         data = data.encode("latin-1")
     if not isinstance(data, bytes | memoryview) or len(data) % kind.itemsize:
-        raise Refused("the pickle has an array whose data are no bytes, or not a whole number of values")
+        raise ConversionError("the pickle has an array whose data are no bytes, or not a whole number of values")
     return Storage(kind, len(data) // kind.itemsize, lambda: data)
 
 
 def _expect(value: Any, count: int) -> tuple:
     if not isinstance(value, tuple) or len(value) != count:
-        raise Refused(f"the pickle has an array that is not made of {count} parts")
+        raise ConversionError(f"the pickle has an array that is not made of {count} parts")
     return value
 
 
@@ -128,7 +128,7 @@ def _rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=No
 
 def _rebuild_parameter(data, requires_grad=True, hooks=None) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Refused("the pickle makes a parameter of something that is no tensor")
+        raise ConversionError("the pickle makes a parameter of something that is no tensor")
     return data
 
 
@@ -137,30 +137,30 @@ def _dictionary(items: Any = ()) -> dict:
     result = {}
     for key, value in pairs:
         if not isinstance(key, str | int):
-            raise Refused(f"the pickle has a {type(key).__name__} for a key")
+            raise ConversionError(f"the pickle has a {type(key).__name__} for a key")
         result[key] = value
     return result
 
 
 def _set(items: Any = ()) -> set:
     if not isinstance(items, list | tuple) or not all(isinstance(item, str | int) for item in items):
-        raise Refused("the pickle has a set of something else than names")
+        raise ConversionError("the pickle has a set of something else than names")
     return set(items)
 
 
 def _reconstruct(kind: Any, base: Any = None, state: Any = None) -> Any:
     if not isinstance(kind, Global) or kind.name not in (NETWORK, NAMESPACE, "dnnlib.util.EasyDict", "dnnlib.EasyDict"):
-        raise Refused(f"the pickle makes an object of {getattr(kind, 'name', 'something that is no class')}")
+        raise ConversionError(f"the pickle makes an object of {getattr(kind, 'name', 'something that is no class')}")
     return Record(kind.name) if kind.name in (NETWORK, NAMESPACE) else _dictionary(state or ())
 
 
 def _module(meta: Any) -> Record:
     if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
-        raise Refused("the pickle has a persistent object without a state")
+        raise ConversionError("the pickle has a persistent object without a state")
     return Record(MODULE, (meta.get("class_name"),), meta["state"])
 
 
 def _encode(text: Any, coding: Any = "") -> bytes:
     if not isinstance(text, str) or coding not in ("latin1", "latin-1"):
-        raise Refused("the pickle encodes something else than bytes")
+        raise ConversionError("the pickle encodes something else than bytes")
     return text.encode("latin-1")

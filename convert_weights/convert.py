@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from convert_weights import engine, sources
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import read, sha256
-from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.train.checkpoints import GROUPS, WeightsMeta
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.initializers import initial
+from fgnet_jax.models.weights import GROUPS, WeightsMeta
 
 _FRESH = "interpreter/"
 
@@ -46,7 +45,7 @@ def pretrained(generator: Path, encoder: Path, config: ModelConfig, seed: int = 
       seed: Of the interpreter.
 
     Raises:
-      Refused: if a file is not understood, or its tensors do not fit.
+      ConversionError: if a file is not understood, or its tensors do not fit.
     """
     groups = [sources.generator(read(generator), config), *sources.encoder(read(encoder), config)]
     shapes = _shapes(config)
@@ -67,11 +66,11 @@ def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Con
       corpus: "bp4d" or "disfa": what it was trained on.
 
     Raises:
-      Refused: if a file is not understood, or its tensors do not fit.
+      ConversionError: if a file is not understood, or its tensors do not fit.
     """
     aus = CORPUS_AUS[corpus]
     if len(aus) > config.num_heatmaps:
-        raise Refused(f"{corpus} has {len(aus)} AUs, the network only {config.num_heatmaps} heatmaps")
+        raise ConversionError(f"{corpus} has {len(aus)} AUs, the network only {config.num_heatmaps} heatmaps")
     groups = [*sources.fgnet(read(model), config), sources.latent_avg(read(encoder))]
     arrays = engine.convert(groups, _shapes(config))
     meta = WeightsMeta(corpus=corpus, aus=aus, sources=_sources(model, encoder))
@@ -85,7 +84,7 @@ def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> l
       What was done, in lines for the user: the files with their SHA-256, and what was used of them.
 
     Raises:
-      Refused: if it exists and `overwrite` is not set, or is something else than a weights directory.
+      ConversionError: if it exists and `overwrite` is not set, or is something else than a weights directory.
     """
     check_free(directory, overwrite)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -98,14 +97,14 @@ def check_free(path: Path, overwrite: bool) -> None:
     """Refuses an output that exists, unless it is an older one of the same kind and may be replaced.
 
     Raises:
-      Refused: as said.
+      ConversionError: as said.
     """
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
-        raise Refused(f"{path} exists; give another --output, or --overwrite to replace it")
+        raise ConversionError(f"{path} exists; give another --output, or --overwrite to replace it")
     if not (path / "meta" / "model.json").is_file() or path.is_symlink():
-        raise Refused(f"{path} exists and is no weights directory, so it is not replaced")
+        raise ConversionError(f"{path} exists and is no weights directory, so it is not replaced")
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

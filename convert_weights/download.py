@@ -7,7 +7,7 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from convert_weights import files
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.published import PublishedFile
 
 RETRIES = 3
@@ -23,7 +23,7 @@ def get(file: PublishedFile, directory: Path) -> Path:
     """The file in this directory: the one that lies there already, or a download, which goes on where one stopped.
 
     Raises:
-      Refused: if it could not be had, or is not a file of weights; the message says how to do it by hand.
+      ConversionError: if it could not be had, or is not a file of weights; the message says how to do it by hand.
       OSError: if it cannot be written.
     """
     target = directory / file.name
@@ -32,11 +32,11 @@ def get(file: PublishedFile, directory: Path) -> Path:
         _download(file, target)
     try:
         files.read(target)  # cheap, and tells what is no file of weights before the next one is downloaded
-    except Refused as error:
+    except ConversionError as error:
         if is_new:
             target.unlink()
         way_out = f"{'it was removed' if is_new else f'delete {target}'}, to download again"
-        raise Refused(f"{error}\nNot what was published: {way_out}.\n{by_hand(file, target)}") from None
+        raise ConversionError(f"{error}\nNot what was published: {way_out}.\n{by_hand(file, target)}") from None
     return target
 
 
@@ -62,7 +62,7 @@ def _download(file: PublishedFile, target: Path) -> None:
         )
     except (RequestException, gdown.exceptions.DownloadError) as error:
         reason = f"{file.title} could not be downloaded: {_reason(error, file, target)}"
-        raise Refused(f"{reason}\n{by_hand(file, target)}") from error
+        raise ConversionError(f"{reason}\n{by_hand(file, target)}") from error
 
 
 def _gdown(file: PublishedFile, target: Path) -> ModuleType:
@@ -70,7 +70,7 @@ def _gdown(file: PublishedFile, target: Path) -> ModuleType:
         import gdown
     except ImportError:
         missing = f"{target} is not there, and downloading needs gdown: pip install 'fgnet_jax[fetch]'"
-        raise Refused(f"{missing}\n{by_hand(file, target)}") from None
+        raise ConversionError(f"{missing}\n{by_hand(file, target)}") from None
     return gdown
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 
-class Refused(ValueError):
+class ConversionError(ValueError):
     """A file that is not read, or a set of tensors that is not converted; the message is for the user."""
 
 
-class Mismatch(Refused):
+class Mismatch(ConversionError):
     """Tensors that do not fit the network, all of them at once.
 
     Attributes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convert_weights import download, published
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 
 RECORD = "LICENCES.txt"
 """Beside the files: the terms that were accepted for them."""
@@ -33,14 +33,14 @@ class NotAccepted(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    from fgnet_jax.train.checkpoints import WeightsError# after the help and its errors, which need not wait for JAX
+    from fgnet_jax.models.weights import WeightsError  # after the help and its errors, which need not wait for JAX
 
     try:
         for line in _run(options):
             print(line)
     except NotAccepted as error:
         return _fail(error, 2)
-    except (Refused, WeightsError, OSError) as error:
+    except (ConversionError, WeightsError, OSError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted; what came is kept, and the same command goes on from there", 130)

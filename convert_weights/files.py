@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convert_weights import allowed, torch_file
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import Budget, budget_for
 from convert_weights.tensors import Storage
 from convert_weights.unpickle import Handler, Machine
@@ -47,13 +47,13 @@ def read(path: str | Path) -> Contents:
     """Reads a file of weights; tensors are views of it, so nothing large is loaded yet.
 
     Raises:
-      Refused: if it is of no known kind, broken, or holds anything but tensors and plain containers.
+      ConversionError: if it is of no known kind, broken, or holds anything but tensors and plain containers.
       OSError: if it cannot be opened.
     """
     path = Path(path)
     with path.open("rb") as stream:
         if path.stat().st_size == 0:
-            raise Refused(f"{path} is empty")
+            raise ConversionError(f"{path} is empty")
         data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
         kind = _kind(path, bytes(data[:32]))
         try:
@@ -61,8 +61,8 @@ def read(path: str | Path) -> Contents:
                 value = torch_file.read_zip(data, stream)
             else:
                 value = torch_file.read_legacy(data) if kind == TORCH_LEGACY else _read_pickle(data)
-        except Refused as error:
-            raise Refused(f"{path}: {error}") from None
+        except ConversionError as error:
+            raise ConversionError(f"{path}: {error}") from None
     return Contents(path, kind, value, len(data))
 
 
@@ -80,7 +80,9 @@ def _kind(path: Path, start: bytes) -> str:
     if start[:1] == b"\x80" or start[:1] in (b"(", b"c", b"]", b"}"):
         return PICKLE
     likely = next((what for prefix, what in _LOOKS_LIKE.items() if start.startswith(prefix)), "of no known kind")
-    raise Refused(f"{path} is {likely} (it starts with {start[:8]!r}); expected a PyTorch file or NVIDIA's pickle")
+    raise ConversionError(
+        f"{path} is {likely} (it starts with {start[:8]!r}); expected a PyTorch file or NVIDIA's pickle"
+    )
 
 
 def _read_pickle(data: memoryview) -> Any:
@@ -93,8 +95,8 @@ def _read_pickle(data: memoryview) -> Any:
 
 def _read_storage(blob: Any, budget: Budget) -> Storage:
     if not isinstance(blob, bytes | memoryview):
-        raise Refused("the pickle has a storage that is no bytes")
+        raise ConversionError("the pickle has a storage that is no bytes")
     value = torch_file.read_legacy(memoryview(blob), budget)
     if not isinstance(value, Storage):
-        raise Refused("the pickle has something else than a storage where a storage belongs")
+        raise ConversionError("the pickle has something else than a storage where a storage belongs")
     return value

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convert_weights.allowed import MODULE, NETWORK, as_tensor
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import Record
 from convert_weights.tensors import Tensor
 
@@ -48,7 +48,7 @@ def tf_tensors(value: Any) -> Found:
     """Variables of `Gs` by their full name; what is wrong with it; what the report should say.
 
     Raises:
-      Refused: if the object is not what a pickled network looks like.
+      ConversionError: if the object is not what a pickled network looks like.
     """
     network = value[2] if isinstance(value, tuple) else value
     tensors: dict[str, Tensor] = {}
@@ -69,7 +69,7 @@ def torch_tensors(value: Any) -> Found:
     """Parameters and buffers of `G_ema` by their full name; what is wrong with it; what the report should say.
 
     Raises:
-      Refused: if the object is not what a pickled module looks like.
+      ConversionError: if the object is not what a pickled module looks like.
     """
     network = value["G_ema"] if isinstance(value, dict) else value
     others = sorted(str(key) for key in value if key != "G_ema") if isinstance(value, dict) else []
@@ -90,9 +90,9 @@ def torch_tensors(value: Any) -> Found:
 def _tf_networks(prefix: str, network: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
-        raise Refused("the pickle has networks inside each other without end")
+        raise ConversionError("the pickle has networks inside each other without end")
     if not isinstance(network, Record) or network.name != NETWORK or not isinstance(network.state, dict):
-        raise Refused("the pickle has a network without a state")
+        raise ConversionError("the pickle has a network without a state")
     yield prefix, network.state
     for _, part in _named(network.state, "components"):
         name = part.state.get("name") if isinstance(part, Record) and isinstance(part.state, dict) else None
@@ -102,19 +102,19 @@ def _tf_networks(prefix: str, network: Any, left: list[int], depth: int = 0) -> 
 def _variables(state: Mapping) -> Iterator[tuple[str, Tensor]]:
     variables = state.get("variables")
     if not isinstance(variables, list):
-        raise Refused("the pickle has a network without a list of variables")
+        raise ConversionError("the pickle has a network without a list of variables")
     for pair in variables:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise Refused("the pickle has a network whose variables are no pairs of name and array")
+            raise ConversionError("the pickle has a network whose variables are no pairs of name and array")
         yield pair[0], _tensor(*pair)
 
 
 def _modules(prefix: str, module: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
-        raise Refused("the pickle has modules inside each other without end")
+        raise ConversionError("the pickle has modules inside each other without end")
     if not isinstance(module, Record) or module.name != MODULE or not isinstance(module.state, dict):
-        raise Refused(f"the pickle has no module where {prefix or 'the network'} should be")
+        raise ConversionError(f"the pickle has no module where {prefix or 'the network'} should be")
     yield prefix, module.state
     for name, part in _named(module.state, "_modules"):
         if part is not None:
@@ -124,14 +124,14 @@ def _modules(prefix: str, module: Any, left: list[int], depth: int = 0) -> Itera
 def _named(state: Mapping, part: str) -> list[tuple[str, Any]]:
     values = state.get(part, {})
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise Refused(f"the pickle has a network whose {part} are no dictionary of names")
+        raise ConversionError(f"the pickle has a network whose {part} are no dictionary of names")
     return list(values.items())
 
 
 def _tensor(name: str, value: Any) -> Tensor:
     tensor = as_tensor(value)
     if tensor is None:
-        raise Refused(f"{name[:80]} is a {type(value).__name__}, no tensor")
+        raise ConversionError(f"{name[:80]} is a {type(value).__name__}, no tensor")
     return tensor
 
 

@@ -2,7 +2,7 @@
 
 Facts about the two code bases that the layouts rest on, each with a test of its own:
 
-- `Conv0_up` (TensorFlow) convolves the upsampled picture, so its taps are flipped against a transposed convolution;
+- `Conv0_up` (TensorFlow) convolves the upsampled image, so its taps are flipped against a transposed convolution;
   `conv0` (PyTorch) is stored flipped already, in the order that ours has.
 - `mod_bias` (TensorFlow) is stored without the 1 that is added when it is used; `affine.bias` (PyTorch) with it.
 - Weights of the mapping network are stored divided by its learning rate multiplier of 0.01, as the published ones are.
@@ -22,7 +22,7 @@ from convert_weights.layouts import (
     TF_FLIPPED,
     TF_POINTWISE,
     TF_STYLE_BIAS,
-    Layout,
+    FileLayout,
 )
 from convert_weights.rules import LOW_PASS, Extra, Rule
 from fgnet_jax.models.config import ModelConfig
@@ -76,7 +76,7 @@ def _tf_to_rgbs(config: ModelConfig) -> Iterator[Rule]:
         yield from _tf_styled(f"G_synthesis/{4 << r}x{4 << r}/ToRGB", f"generator/to_rgbs/{r}", TF_POINTWISE)
 
 
-def _tf_styled(source: str, path: str, layout: Layout) -> Iterator[Rule]:
+def _tf_styled(source: str, path: str, layout: FileLayout) -> Iterator[Rule]:
     yield Rule(f"{source}/weight", f"{path}/kernel", layout)
     yield Rule(f"{source}/bias", f"{path}/bias", SAME)
     yield Rule(f"{source}/mod_weight", f"{path}/modulation/kernel", SAME)
@@ -103,7 +103,7 @@ def _torch_to_rgbs(config: ModelConfig) -> Iterator[Rule]:
         yield from _torch_styled(f"synthesis.b{4 << r}.torgb", f"generator/to_rgbs/{r}", POINTWISE)
 
 
-def _torch_styled(source: str, path: str, layout: Layout) -> Iterator[Rule]:
+def _torch_styled(source: str, path: str, layout: FileLayout) -> Iterator[Rule]:
     yield Rule(f"{source}.weight", f"{path}/kernel", layout)
     yield Rule(f"{source}.bias", f"{path}/bias", SAME)
     yield Rule(f"{source}.affine.weight", f"{path}/modulation/kernel", LINEAR)

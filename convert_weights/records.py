@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 
 MAX_OPERATIONS = 2_000_000
 """Pickle opcodes a file may take; the published ones take at most some hundred thousand."""
@@ -28,21 +28,21 @@ class Budget:
         """Counts one opcode.
 
         Raises:
-          Refused: if there were too many.
+          ConversionError: if there were too many.
         """
         self.operations -= 1
         if self.operations < 0:
-            raise Refused(f"the pickle takes more than {MAX_OPERATIONS:,} operations, which no weights need")
+            raise ConversionError(f"the pickle takes more than {MAX_OPERATIONS:,} operations, which no weights need")
 
     def copy(self, count: int) -> None:
         """Counts `count` bytes made by a function.
 
         Raises:
-          Refused: if there were many times more than the file itself has.
+          ConversionError: if there were many times more than the file itself has.
         """
         self.copied -= count
         if self.copied < 0:
-            raise Refused(f"the pickle makes more than {COPIES} times the bytes that the file has")
+            raise ConversionError(f"the pickle makes more than {COPIES} times the bytes that the file has")
 
 
 def budget_for(size: int) -> Budget:

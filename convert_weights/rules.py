@@ -18,7 +18,7 @@ from convert_weights.layouts import (
     POINTWISE,
     RGB_BIAS,
     SAME,
-    Layout,
+    FileLayout,
 )
 from fgnet_jax.models.config import ModelConfig
 
@@ -38,7 +38,7 @@ class Rule:
 
     source: str
     path: str
-    layout: Layout
+    layout: FileLayout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def counters(table: tuple[Rule, ...]) -> tuple[Fixed, ...]:
     return tuple((f"{name}num_batches_tracked", lambda: np.zeros((), np.int64)) for name in names)
 
 
-def _layer(source: str, path: str, layout: Layout) -> Iterator[Rule]:
+def _layer(source: str, path: str, layout: FileLayout) -> Iterator[Rule]:
     yield Rule(f"{source}.weight", f"{path}/kernel", layout)
     yield Rule(f"{source}.bias", f"{path}/bias", SAME)
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from fgnet_jax.models.config import TINY, ModelConfig
 
 PUBLISHED = "published"
@@ -13,7 +13,7 @@ def named(name: str) -> ModelConfig:
     """The published sizes ("published"), the tiny ones ("tiny"), or those in a JSON file such as `model.json`.
 
     Raises:
-      Refused: if there is no such file, or it holds no sizes.
+      ConversionError: if there is no such file, or it holds no sizes.
     """
     if name in (PUBLISHED, "tiny"):
         return ModelConfig() if name == PUBLISHED else TINY
@@ -21,4 +21,4 @@ def named(name: str) -> ModelConfig:
         values = json.loads(Path(name).read_text())
         return ModelConfig.from_dict(values.get("model", values))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Refused(f"--config {name}: not published, not tiny, and no JSON file of sizes: {error}") from None
+        raise ConversionError(f"--config {name}: not published, not tiny, and no JSON file of sizes: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from convert_weights import nvidia, nvidia_rules, rules
 from convert_weights.engine import Group
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import PICKLE, Contents
 from convert_weights.rules import EXTRAS, Rule
 from convert_weights.tensors import Tensor
@@ -38,7 +38,7 @@ def generator(contents: Contents, config: ModelConfig) -> Group:
     """StyleGAN2's generator: rosinality's file, or either of NVIDIA's.
 
     Raises:
-      Refused: if the file is none of them.
+      ConversionError: if the file is none of them.
     """
     if contents.kind == PICKLE:
         return _nvidia_generator(contents, config)
@@ -51,7 +51,7 @@ def encoder(contents: Contents, config: ModelConfig) -> list[Group]:
     """pSp's encoder and its average latent.
 
     Raises:
-      Refused: if the file is not pSp's.
+      ConversionError: if the file is not pSp's.
     """
     parts = _parts(contents, "--encoder", ("state_dict", "latent_avg"), _PSP_EXTRAS)
     states = _split(parts["state_dict"])
@@ -67,7 +67,7 @@ def latent_avg(contents: Contents) -> Group:
     """The average latent alone, out of pSp's file.
 
     Raises:
-      Refused: if the file is not pSp's.
+      ConversionError: if the file is not pSp's.
     """
     parts = _parts(contents, "--encoder", ("state_dict", "latent_avg"), _PSP_EXTRAS)
     count = len(parts["state_dict"]) if isinstance(parts["state_dict"], Mapping) else 0
@@ -79,7 +79,7 @@ def fgnet(contents: Contents, config: ModelConfig) -> list[Group]:
     """The three networks of FG-Net's `model.pth`.
 
     Raises:
-      Refused: if the file is no such one.
+      ConversionError: if the file is no such one.
     """
     parts = _parts(contents, "--fgnet", tuple(FGNET_PARTS), {})
     return [_group(contents, name, parts[name], table(config)) for name, table in FGNET_PARTS.items()]
@@ -94,9 +94,9 @@ def _nvidia_generator(contents: Contents, config: ModelConfig) -> Group:
             tensors, problems, notes = nvidia.torch_tensors(contents.value)
             name, table, extras = "G_ema", nvidia_rules.torch_generator, nvidia_rules.TORCH_EXTRAS
         else:
-            raise Refused("it is a pickle of plain data, neither a PyTorch file nor NVIDIA's networks")
-    except Refused as error:
-        raise Refused(f"{contents.path}: {error}") from None
+            raise ConversionError("it is a pickle of plain data, neither a PyTorch file nor NVIDIA's networks")
+    except ConversionError as error:
+        raise ConversionError(f"{contents.path}: {error}") from None
     return Group(f"{contents.path.name}: {name}", tensors, table(config), extras, problems, notes)
 
 
@@ -104,15 +104,17 @@ def _parts(contents: Contents, option: str, wanted: tuple[str, ...], extras: Map
     """The top level of a PyTorch file, checked to have what is wanted and nothing unknown."""
     value = contents.value
     if contents.kind == PICKLE or not isinstance(value, dict):
-        raise Refused(f"{contents.path} is not what {option} takes: a PyTorch file with {', '.join(wanted)}")
+        raise ConversionError(f"{contents.path} is not what {option} takes: a PyTorch file with {', '.join(wanted)}")
     names = [str(name)[:40] for name in value]
     missing = [name for name in wanted if name not in value]
     if missing:
         have = ", ".join(names[:20]) or "nothing"
-        raise Refused(f"{contents.path} is not what {option} takes: it lacks {', '.join(missing)}; it has {have}")
+        raise ConversionError(
+            f"{contents.path} is not what {option} takes: it lacks {', '.join(missing)}; it has {have}"
+        )
     unknown = [name for name in names if name not in (*wanted, *extras)]
     if unknown:
-        raise Refused(f"{contents.path} has entries that are not known: {', '.join(unknown)}")
+        raise ConversionError(f"{contents.path} has entries that are not known: {', '.join(unknown)}")
     return value
 
 

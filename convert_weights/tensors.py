@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 
 MAX_RANK = 8
 _MAX_INDEX = 1 << 48
@@ -85,14 +85,14 @@ def view(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     """The tensor that a file claims, checked to lie inside its storage.
 
     Raises:
-      Refused: if it does not, or repeats the storage's numbers (so that few bytes could claim to be many).
+      ConversionError: if it does not, or repeats the storage's numbers (so that few bytes could claim to be many).
     """
     if not isinstance(storage, Storage):
-        raise Refused("the pickle makes a tensor of something that is no storage")
+        raise ConversionError("the pickle makes a tensor of something that is no storage")
     offset, *shape_and_strides = _indices((offset, *_sequence(shape), *_sequence(strides)))
     rank = len(_sequence(shape))
     if rank > MAX_RANK or len(shape_and_strides) != 2 * rank:
-        raise Refused(f"the pickle makes a tensor of {rank} sizes and {len(shape_and_strides) - rank} strides")
+        raise ConversionError(f"the pickle makes a tensor of {rank} sizes and {len(shape_and_strides) - rank} strides")
     sizes, steps = tuple(shape_and_strides[:rank]), tuple(shape_and_strides[rank:])
     _check_inside(storage, offset, sizes, steps)
     return Tensor(storage, offset, sizes, steps)
@@ -102,11 +102,11 @@ def contiguous(storage: Storage, shape: Any, is_fortran: bool = False) -> Tensor
     """The tensor that is a whole storage, in C order or in Fortran's.
 
     Raises:
-      Refused: if the storage has another number of values than the shape.
+      ConversionError: if the storage has another number of values than the shape.
     """
     sizes = tuple(_indices(_sequence(shape)))
     if len(sizes) > MAX_RANK or math.prod(sizes) != storage.count:
-        raise Refused(f"the pickle makes an array of shape {sizes} out of {storage.count:,} numbers")
+        raise ConversionError(f"the pickle makes an array of shape {sizes} out of {storage.count:,} numbers")
     order = sizes if is_fortran else sizes[::-1]
     steps = [math.prod(order[:i]) for i in range(len(order))]
     return Tensor(storage, 0, sizes, tuple(steps if is_fortran else steps[::-1]))
@@ -122,21 +122,21 @@ def _check_inside(storage: Storage, offset: int, sizes: Sequence[int], steps: Se
     count = math.prod(sizes)
     last = offset + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     if count and last >= storage.count:
-        raise Refused(f"the pickle makes a tensor of shape {tuple(sizes)} that ends outside its storage")
+        raise ConversionError(f"the pickle makes a tensor of shape {tuple(sizes)} that ends outside its storage")
     if count > storage.count:
-        raise Refused(f"the pickle makes a tensor of shape {tuple(sizes)} out of {storage.count:,} numbers")
+        raise ConversionError(f"the pickle makes a tensor of shape {tuple(sizes)} out of {storage.count:,} numbers")
     if offset > storage.count:
-        raise Refused("the pickle makes a tensor that starts outside its storage")
+        raise ConversionError("the pickle makes a tensor that starts outside its storage")
 
 
 def _sequence(value: Any) -> tuple:
     if not isinstance(value, tuple | list):
-        raise Refused("the pickle makes a tensor whose shape is no tuple")
+        raise ConversionError("the pickle makes a tensor whose shape is no tuple")
     return tuple(value)
 
 
 def _indices(values: Sequence[Any]) -> list[int]:
     for value in values:
         if type(value) is not int or not 0 <= value <= _MAX_INDEX:
-            raise Refused("the pickle makes a tensor with a size, stride or offset that is no index")
+            raise ConversionError("the pickle makes a tensor with a size, stride or offset that is no index")
     return list(values)

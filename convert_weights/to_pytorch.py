@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convert_weights import rules
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.sources import FGNET_PARTS
 from fgnet_jax.models import weights
 from fgnet_jax.models.config import ModelConfig
@@ -26,12 +26,12 @@ def export(directory: Path, model: Path, overwrite: bool = False) -> list[str]:
       What was written, in lines for the user.
 
     Raises:
-      Refused: if PyTorch is not installed, or the file exists.
-      fgnet_jax.train.checkpoints.WeightsError: if the directory is none, or damaged.
+      ConversionError: if PyTorch is not installed, or the file exists.
+      fgnet_jax.models.weights.WeightsError: if the directory is none, or damaged.
     """
     torch = _torch()
     if model.is_dir() or (model.exists() and not overwrite):
-        raise Refused(f"{model} exists; give another name, or --overwrite to replace it")
+        raise ConversionError(f"{model} exists; give another name, or --overwrite to replace it")
     config, variables, _ = weights.load(directory)
     parts = {part: state_dict(part, config, variables) for part in FGNET_PARTS}
     model.parent.mkdir(parents=True, exist_ok=True)
@@ -69,5 +69,5 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise Refused("--to-pytorch needs PyTorch: pip install 'fgnet_jax[torch]'") from None
+        raise ConversionError("--to-pytorch needs PyTorch: pip install 'fgnet_jax[torch]'") from None
     return torch

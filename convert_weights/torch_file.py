@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from convert_weights import allowed
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import Budget, budget_for
 from convert_weights.tensors import Storage
 from convert_weights.unpickle import Handler, Machine
@@ -31,20 +31,20 @@ def read_zip(data: memoryview, stream: BinaryIO) -> Any:
       stream: The same file, for the zip directory.
 
     Raises:
-      Refused: if it is broken, makes more of its bytes than there are, or holds anything but tensors and containers.
+      ConversionError: if it is broken, makes more of its bytes than there are, or holds anything but tensors and containers.
     """
     members = _members(stream)
     prefix = _prefix(members)
     if f"{prefix}byteorder" in members and bytes(_member(data, members[f"{prefix}byteorder"])) != b"little":
-        raise Refused("the file was written on a big-endian machine")
+        raise ConversionError("the file was written on a big-endian machine")
     info = members[f"{prefix}data.pkl"]
     if info.file_size > MAX_PICKLE_BYTES:
-        raise Refused(f"its data.pkl has {info.file_size:,} bytes, which no weights need")
+        raise ConversionError(f"its data.pkl has {info.file_size:,} bytes, which no weights need")
 
     def storage(key: str, count: int, kind) -> Storage:
         member = members.get(f"{prefix}data/{key}")
         if member is None or member.file_size < count * kind.itemsize:
-            raise Refused(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
+            raise ConversionError(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
         _check_size(data, member)
         return Storage(kind, count, lambda: _member(data, member))
 
@@ -60,7 +60,7 @@ def read_legacy(data: memoryview, budget: Budget | None = None) -> Any:
       budget: What reading may still cost, if it is a part of something larger.
 
     Raises:
-      Refused: as `read_zip`.
+      ConversionError: as `read_zip`.
     """
     budget = budget or budget_for(len(data))
     places: dict[str, memoryview] = {}
@@ -68,9 +68,9 @@ def read_legacy(data: memoryview, budget: Budget | None = None) -> Any:
 
     def storage(key: str, count: int, kind) -> Storage:
         if count * kind.itemsize > len(data):
-            raise Refused(f"storage {key[:40]!r} claims {count:,} numbers, more than the file has")
+            raise ConversionError(f"storage {key[:40]!r} claims {count:,} numbers, more than the file has")
         if counts.setdefault(key, (count, kind.itemsize)) != (count, kind.itemsize):
-            raise Refused(f"storage {key[:40]!r} has two sizes")
+            raise ConversionError(f"storage {key[:40]!r} has two sizes")
         return Storage(kind, count, lambda: places[key])
 
     position = _legacy_header(data, budget)
@@ -90,20 +90,20 @@ def _legacy_header(data: memoryview, budget: Budget) -> int:
         position = machine.position
     magic, version, system = values
     if magic != LEGACY_MAGIC or version != 1001 or not isinstance(system, dict):
-        raise Refused("it is no PyTorch file of the layout from before version 1.6, though it starts like one")
+        raise ConversionError("it is no PyTorch file of the layout from before version 1.6, though it starts like one")
     if system.get("little_endian") is not True:
-        raise Refused("the file was written on a big-endian machine")
+        raise ConversionError("the file was written on a big-endian machine")
     return position
 
 
 def _place_storages(data: memoryview, keys: Any, counts: dict, position: int, places: dict[str, memoryview]) -> None:
     if not isinstance(keys, list) or set(map(str, keys)) != set(counts) or len(keys) != len(counts):
-        raise Refused("its list of storages differs from those that its tensors use")
+        raise ConversionError("its list of storages differs from those that its tensors use")
     for key in keys:
         count, size = counts[key]
         start, end = position + 8, position + 8 + count * size
         if end > len(data) or struct.unpack("<q", data[position:start])[0] != count:
-            raise Refused(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
+            raise ConversionError(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
         places[key] = data[start:end]
         position = end
 
@@ -113,12 +113,12 @@ def _persistent(storage: Callable[[str, int, Any], Storage]) -> Handler:
 
     def find(identity: Any) -> Storage:
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
-            raise Refused("the pickle has a persistent id that is no storage")
+            raise ConversionError("the pickle has a persistent id that is no storage")
         _, kind, key, _, count, *old_view = identity
         if not isinstance(key, str) or type(count) is not int or count < 0:
-            raise Refused("the pickle has a storage without a name or a size")
+            raise ConversionError("the pickle has a storage without a name or a size")
         if old_view not in ([], [None]):
-            raise Refused("the pickle has a storage inside another one, as PyTorch before 0.4 wrote them")
+            raise ConversionError("the pickle has a storage inside another one, as PyTorch before 0.4 wrote them")
         return storage(key, count, allowed.number_format(kind))
 
     return find
@@ -129,31 +129,35 @@ def _members(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(stream) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
-        raise Refused(f"it is a broken zip file, perhaps cut off: {error}") from None
+        raise ConversionError(f"it is a broken zip file, perhaps cut off: {error}") from None
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
-        raise Refused("its zip directory has one name twice")
+        raise ConversionError("its zip directory has one name twice")
     return members
 
 
 def _prefix(members: Mapping[str, zipfile.ZipInfo]) -> str:
     pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise Refused(f"it is a zip file, but none of PyTorch's: it has {len(pickles)} members named data.pkl")
+        raise ConversionError(f"it is a zip file, but none of PyTorch's: it has {len(pickles)} members named data.pkl")
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in members:
-        raise Refused("it is a TorchScript program, not weights")
+        raise ConversionError("it is a TorchScript program, not weights")
     return prefix
 
 
 def _check_size(data: memoryview, info: zipfile.ZipInfo) -> None:
     """Refuses a member that claims more bytes than its part of the file can hold."""
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Refused(f"zip member {info.filename[:40]!r} is encrypted, or compressed by something else than deflate")
+        raise ConversionError(
+            f"zip member {info.filename[:40]!r} is encrypted, or compressed by something else than deflate"
+        )
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-        raise Refused(f"zip member {info.filename[:40]!r} has two sizes")
+        raise ConversionError(f"zip member {info.filename[:40]!r} has two sizes")
     if info.file_size > MAX_COMPRESSION * info.compress_size + 1024 or info.compress_size > len(data):
-        raise Refused(f"zip member {info.filename[:40]!r} claims {info.file_size:,} bytes, more than it can hold")
+        raise ConversionError(
+            f"zip member {info.filename[:40]!r} claims {info.file_size:,} bytes, more than it can hold"
+        )
 
 
 def _member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
@@ -161,12 +165,12 @@ def _member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
     _check_size(data, info)
     start = info.header_offset
     if not 0 <= start <= len(data) - _LOCAL_HEADER.size or bytes(data[start : start + 4]) != b"PK\x03\x04":
-        raise Refused(f"zip member {info.filename[:40]!r} is not where the directory says")
+        raise ConversionError(f"zip member {info.filename[:40]!r} is not where the directory says")
     *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data, start)
     start += _LOCAL_HEADER.size + name_length + extra_length
     packed = data[start : start + info.compress_size]
     if len(packed) != info.compress_size:
-        raise Refused(f"zip member {info.filename[:40]!r} is cut off")
+        raise ConversionError(f"zip member {info.filename[:40]!r} is cut off")
     return packed if info.compress_type == zipfile.ZIP_STORED else _inflate(packed, info)
 
 
@@ -175,7 +179,7 @@ def _inflate(packed: memoryview, info: zipfile.ZipInfo) -> memoryview:
     try:
         unpacked = inflater.decompress(packed, info.file_size + 1)
     except zlib.error as error:
-        raise Refused(f"zip member {info.filename[:40]!r} is broken: {error}") from None
+        raise ConversionError(f"zip member {info.filename[:40]!r} is broken: {error}") from None
     if len(unpacked) != info.file_size:
-        raise Refused(f"zip member {info.filename[:40]!r} has another size than the directory says")
+        raise ConversionError(f"zip member {info.filename[:40]!r} has another size than the directory says")
     return memoryview(unpacked)

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import Budget, Global, Record
 
 VIEW_BYTES = 256
@@ -66,7 +66,7 @@ class Machine:
         """The pickled value: None, bool, int, float, str, bytes, list, tuple, dict, set, or what handlers return.
 
         Raises:
-          Refused: for anything else, and for a broken pickle.
+          ConversionError: for anything else, and for a broken pickle.
         """
         while True:
             self.budget.spend()
@@ -75,14 +75,14 @@ class Machine:
                 return self.pop()
             operation = _OPERATIONS.get(code)
             if operation is None:
-                raise Refused(f"the pickle uses opcode {_NAMES.get(code, hex(code))}, which no weights need")
+                raise ConversionError(f"the pickle uses opcode {_NAMES.get(code, hex(code))}, which no weights need")
             operation(self)
 
     def take(self, count: int) -> memoryview:
         """The next `count` bytes, as a view."""
         end = self.position + count
         if count < 0 or end > len(self.data):
-            raise Refused(f"the pickle ends early: {count:,} bytes expected at byte {self.position:,}")
+            raise ConversionError(f"the pickle ends early: {count:,} bytes expected at byte {self.position:,}")
         view = self.data[self.position : end]
         self.position = end
         return view
@@ -112,14 +112,16 @@ class Machine:
     def pop(self) -> Any:
         """Takes the last value off the stack."""
         if not self.stack or self.stack[-1] is _MARK:
-            raise Refused("the pickle is broken: it takes a value off an empty stack")
+            raise ConversionError("the pickle is broken: it takes a value off an empty stack")
         return self.stack.pop()
 
     def top(self, kind: type | tuple[type, ...]) -> Any:
         """The last value, which must be of this kind."""
         value = self.pop()
         if not isinstance(value, kind):
-            raise Refused(f"the pickle is broken: a {type(value).__name__} where it needs another kind of value")
+            raise ConversionError(
+                f"the pickle is broken: a {type(value).__name__} where it needs another kind of value"
+            )
         self.push(value)
         return value
 
@@ -130,7 +132,7 @@ class Machine:
                 values = self.stack[i + 1 :]
                 del self.stack[i:]
                 return values
-        raise Refused("the pickle is broken: a mark is missing")
+        raise ConversionError("the pickle is broken: a mark is missing")
 
     def remember(self, index: int) -> None:
         """Puts the last value into the memo."""
@@ -139,33 +141,35 @@ class Machine:
     def recall(self, index: int) -> None:
         """Pushes a value of the memo."""
         if index not in self.memo:
-            raise Refused(f"the pickle is broken: nothing is stored under {index}")
+            raise ConversionError(f"the pickle is broken: nothing is stored under {index}")
         self.push(self.memo[index])
 
     def name(self, module: Any, name: Any) -> None:
         """Pushes a global, if it is one of those allowed."""
         if not isinstance(module, str) or not isinstance(name, str):
-            raise Refused("the pickle is broken: a global's name is not a string")
+            raise ConversionError("the pickle is broken: a global's name is not a string")
         full = f"{_ALIASES.get(module, module)}.{name}"
         if full not in self.allowed:
-            raise Refused(f"the pickle asks for {full}, which is neither a tensor nor a plain container")
+            raise ConversionError(f"the pickle asks for {full}, which is neither a tensor nor a plain container")
         self.push(Global(full))
 
     def call(self, function: Any, args: Any) -> None:
         """Pushes what the handler of `function` makes of `args`."""
         if not isinstance(function, Global) or not isinstance(args, tuple):
-            raise Refused(f"the pickle calls a {type(function).__name__}, which is no function")
+            raise ConversionError(f"the pickle calls a {type(function).__name__}, which is no function")
         handler = self.allowed[function.name]
         if handler is None:
-            raise Refused(f"the pickle calls {function.name}, which may only be mentioned")
+            raise ConversionError(f"the pickle calls {function.name}, which may only be mentioned")
         # The memo can give one large argument to a million calls.
         self.budget.copy(sum(_SIZES.get(type(arg), 0) * len(arg) for arg in args if type(arg) in _SIZES))
         try:
             self.push(handler(*args))
         except (TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, Refused):
+            if isinstance(error, ConversionError):
                 raise
-            raise Refused(f"the pickle calls {function.name} with arguments that are not understood: {error}") from None
+            raise ConversionError(
+                f"the pickle calls {function.name} with arguments that are not understood: {error}"
+            ) from None
 
     def build(self) -> None:
         """Gives the last value its state; attributes of plain containers (`_metadata`) are dropped."""
@@ -174,14 +178,14 @@ class Machine:
         if isinstance(target, dict):
             return
         if target.state is not None:
-            raise Refused(f"the pickle gives one {target.name} two states")
+            raise ConversionError(f"the pickle gives one {target.name} two states")
         target.state = state
 
     def find_persistent(self) -> None:
         """Replaces a persistent id by its object."""
         key = self.pop()
         if self.persistent is None:
-            raise Refused("the pickle has a persistent id, which only PyTorch's files have")
+            raise ConversionError("the pickle has a persistent id, which only PyTorch's files have")
         self.push(self.persistent(key))
 
 
@@ -189,7 +193,7 @@ def _text(view: memoryview) -> str:
     try:
         return str(view, "utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
-        raise Refused(f"the pickle has a broken string: {error}") from None
+        raise ConversionError(f"the pickle has a broken string: {error}") from None
 
 
 def _bytes(view: memoryview) -> bytes | memoryview:
@@ -202,13 +206,13 @@ def _key(key: Any) -> Any:
     if len(flat) > _MAX_KEY_PARTS or not all(
         isinstance(part, str | int | float | bytes | Global | None) for part in flat
     ):
-        raise Refused(f"the pickle has a {type(key).__name__} for a key")
+        raise ConversionError(f"the pickle has a {type(key).__name__} for a key")
     return key
 
 
 def _pairs(values: list[Any]) -> dict:
     if len(values) % 2:
-        raise Refused("the pickle is broken: a key without a value")
+        raise ConversionError("the pickle is broken: a key without a value")
     return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
@@ -222,30 +226,30 @@ def _number(kind: Callable[[str], Any], text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise Refused(f"the pickle has a broken number: {str(error)[:100]}") from None
+        raise ConversionError(f"the pickle has a broken number: {str(error)[:100]}") from None
 
 
 def _integer(machine: Machine, count: int) -> None:
     if not 0 <= count <= _MAX_INTEGER_BYTES:
-        raise Refused(f"the pickle has an integer of {count:,} bytes")
+        raise ConversionError(f"the pickle has an integer of {count:,} bytes")
     machine.push(int.from_bytes(machine.take(count), "little", signed=True))
 
 
 def _quoted(text: str) -> str:
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
-        raise Refused("the pickle has a string without quotes")
+        raise ConversionError("the pickle has a string without quotes")
     try:
         # Old strings are bytes; Latin-1 keeps every one of them, as NumPy's own reader wants it.
         return codecs.escape_decode(text[1:-1].encode("latin-1"))[0].decode("latin-1")  # pyright: ignore
     except ValueError as error:
-        raise Refused(f"the pickle has a broken string: {error}") from None
+        raise ConversionError(f"the pickle has a broken string: {error}") from None
 
 
 def _escaped(text: str) -> str:
     try:
         return text.encode("latin-1").decode("raw-unicode-escape")
     except UnicodeDecodeError as error:
-        raise Refused(f"the pickle has a broken string: {error}") from None
+        raise ConversionError(f"the pickle has a broken string: {error}") from None
 
 
 def _extend(machine: Machine) -> None:
@@ -284,7 +288,7 @@ def _call_two(machine: Machine) -> None:
 
 def _call_keywords(machine: Machine) -> None:
     if machine.pop() != {}:
-        raise Refused("the pickle calls a constructor with keywords")
+        raise ConversionError("the pickle calls a constructor with keywords")
     _call_two(machine)
 
 
@@ -296,7 +300,7 @@ def _stack_global(machine: Machine) -> None:
 def _protocol(machine: Machine) -> None:
     version = machine.take(1)[0]
     if version > 5:
-        raise Refused(f"the pickle is of protocol {version}; up to 5 is known")
+        raise ConversionError(f"the pickle is of protocol {version}; up to 5 is known")
 
 
 _OPERATIONS: dict[int, Callable[[Machine], object]] = {

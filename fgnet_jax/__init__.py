@@ -1,19 +1,23 @@
 """FG-Net facial action unit detection in JAX and Flax."""
 
+import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fgnet_jax.predict.detector import Detector, Predictions, apply
+from fgnet_jax.runtime.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from fgnet_jax.predict.detector import Detector
+    from fgnet_jax.predict.network import apply
+    from fgnet_jax.predict.predictions import Predictions
 
 __all__ = ["Detector", "Predictions", "__version__", "apply"]
 
 
-def __getattr__(name: str):
-    """Imports `Detector`, `Predictions` and `apply`, and JAX with them, when they are first asked for."""
-    if name in ("Detector", "Predictions", "apply"):
-        from fgnet_jax.predict import detector
+_PUBLIC = {"Detector": "predict.detector", "Predictions": "predict.predictions", "apply": "predict.network"}
 
-        return getattr(detector, name)
+
+def __getattr__(name: str) -> object:
+    """Imports `Detector`, `Predictions` and `apply`, and JAX with them, when they are first asked for."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"fgnet_jax.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

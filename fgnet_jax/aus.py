@@ -44,7 +44,7 @@ class Centres:
     Attributes:
       first: Landmarks whose mean is the first centre.
       second: Landmarks whose mean is the second centre.
-      down: How far both are moved down the picture, in inter-ocular distances (|landmark 42 - landmark 39|).
+      down: How far both are moved down the image, in inter-ocular distances (|landmark 42 - landmark 39|).
     """
 
     first: tuple[int, ...]

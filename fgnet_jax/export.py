@@ -36,9 +36,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fgnet_jax import __version__
-from fgnet_jax.runtime import provenance as runtime
 from fgnet_jax import aus as aus_lib
+from fgnet_jax.runtime import files
+from fgnet_jax.runtime.version import __version__
 
 if TYPE_CHECKING:
     from jax.export import Exported
@@ -58,7 +58,7 @@ _NEEDED = {STABLEHLO: "flatbuffers", ONNX: "jax2onnx"}
 _EXTRAS = {STABLEHLO: "export", ONNX: "onnx"}
 
 
-class Refused(Exception):
+class ExportError(Exception):
     """An export that cannot be carried out; nothing has been written."""
 
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for line in _run(arguments):
             print(line)
-    except Refused as refused:
+    except ExportError as refused:
         return _fail(str(refused), 2)
     except OSError as error:
         return _fail(f"cannot write the results: {error}", 1)
@@ -97,10 +97,10 @@ def program(detector: "Detector", batch: int | None = None) -> "Exported":
 
 def _network(detector: "Detector") -> Callable:
     """The detector's function of (flat weights, images)."""
-    from fgnet_jax.predict import detector as detection
+    from fgnet_jax.predict import network
 
     # Without its jit: jax2onnx traces with primitives of its own, and they would stay in the jit's cache.
-    forward = inspect.unwrap(detection._forward)
+    forward = inspect.unwrap(network.forward)
     return lambda arrays, images: forward(detector.config, len(detector.aus), _nested(arrays), images)
 
 
@@ -141,7 +141,7 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
     config, known = detector.config, len(detector.aus)
     size: int | str = batch or "batch"
     spans = "mean over space of the clipped heatmap, in [-1, 1]; the AU is present where it is above 0"
-    maps = "heatmaps clipped to [-1, 1], over the whole face picture"
+    maps = "heatmaps clipped to [-1, 1], over the whole face image"
     faces = "RGB faces, 0 to 255, aligned by FFHQ's recipe"
     return {
         "files": files,
@@ -191,7 +191,7 @@ def write(detector: "Detector", output: Path, batch: int | None = None) -> list[
     about = describe(detector, batch, {"stablehlo": output.name, "weights": arrays_file.name})
     about |= {"platforms": list(PLATFORMS), "jax": jax.__version__}
     about["calling_convention"] = exported.calling_convention_version
-    runtime.atomic_write_text(text_file, json.dumps(about, indent=2) + "\n")
+    files.write_text(text_file, json.dumps(about, indent=2) + "\n")
     return paths
 
 
@@ -226,7 +226,7 @@ def write_onnx(detector: "Detector", output: Path, batch: int = 1) -> list[Path]
     about = describe(
         detector, batch, {"onnx": output.name} | ({"weights": data_file.name} if data_file.exists() else {})
     )
-    runtime.atomic_write_text(text_file, json.dumps(about | {"jax2onnx": version("jax2onnx")}, indent=2) + "\n")
+    files.write_text(text_file, json.dumps(about | {"jax2onnx": version("jax2onnx")}, indent=2) + "\n")
     return [path for path in (output, data_file, text_file) if path.exists()]
 
 
@@ -249,13 +249,13 @@ def _write_whole(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
 def _run(arguments: argparse.Namespace) -> list[str]:
     """Carries out a command line; returns what to say."""
     _check(arguments)
-    from fgnet_jax.train.checkpoints import WeightsError
+    from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
 
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)
     except WeightsError as error:
-        raise Refused(str(error)) from error
+        raise ExportError(str(error)) from error
     if arguments.format == ONNX:
         _check_float32(detector)
         paths = write_onnx(detector, arguments.output, arguments.batch or 1)
@@ -268,19 +268,19 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuses a command line that cannot work, before anything is read."""
     output, needed = arguments.output, _NEEDED[arguments.format]
     if output.suffix in (".npz", ".json", ""):
-        raise Refused(f"--output {output}: name it .{arguments.format}; others are written beside it")
+        raise ExportError(f"--output {output}: name it .{arguments.format}; others are written beside it")
     for path in written_files(output, arguments.format):
         if path.exists() and not arguments.overwrite:
-            raise Refused(f"{path} exists; give another --output, or --overwrite to replace it")
+            raise ExportError(f"{path} exists; give another --output, or --overwrite to replace it")
     if arguments.format == ONNX and arguments.batch == SYMBOLIC:
-        raise Refused("jax2onnx cannot write this network for a batch of any size; give its size by --batch N")
+        raise ExportError("jax2onnx cannot write this network for a batch of any size; give its size by --batch N")
     if find_spec(needed) is None:
-        raise Refused(f"{arguments.format} needs {needed}: pip install 'fgnet_jax[{_EXTRAS[arguments.format]}]'")
+        raise ExportError(f"{arguments.format} needs {needed}: pip install 'fgnet_jax[{_EXTRAS[arguments.format]}]'")
 
 
 def _check_float32(detector: "Detector") -> None:
     if detector.config.dtype != "float32":
-        raise Refused("ONNX Runtime does not run this network in bfloat16; give --dtype float32")
+        raise ExportError("ONNX Runtime does not run this network in bfloat16; give --dtype float32")
 
 
 def _parser() -> argparse.ArgumentParser:

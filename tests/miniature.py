@@ -12,8 +12,8 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.data.synthetic import corpus as corpora
+from fgnet_jax.data import folds
+from fgnet_jax.data.synthetic import corpus
 
 SIZE = (384, 288)
 """Width and height of a frame: small, but a face in it is large enough for a detector."""
@@ -28,11 +28,11 @@ class Miniature:
 
     Attributes:
       root: The owners' folder, for `--source`.
-      landmarks: Exact landmarks, for `--landmarks`: of a picture (68, 2), of a video (frames, 68, 2), mirroring the
+      landmarks: Exact landmarks, for `--landmarks`: of an image (68, 2), of a video (frames, 68, 2), mirroring the
         paths under `root` with `.npy` in place of the suffix; NaN or no file where there is no face.
       subjects: Per fold.
       labelled: Frames with a line of labels, per subject.
-      usable: Frames with a label, a picture and a face, per subject.
+      usable: Frames with a label, an image and a face, per subject.
       awkward: Kind of trouble to where it is: "SN001/left frame 3" or a path's end.
     """
 
@@ -48,7 +48,7 @@ class Miniature:
 class Scene:
     """A frame: (height, width, 3) uint8, and its landmarks (68, 2), NaN where there is no face."""
 
-    picture: np.ndarray
+    image: np.ndarray
     landmarks: np.ndarray
 
 
@@ -86,22 +86,22 @@ def empty(size=SIZE, seed: int = 0) -> Scene:
     return Scene(noise, np.full((68, 2), np.nan, np.float32))
 
 
-def write_video(path: Path, pictures: Sequence[np.ndarray], codec: str = "mjpeg", rate: int = 20) -> None:
+def write_video(path: Path, images: Sequence[np.ndarray], codec: str = "mjpeg", rate: int = 20) -> None:
     """Encodes frames as the corpus does: motion JPEG in an AVI."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = cast(av.VideoStream, container.add_stream(codec, rate=Fraction(rate)))
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = {"qscale": "3", "qmin": "3", "qmax": "3"} if codec == "mjpeg" else {}
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
 
 
-def _scenes(recording: corpora.Recording, size, faceless: Sequence[int], seed: int) -> list[Scene]:
+def _scenes(recording: corpus.Recording, size, faceless: Sequence[int], seed: int) -> list[Scene]:
     """Frames of a recording; those numbered in `faceless` (from 1) show no face."""
     scenes = []
     for k in range(len(recording.views)):
@@ -111,10 +111,10 @@ def _scenes(recording: corpora.Recording, size, faceless: Sequence[int], seed: i
     return scenes
 
 
-def _recordings(family: str, names: Sequence[tuple[str, str]], frames: int) -> list[corpora.Recording]:
+def _recordings(family: str, names: Sequence[tuple[str, str]], frames: int) -> list[corpus.Recording]:
     """Recordings of these subjects and sequences, `frames` each, at whole intensities."""
-    total = frames * sum(map(len, protocols.FOLDS[family])) * len(protocols.SEQUENCES[family])
-    every = {(r.subject, r.sequence): r for r in corpora.recordings(family, total)}
+    total = frames * sum(map(len, folds.FOLDS[family])) * len(folds.SEQUENCES[family])
+    every = {(r.subject, r.sequence): r for r in corpus.recordings(family, total)}
     return [dataclasses.replace(every[name], intensities=np.rint(every[name].intensities)) for name in names]
 
 
@@ -128,9 +128,9 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
 
 
-def _save_picture(path: Path, picture: np.ndarray) -> None:
+def _save_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, quality=95)
+    Image.fromarray(image).save(path, quality=95)
 
 
 def disfa(root: Path, subjects_per_fold: int = 2, frames: int = 8, size=SIZE) -> Miniature:
@@ -147,7 +147,7 @@ def disfa(root: Path, subjects_per_fold: int = 2, frames: int = 8, size=SIZE) ->
       size: Width and height of a frame.
     """
     source, landmarks = root / "DISFA", root / "DISFA_landmarks"
-    subjects = tuple(fold[:subjects_per_fold] for fold in protocols.FOLDS["disfa"])
+    subjects = tuple(fold[:subjects_per_fold] for fold in folds.FOLDS["disfa"])
     names = [name for fold in subjects for name in fold]
     mini = Miniature(source, landmarks, subjects, {}, {}, {})
     for seed, recording in enumerate(_recordings("disfa", [(name, "left") for name in names], frames)):
@@ -155,13 +155,13 @@ def disfa(root: Path, subjects_per_fold: int = 2, frames: int = 8, size=SIZE) ->
         scenes = _scenes(recording, size, faceless, seed)
         _disfa_labels(mini, recording, frames, wrong_line=seed == 3)
         mini.labelled[recording.subject], mini.usable[recording.subject] = frames, frames
-        _disfa_pictures(mini, recording.subject, seed, scenes)
+        _disfa_images(mini, recording.subject, seed, scenes)
     for path in ("Readme.txt", "Videos_LeftCamera/Thumbs.db"):
         (source / path).write_text("not a video\n")
     return mini
 
 
-def _disfa_labels(mini: Miniature, recording: corpora.Recording, frames: int, wrong_line: bool) -> None:
+def _disfa_labels(mini: Miniature, recording: corpus.Recording, frames: int, wrong_line: bool) -> None:
     shown = dict(zip(recording.aus, recording.intensities.T.astype(int), strict=True))
     folder = mini.root / "ActionUnit_Labels" / recording.subject
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,45 +173,45 @@ def _disfa_labels(mini: Miniature, recording: corpora.Recording, frames: int, wr
         (folder / f"{recording.subject}_au{au}.txt").write_text("\n".join(lines) + "\n")
 
 
-def _disfa_pictures(mini: Miniature, subject: str, seed: int, scenes: list[Scene]) -> None:
+def _disfa_images(mini: Miniature, subject: str, seed: int, scenes: list[Scene]) -> None:
     """Lays out one subject's frames; which variant, `seed` decides."""
     points = np.stack([scene.landmarks for scene in scenes])
-    pictures = [scene.picture for scene in scenes]
+    images = [scene.image for scene in scenes]
     video = f"Videos_LeftCamera/LeftVideo{subject}_comp.avi"
     if seed == 0:
         mini.awkward["no face"] = [f"{subject}/left frame {k}" for k in (2, 5)]
         mini.usable[subject] -= 2
-        write_video(mini.root / f"Video_RightCamera/RightVideo{subject}_Comp.avi", pictures[::-1])
+        write_video(mini.root / f"Video_RightCamera/RightVideo{subject}_Comp.avi", images[::-1])
     elif seed == 1:
         video = f"videos_leftcamera/LEFTVideo{subject}_Comp.AVI"
-        pictures, points = pictures[:-1], points[:-1]
+        images, points = images[:-1], points[:-1]
         mini.awkward["video too short"] = [f"{subject}/left frame {len(scenes)}"]
         mini.usable[subject] -= 1
     elif seed == 2:
         return _disfa_extracted(mini, subject, scenes)
     elif seed == 3:
-        pictures, points = [*pictures, pictures[-1]], np.concatenate([points, points[-1:]])
+        images, points = [*images, images[-1]], np.concatenate([points, points[-1:]])
         mini.awkward["video too long"] = [f"{subject}/left frame {len(scenes) + 1}"]
-    write_video(mini.root / video, pictures)
+    write_video(mini.root / video, images)
     _save(mini.landmarks, video, points)
 
 
 def _disfa_extracted(mini: Miniature, subject: str, scenes: list[Scene]) -> None:
     for k, scene in enumerate(scenes, 1):
         name = f"Left_frames/LeftVideo{subject}_comp/LeftVideo{subject}_comp_{k:05d}.jpg"
-        _save_picture(mini.root / name, scene.picture)
+        _save_image(mini.root / name, scene.image)
         _save(mini.landmarks, name, scene.landmarks)
         if k == 4:
             _truncate(mini.root / name)
-            mini.awkward["truncated picture"] = [f"{subject}/left frame {k}"]
+            mini.awkward["truncated image"] = [f"{subject}/left frame {k}"]
             mini.usable[subject] -= 1
 
 
 def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2, size=SIZE) -> Miniature:
-    """A copy of BP4D: a label file and a folder of pictures per subject and task, coded from the middle on.
+    """A copy of BP4D: a label file and a folder of images per subject and task, coded from the middle on.
 
-    Each sequence begins with an uncoded picture. The first subject's T1 has a frame without a face, a cut-off picture
-    and a row without a picture; the second's T1 a code 9; names are padded to 3, 4 or 5 digits, even within T1 of the
+    Each sequence begins with an uncoded image. The first subject's T1 has a frame without a face, a cut-off image
+    and a row without an image; the second's T1 a code 9; names are padded to 3, 4 or 5 digits, even within T1 of the
     third; the fourth's T1 has a row with a code that does not exist.
 
     Args:
@@ -219,10 +219,10 @@ def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2
       subjects_per_fold: Of each of the three folds, the first so many.
       frames: Coded frames of each sequence; at least 5.
       tasks: Sequences of each subject, from T1 on.
-      size: Width and height of a picture.
+      size: Width and height of an image.
     """
     source, landmarks = root / "BP4D", root / "BP4D_landmarks"
-    subjects = tuple(fold[:subjects_per_fold] for fold in protocols.FOLDS["bp4d"])
+    subjects = tuple(fold[:subjects_per_fold] for fold in folds.FOLDS["bp4d"])
     names = [(name, f"T{k + 1}") for fold in subjects for name in fold for k in range(tasks)]
     mini = Miniature(source, landmarks, subjects, {}, {}, {})
     order = [name for fold in subjects for name in fold]
@@ -232,17 +232,17 @@ def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2
         for counts in (mini.labelled, mini.usable):
             counts[recording.subject] = counts.get(recording.subject, 0) + frames
         faceless = (3,) if variant == 0 else ()
-        _bp4d_pictures(mini, recording, variant, _scenes(recording, size, faceless, seed), seed)
+        _bp4d_images(mini, recording, variant, _scenes(recording, size, faceless, seed), seed)
         _bp4d_labels(mini, recording, variant, _first_number(seed))
     return mini
 
 
 def _first_number(seed: int) -> int:
-    """The number of a sequence's first picture."""
+    """The number of a sequence's first image."""
     return 7 + 40 * seed
 
 
-def _bp4d_pictures(mini: Miniature, recording: corpora.Recording, variant: int, scenes: list[Scene], seed: int) -> None:
+def _bp4d_images(mini: Miniature, recording: corpus.Recording, variant: int, scenes: list[Scene], seed: int) -> None:
     start = _first_number(seed)
     folder = f"Sequences(2D+3D)/{recording.subject}/{recording.sequence}"
     where = f"{recording.subject}/{recording.sequence} frame"
@@ -250,24 +250,24 @@ def _bp4d_pictures(mini: Miniature, recording: corpora.Recording, variant: int, 
         digits = (3, 4, 5)[k % 3] if variant == 2 else 3 + seed % 3
         name = f"{folder}/{start + k:0{digits}d}.jpg"
         if variant == 0 and k == 5:
-            mini.awkward["label without picture"] = [f"{where} {start + k}"]
+            mini.awkward["label without image"] = [f"{where} {start + k}"]
             mini.usable[recording.subject] -= 1
             continue
-        _save_picture(mini.root / name, scene.picture)
+        _save_image(mini.root / name, scene.image)
         (mini.root / name).with_suffix(".obj").write_text("v 0 0 0\n")
         _save(mini.landmarks, name, scene.landmarks)
         if variant == 0 and k == 4:
             _truncate(mini.root / name)
-            mini.awkward["truncated picture"] = [f"{where} {start + k}"]
+            mini.awkward["truncated image"] = [f"{where} {start + k}"]
             mini.usable[recording.subject] -= 1
     if variant == 0:
         mini.awkward["no face"] = [f"{where} {start + 2}"]
         mini.usable[recording.subject] -= 1
 
 
-def _bp4d_labels(mini: Miniature, recording: corpora.Recording, variant: int, start: int) -> None:
-    """Rows from the second picture on: the first is not coded."""
-    present = dict(zip(recording.aus, corpora.labels(recording.intensities).T, strict=True))
+def _bp4d_labels(mini: Miniature, recording: corpus.Recording, variant: int, start: int) -> None:
+    """Rows from the second image on: the first is not coded."""
+    present = dict(zip(recording.aus, corpus.labels(recording.intensities).T, strict=True))
     name = f"AUCoding/AU_OCC/{recording.subject}_{recording.sequence}.csv"
     rows = [["0", *map(str, BP4D_AUS)]]
     for k in range(1, len(recording.views)):

@@ -1,8 +1,12 @@
-"""The house's rules about imports, checked on the source."""
+"""The rules about rooms and imports, checked on the source: docs/architecture.md has them as an image.
+
+A room is a folder of the package, or a file at its top. Each may import what `ROOMS` says and nothing else.
+"""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,94 +14,177 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fgnet_jax"
 
-ALLOWED = {
+ROOMS: dict[str, set[str]] = {
+    # ground: these know nothing of each other
+    "__init__": set(),
     "aus": set(),
-    "ops": set(),
-    "models": {"ops"},
-    "heatmaps": {"aus"},
-    "losses": set(),
-    "metrics": {"aus"},
-    "intervals": {"metrics"},
-    "thresholds": {"aus", "metrics", "runtime"},
-    "published": set(),
-    "charts": {"aus", "intervals", "plots"},
-    "mistakes": {"answers", "aus", "plots"},
-    "report": {"aus", "intervals", "published", "results", "runtime"},
-    "answers": {"aus"},
-    "optim": set(),
-    "state": {"models", "optim"},
-    "augment": set(),
-    "twice": set(),
-    "steps": {"augment", "aus", "heatmaps", "losses", "models", "optim", "state", "twice"},
-    "data": {"aus"},
-    "faces": set(),
-    "sharding": set(),
-    "xla": set(),
-    "checkpoint": set(),
-    "writers": {"aus"},
-    "runtime": set(),
-    "pictures": set(),
-    "media": {"faces", "pictures"},
-    "dialects": {"aus"},
-    "tables": {"dialects"},
-    "batching": {"tables"},
-    "archives": {"dialects"},
-    "sidecar": {"runtime"},
-    "progress": set(),
-    "smoothing": set(),
-    "movies": {"faces"},
-    "brushes": {"aus"},
-    "legends": {"aus", "brushes"},
-    "overlays": {"brushes", "legends"},
-    "scenes": {"brushes", "faces", "legends"},
-    "weights": {"checkpoint", "models"},
-    "config": {"optim", "models"},
+    "media": {"runtime"},
+    "models.ops.cpu": {"models.ops"},
+    "models.ops": {"models.ops.cpu"},
+    "models": {"__init__", "models.ops", "models.ops.cpu"},
+    "runtime": {"__init__"},
+    # faces, data and figures
+    "data": {"aus", "runtime"},
+    "data.synthetic": {"aus", "data", "runtime"},
+    "faces": {"media"},
+    "metrics": {"aus", "runtime"},
+    # what is made of them
+    "prepare.layouts": {"aus", "data"},
+    "prepare": {"aus", "data", "faces", "media", "prepare.layouts", "runtime"},
+    "visualization": {"aus", "faces", "runtime"},
+    # the two long ones
+    "predict": {"__init__", "aus", "faces", "media", "metrics", "models", "models.ops.cpu", "runtime", "visualization"},
+    "train": {
+        *("aus", "data", "data.synthetic", "metrics", "models", "models.ops.cpu", "runtime", "visualization"),
+    },
+    # what stands on them
+    "app": {"aus", "faces", "media", "metrics", "models", "predict", "runtime", "visualization"},
+    "evaluate": {
+        *("__init__", "aus", "data", "data.synthetic", "metrics", "models", "models.ops.cpu", "runtime", "train"),
+        "visualization",
+    },
+    "export": {"__init__", "aus", "models", "predict", "runtime"},
 }
-"""What each lower room may import of the others; rooms that are not listed are mains, which combine."""
+"""Every room, and the rooms that it may import, imports for type checkers alone among them."""
+
+Graph = Mapping[str, set[str]]
+"""Module to the modules of the package that it imports."""
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module_of(path: Path, package: Path = PACKAGE) -> str:
+    """`fgnet_jax.train.loop` for its file."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imports(path: Path) -> set[str]:
-    names = set()
+def room_of(module: str, rooms: Iterable[str] = ROOMS) -> str | None:
+    """The innermost room that a module is in; None where it is in none that is listed."""
+    inner = module.split(".", 1)[1] if "." in module else "__init__"
+    fitting = [room for room in rooms if inner == room or inner.startswith(f"{room}.")]
+    return max(fitting, key=len, default=None)
+
+
+def import_graph(package: Path = PACKAGE) -> Graph:
+    """What every module imports of the package, wherever in it the import stands."""
+    paths = sorted(package.rglob("*.py"))
+    modules = {module_of(path, package) for path in paths}
+    return {module_of(path, package): _imports(path, modules) - {module_of(path, package)} for path in paths}
+
+
+def _imports(path: Path, modules: set[str]) -> set[str]:
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in modules else node.module for name in named}
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
+            found |= {alias.name for alias in node.names}
+    return found & modules
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def forbidden(graph: Graph) -> list[str]:
+    """Imports that `ROOMS` does not allow, and files of rooms that it does not list."""
+    wrong = [f"{module} is in no room" for module in graph if room_of(module) is None]
+    for module, imported in graph.items():
+        room = room_of(module)
+        for other in imported:
+            there = room_of(other)
+            if room and there and there != room and there not in ROOMS[room]:
+                wrong.append(f"{module} imports {other}")
+    return sorted(wrong)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_lower_rooms_never_import_higher_ones(path):
-    """Each file's imports of the package against the table."""
-    room = _room(path)
-    if room not in ALLOWED:
-        return
-    ours = {name.split(".")[1] for name in _imports(path) if name.startswith("fgnet_jax.")} - {"__version__"}
-    assert ours - {room} <= ALLOWED[room]
+def circle(graph: Graph) -> list[str]:
+    """Modules that import each other in a circle, the first found; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(graph.get(module, ())):
+            if found := visit(other, [*way, module]):
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module, []))), [])
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_what_the_table_allows():
+    """Every file is in a room that is listed, and imports no other rooms than that room may."""
+    assert forbidden(import_graph()) == []
+
+
+def test_the_table_has_no_room_too_many():
+    """Every room that is listed is there, and every import that is allowed is made."""
+    graph = import_graph()
+    made = {room: {room_of(o) for m, others in graph.items() if room_of(m) == room for o in others} for room in ROOMS}
+    assert {room: allowed - made[room] for room, allowed in ROOMS.items()} == {room: set() for room in ROOMS}
+    assert {room_of(module) for module in graph} == set(ROOMS)
+
+
+def test_files_import_each_other_in_no_circle():
+    """Imports inside of functions and for type checkers alone count, too."""
+    assert circle(import_graph()) == []
+
+
+def plant(tmp_path: Path, files: Mapping[str, str]) -> Graph:
+    """The graph of a package with these files."""
+    for name, text in files.items():
+        path = tmp_path / "fgnet_jax" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return import_graph(tmp_path / "fgnet_jax")
+
+
+def test_a_planted_import_from_below_is_found(tmp_path):
+    """Within a function, and of a file that is in no room."""
+    files = {
+        "__init__.py": "",
+        "models/fgnet.py": "def f():\n    from fgnet_jax.train import loop\n",
+        "train/loop.py": "",
+        "attic.py": "",
+    }
+    assert forbidden(plant(tmp_path, files)) == [
+        "fgnet_jax.attic is in no room",
+        "fgnet_jax.models.fgnet imports fgnet_jax.train.loop",
+    ]
+
+
+def test_a_planted_circle_is_found(tmp_path):
+    """Of three files, one of whose imports is for type checkers alone."""
+    late = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fgnet_jax.predict.a import A\n"
+    files = {
+        "__init__.py": "",
+        "predict/a.py": "from fgnet_jax.predict import b\n",
+        "predict/b.py": "from fgnet_jax.predict.c import C\n",
+        "predict/c.py": late,
+    }
+    a, b, c = (f"fgnet_jax.predict.{name}" for name in "abc")
+    assert circle(plant(tmp_path, files)) == [a, b, c, a]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short(path):
     """Under 400 lines."""
     assert len(path.read_text().splitlines()) < 400
 
 
+def _loaded(imports: str) -> set[str]:
+    """Top-level modules that a fresh process has loaded after these imports."""
+    code = f"import sys, {imports}; print(' '.join(set(m.split('.')[0] for m in sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
 def test_importing_the_package_is_light():
-    """No JAX, no reader of anything, no picture library."""
-    code = "import sys, fgnet_jax; print(sorted(set(m.split('.')[0] for m in sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    """No JAX, no reader of anything, no image library."""
     heavy = {"jax", "flax", "torch", "tensorflow", "tensorflow_datasets", "grain", "orbax", "PIL", "cv2", "dlib"}
-    assert not heavy & set(ast.literal_eval(loaded))
+    assert not heavy & _loaded("fgnet_jax")
 
 
 def test_what_needs_no_jax_imports_none():
-    """AU tables, protocols, preparation with its dataset builders: workers that make data start fast."""
-    code = "import sys, fgnet_jax.aus, fgnet_jax.data.protocols, fgnet_jax.prepare; print('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    """AU tables, folds, preparation with its dataset builders: workers that make data start fast."""
+    assert "jax" not in _loaded("fgnet_jax.aus, fgnet_jax.data.folds, fgnet_jax.prepare.builders")

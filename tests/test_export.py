@@ -9,9 +9,7 @@ import pytest
 
 import fgnet_jax
 from fgnet_jax import aus, export
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 
 AUS = aus.CORPUS_AUS["disfa"]
@@ -34,7 +32,7 @@ np.savez("answers.npz", scores=scores, heatmaps=heatmaps)
 def directory(tmp_path_factory):
     """A weights directory of a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
-    weights.save(path, TINY, fgnet.init(TINY), checkpoint.WeightsMeta(aus=AUS, corpus="disfa"))
+    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
     return path
 
 

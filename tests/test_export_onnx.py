@@ -7,9 +7,7 @@ import pytest
 
 import fgnet_jax
 from fgnet_jax import aus, export
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 
 # Apart, because jax2onnx holds Orbax back at a release that the other tests need not run with.
@@ -26,7 +24,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (2, TINY.image_size, TINY.imag
 def directory(tmp_path_factory):
     """A weights directory of a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
-    weights.save(path, TINY, fgnet.init(TINY), checkpoint.WeightsMeta(aus=AUS, corpus="disfa"))
+    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
     return path
 
 

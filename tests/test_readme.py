@@ -92,15 +92,15 @@ def test_extras_exist():
     assert named and named <= set(extras)
 
 
-def test_links_and_pictures_exist():
+def test_links_and_images_exist():
     """Relative links lead to files of the checkout."""
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("https://")]
     assert len(links) > 5
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
-def test_pictures_are_small():
-    """A clone is not for pictures: half a megabyte in all."""
+def test_images_are_small():
+    """A clone is not for images: half a megabyte in all."""
     assert sum(path.stat().st_size for path in (ROOT / ".readme").iterdir()) < 2**19
 
 

@@ -2,7 +2,7 @@
 
 One switch picks the path. `fused=True` is the best plain PyTorch: channels_last, one shared convolution for the batch,
 grouped low-pass filters, and nothing computed that the heatmaps do not need. `fused=False` does what the published
-code does: a convolution weight per picture, the low-pass filter channel by channel on a padded copy, and the picture.
+code does: a convolution weight per image, the low-pass filter channel by channel on a padded copy, and the image.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Outputs:
         codes: (N, styles, style_dim), the encoder's codes with `latent_avg` added.
         w: (N, styles, style_dim), the codes after the mapping network.
         features: one map per resolution from 4 up, before the shrink to `heatmap_size`.
-        rgb: (N, 3, G, G), the synthesised picture.
+        rgb: (N, 3, G, G), the synthesised image.
         heatmaps: (N, num_heatmaps, heatmap_size, heatmap_size), not clipped.
     """
 
@@ -66,15 +66,15 @@ class FGNet(nn.Module):
         return self.interpreter(self.features(self.latents(images)))
 
     def latents(self, images: torch.Tensor) -> torch.Tensor:
-        """w (N, styles, style_dim) of images; without the last style, which only the picture needs, if fused."""
+        """w (N, styles, style_dim) of images; without the last style, which only the image needs, if fused."""
         return self._map(self._codes(images, self.pspencoder.num_styles - self.fused))
 
     def features(self, w: torch.Tensor) -> list[torch.Tensor]:
-        """One map a resolution, from w. The published way computes the picture and throws it away."""
+        """One map a resolution, from w. The published way computes the image and throws it away."""
         return self.g_all.features(w) if self.fused else self.g_all(w)[0]
 
     def outputs(self, images: torch.Tensor) -> Outputs:
-        """Every stage's output for images (N, 3, S, S) in [-1, 1], the picture included."""
+        """Every stage's output for images (N, 3, S, S) in [-1, 1], the image included."""
         codes = self._codes(images, self.pspencoder.num_styles)
         w = self._map(codes)
         features, rgb = self.g_all(w)

@@ -88,7 +88,7 @@ class ModulatedConv(nn.Module):
         self.modulation = EqualLinear(style_dim, inputs, bias_init=1.0)
 
     def unfused(self, x: torch.Tensor, w: torch.Tensor, demodulate: bool) -> torch.Tensor:
-        """One filter bank per picture, run as one convolution with a group per picture; then the low-pass."""
+        """One filter bank per image, run as one convolution with a group per image; then the low-pass."""
         n, inputs, height, width = x.shape
         weight = self.scale * self.weight * self.modulation(w)[:, None, :, None, None]
         if demodulate:
@@ -149,7 +149,7 @@ class StyledConv(nn.Module):
         return F.leaky_relu(x + self.activate.bias[:, None, None], SLOPE) * GAIN
 
     def _fused_one(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        # One picture: the weight is far smaller than the maps, so everything that scales goes into it. The gain may
+        # One image: the weight is far smaller than the maps, so everything that scales goes into it. The gain may
         # go before the activation, which is homogeneous.
         before, after = self.conv.factors(w)
         weight = self.conv.weight[0] * before[0, :, None, None] * after[0, :, None, None, None]
@@ -165,7 +165,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to the picture, not demodulated, added to the upsampled picture so far."""
+    """Modulated 1x1 convolution to the image, not demodulated, added to the upsampled image so far."""
 
     def __init__(self, inputs: int, style_dim: int, up: bool, fused: bool):
         super().__init__()
@@ -175,18 +175,18 @@ class ToRGB(nn.Module):
             self.upsample = LowPass()
         self.conv = ModulatedConv(inputs, 3, 1, style_dim, up=False)
 
-    def forward(self, x: torch.Tensor, w: torch.Tensor, picture: torch.Tensor | None) -> torch.Tensor:
-        """The picture (N, 3, H, H) from x (N, inputs, H, H), w (N, style_dim) and the one of half the side, if any."""
+    def forward(self, x: torch.Tensor, w: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
+        """The image (N, 3, H, H) from x (N, inputs, H, H), w (N, style_dim) and the one of half the side, if any."""
         if self.fused:
             before = self.conv.modulation(w) * self.conv.scale
             rgb = F.conv2d(x * before[:, :, None, None], self.conv.weight[0]) + self.bias
         else:
             rgb = self.conv.unfused(x, w, demodulate=False) + self.bias
-        if picture is None:
+        if image is None:
             return rgb
         if self.fused:
-            return rgb + upsample_fused(picture, self.upsample.kernel)
-        return rgb + filter_unfused(picture, self.upsample.kernel, up=2, pad=(2, 1))
+            return rgb + upsample_fused(image, self.upsample.kernel)
+        return rgb + filter_unfused(image, self.upsample.kernel, up=2, pad=(2, 1))
 
 
 class ConstantInput(nn.Module):
@@ -230,7 +230,7 @@ class Generator(nn.Module):
         return features
 
     def forward(self, w: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The feature maps and the picture (N, 3, G, G) from w (N, styles, style_dim)."""
+        """The feature maps and the image (N, 3, G, G) from w (N, styles, style_dim)."""
         features = self.features(w)
         rgb = self.to_rgb1(features[0], w[:, 1], None)
         for r, (to_rgb, feature) in enumerate(zip(self.to_rgbs, features[1:], strict=True), start=1):

@@ -1,4 +1,4 @@
-"""A local page for those who do not type: drop a picture or a video, see faces and their action units.
+"""A local page for those who do not type: drop an image or a video, see faces and their action units.
 
     python -m fgnet_jax.app --weights weights/fgnet_disfa
 
@@ -10,70 +10,23 @@ Exit status: 0 when it was ended; 2 for a wrong command line, weights that are n
 
 import argparse
 import contextlib
-import functools
-import html
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fgnet_jax.app.page import _CSS, _gradio, build
 from fgnet_jax.metrics import thresholds
-from fgnet_jax.app import view as viewing
-from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.predict.pipeline import Options
-from fgnet_jax.app.view import View
+from fgnet_jax.predict.pipeline import PredictOptions
 
 if TYPE_CHECKING:
     import gradio
 
     from fgnet_jax.predict.detector import Detector
 
-MAX_ROWS = 200
-"""Rows that the page shows; the CSV has all."""
 
-ALL = 0
-"""The slider's place for all AUs that are present; the first AU is at 1."""
-
-_PAINTED = ["image", "close", "caption", "bars"]
-
-_HEAD = """
-<div class="fg-head"><h1>Facial action units</h1>
-<p>Drop a picture or a video of faces. Everything is computed on this machine; nothing leaves it.</p></div>
-"""
-
-_CSS = """
-.gradio-container { width: 100% !important; max-width: 1480px !important; margin: 0 auto; }
-.gradio-container .column, .gradio-container .row { min-width: 0; }
-.fg-head h1 { font-size: 1.7rem; font-weight: 600; margin: .2rem 0; }
-.fg-head p { opacity: .75; margin: 0; }
-.fg-status { padding: .6rem .8rem; border-radius: 8px; background: var(--background-fill-secondary);
-  border: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
-.fg-problem { background: #fdecec; color: #8c1d18; border-left: 4px solid #d4342c; }
-.fg-caption { font-size: 1.05rem; min-height: 1.6rem; }
-.au-swatch { display: inline-block; width: .9em; height: .9em; border-radius: 3px; vertical-align: -.08em; }
-.au-bars { display: grid; gap: .35rem; }
-.au-bar { display: grid; grid-template-columns: 1fr auto; column-gap: .6rem; color: var(--body-text-color-subdued); }
-.au-bar i { font-style: normal; font-weight: 400; }
-.au-on { color: var(--body-text-color); }
-.au-on .au-name { font-weight: 600; }
-.au-score { font-variant-numeric: tabular-nums; }
-.au-track { grid-column: 1 / 3; position: relative; height: 7px; border-radius: 3px; overflow: hidden;
-  background: var(--border-color-primary); }
-.au-track::after { content: ""; position: absolute; left: calc(50% - 1px); width: 2px; height: 100%;
-  background: var(--body-text-color-subdued); }
-.au-track span { position: absolute; top: 0; height: 100%; }
-@media (max-width: 760px) {
-  #overlay, #close { height: auto !important; }
-  #overlay:not(:has(img)), #close:not(:has(img)) { display: none; }
-}
-"""
-
-
-class Refused(Exception):
+class PageError(Exception):
     """A page that cannot be opened."""
 
 
@@ -83,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         detector = _load(arguments)
         _serve(build(detector, arguments.thresholds), arguments)
-    except Refused as refused:
+    except PageError as refused:
         print(f"fgnet_jax.app: error: {refused}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -91,185 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build(detector: "Detector", limits: str | None = None) -> "gradio.Blocks":
-    """The page.
-
-    Args:
-      detector: What looks at faces.
-      limits: A file of thresholds, or None for 0.
-    """
-    gr = _gradio()
-    with gr.Blocks(
-        title="Facial action units", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
-    ) as page:
-        gr.HTML(_HEAD)
-        parts = _lay_out(gr, len(detector.aus))
-        _connect(gr, parts, detector, limits)
-    return page
-
-
-def _gradio() -> Any:
-    """Gradio, told before it is imported to report nothing and to fetch nothing."""
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    import gradio
-
-    return gradio
-
-
-def _lay_out(gr: Any, known: int) -> dict[str, Any]:
-    """Puts the page's parts in their places; by name."""
-    parts: dict[str, Any] = {"view": gr.State(None)}
-    with gr.Row():
-        with gr.Column(scale=2, min_width=250):
-            parts["file"] = gr.File(label="Picture or video", height=170, elem_id="file")
-            parts["status"] = gr.HTML(elem_id="status", padding=False)
-            parts["largest"] = gr.Checkbox(False, label="Only the largest face")
-            parts["every"] = gr.Number(1, label="Video: look at one frame in", precision=0, minimum=1)
-        with gr.Column(scale=5, min_width=420):
-            parts["image"] = _picture(gr, "Faces", "overlay", 560)
-            parts["caption"] = gr.HTML(elem_id="caption", elem_classes="fg-caption", padding=False)
-            label = "Action unit (0: all that are present)"
-            parts["au"] = gr.Slider(ALL, known, ALL, step=1, label=label, elem_id="au", visible=False)
-            parts["frame"] = gr.Slider(1, 2, 1, step=1, label="Frame", elem_id="frame", visible=False)
-        with gr.Column(scale=3, min_width=300):
-            parts["face"] = gr.Radio([], label="Face", elem_id="face", visible=False)
-            parts["close"] = _picture(gr, "Close up", "close", 320)
-            parts["bars"] = gr.HTML(elem_id="bars", padding=False)
-    parts["table"] = gr.Dataframe(label="Table", interactive=False, elem_id="table", visible=False)
-    with gr.Row():
-        parts["csv"] = gr.DownloadButton(
-            "Download the whole table (CSV)", elem_id="csv", visible=False, variant="primary", scale=0, min_width=380
-        )
-    return parts
-
-
-def _picture(gr: Any, label: str, name: str, height: int) -> Any:
-    buttons = ["download", "fullscreen"]
-    return gr.Image(label=label, interactive=False, format="png", elem_id=name, height=height, buttons=buttons)
-
-
-def _connect(gr: Any, parts: dict[str, Any], detector: "Detector", limits: str | None) -> None:
-    """Says what happens when something is dropped, moved or chosen."""
-
-    def look(path: str, largest: bool, every: float | None, progress=gr.Progress()):  # noqa: B008 - gradio's way
-        options = Options(largest=largest, every=max(1, int(every or 1)), thresholds=limits)
-
-        def tell(number: int, total: int | None) -> None:
-            progress((number, total), desc=f"frame {number}")
-
-        try:
-            return _opened(gr, viewing.look(detector, path, options, tell))
-        except DetectorError as error:
-            return _nothing(gr) | {"status": _problem(str(error))}
-
-    def move(view: View, number: float, au: int):
-        view = viewing.at(detector, view, int(number))
-        return {"view": view} | _choice(gr, view) | _painted(view, au, 0)
-
-    names = {
-        "look": ["view", "status", *_PAINTED, "au", "frame", "face", "table", "csv"],
-        "move": ["view", *_PAINTED, "face"],
-        "paint": _PAINTED,
-    }
-    outputs = {key: [parts[name] for name in value] for key, value in names.items()}
-
-    def ordered(key: str, function: Any):
-        """Gradio takes a tuple, in the order of the outputs."""
-
-        @functools.wraps(function)
-        def call(*arguments):
-            made = function(*arguments)
-            return tuple(made[name] for name in names[key])
-
-        return call
-
-    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
-    inputs = [parts[name] for name in ("file", "largest", "every")]
-    shown = [parts[name] for name in ("view", "au", "face")]
-    parts["file"].upload(ordered("look", look), inputs, outputs["look"], api_visibility="private")
-    parts["file"].clear(ordered("look", lambda: _nothing(gr)), [], outputs["look"], **hidden)
-    parts["frame"].release(ordered("move", move), [parts["view"], parts["frame"], parts["au"]], outputs["move"], **last)
-    for name in ("au", "face"):
-        parts[name].input(ordered("paint", _painted), shown, outputs["paint"], **(hidden | last))
-
-
-def _opened(gr: Any, view: View) -> dict[str, Any]:
-    """The page with a file that was looked at."""
-    problems = viewing.problems(view)
-    if not any(row.success for row in view.table.rows):
-        return _nothing(gr) | {"status": _problem(f"{view.name}: {'; '.join(problems)}"), "image": view.picture}
-    elsewhere = "; in the others: " if view.is_video else "; "
-    more = f"{elsewhere}{'; '.join(problems[:3])}" if problems else ""
-    status = (
-        f'<div class="fg-status"><b>{html.escape(view.name)}</b><br>{viewing.counts(view)}{html.escape(more)}</div>'
-    )
-    numbers = view.numbers
-    frame = gr.update(visible=view.is_video, minimum=numbers[0], maximum=max(numbers[-1], 2), value=view.frame)
-    headers, cells = viewing.rows(view, MAX_ROWS)
-    label = "Table" if len(view.table) <= MAX_ROWS else f"Table, its first {MAX_ROWS} of {len(view.table)} rows"
-    return {
-        "view": view,
-        "status": status,
-        "au": gr.update(visible=True, value=ALL),
-        "frame": frame,
-        "table": gr.update(visible=True, headers=headers, value=cells, label=label),
-        "csv": gr.update(visible=True, value=_csv(view)),
-        **_choice(gr, view),
-        **_painted(view, ALL, 0),
-    }
-
-
-def _choice(gr: Any, view: View) -> dict[str, Any]:
-    """The buttons that choose a face, where there are several."""
-    assert view.shown is not None
-    faces = [(f"face {view.shown.rows[row].face_id}", k) for k, row in enumerate(view.faces)]
-    return {"face": gr.update(visible=len(faces) > 1, choices=faces, value=0 if faces else None)}
-
-
-def _painted(view: View | None, au: float, face: int | None) -> dict[str, Any]:
-    """Picture, caption and bars."""
-    if view is None:
-        return dict.fromkeys(_PAINTED)
-    chosen = None if au == ALL else int(au) - 1
-    return {
-        "image": viewing.draw(view, chosen),
-        "close": viewing.close_up(view, face or 0, chosen),
-        "caption": viewing.caption(view, chosen, face or 0),
-        "bars": viewing.bars(view, face or 0),
-    }
-
-
-def _nothing(gr: Any) -> dict[str, Any]:
-    """The page as it begins."""
-    away = gr.update(visible=False)
-    empty = dict.fromkeys(("view", "status", *_PAINTED))
-    return empty | dict.fromkeys(("au", "frame", "face", "table", "csv"), away)
-
-
-def _problem(text: str) -> str:
-    return f'<div class="fg-status fg-problem" role="alert">{html.escape(text)}</div>'
-
-
-def _csv(view: View) -> str:
-    """The whole table in a file that Gradio may hand out, and deletes in a day."""
-    path = os.path.join(tempfile.mkdtemp(prefix="fgnet_jax_"), f"{Path(view.name).stem}.csv")
-    viewing.write_csv(view, path)
-    return path
-
-
 def _load(arguments: argparse.Namespace) -> "Detector":
     """The detector, compiled before anybody waits for it."""
     if find_spec("gradio") is None:
-        raise Refused("the page needs Gradio: pip install 'fgnet_jax[app]'")
-    from fgnet_jax.train.checkpoints import WeightsError
+        raise PageError("the page needs Gradio: pip install 'fgnet_jax[app]'")
+    from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
 
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)
-        Options(thresholds=arguments.thresholds).thresholds_of(detector.aus)
+        PredictOptions(thresholds=arguments.thresholds).thresholds_of(detector.aus)
     except (WeightsError, thresholds.ThresholdsError) as error:
-        raise Refused(str(error)) from error
+        raise PageError(str(error)) from error
     start = time.perf_counter()
     detector.compile()
     print(f"fgnet_jax.app: compiled in {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
@@ -294,7 +80,7 @@ def _serve(page: "gradio.Blocks", arguments: argparse.Namespace) -> None:
         )
     except OSError as error:
         where = f"{arguments.host}:{arguments.port}"
-        raise Refused(f"cannot serve on {where}: taken, or not this machine's; --port names another") from error
+        raise PageError(f"cannot serve on {where}: taken, or not this machine's; --port names another") from error
     print(f"fgnet_jax.app: {url} (Ctrl-C ends it)", flush=True)
     with contextlib.closing(page):
         page.block_thread()

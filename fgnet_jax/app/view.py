@@ -1,4 +1,4 @@
-"""What the page shows of a picture or video: the frame that is looked at with its faces, bars of AUs, and the table.
+"""What the page shows of an image or video: the frame that is looked at with its faces, bars of AUs, and the table.
 
 A video's heatmaps are not kept, half a megabyte a face: of the frame that is looked at, the network is asked again
 about the faces that the table has.
@@ -15,26 +15,25 @@ import numpy as np
 from PIL import Image
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.visualization import painting as brushes, aligned_face as overlays, scene as scenes
-from fgnet_jax.predict import columns as dialects, pipeline as prediction, predictions, result_table as tables
 from fgnet_jax.faces import alignment
-from fgnet_jax.media import video
 from fgnet_jax.faces.detection import Face
-from fgnet_jax.media import frames, sources
-from fgnet_jax.faces.finder import Found, FoundFace
+from fgnet_jax.faces.finder import DetectedFace, DetectedFrame
+from fgnet_jax.media import frames, sources, video
+from fgnet_jax.predict import columns, pipeline, predictions, result_table
 from fgnet_jax.predict.predictions import Predictions
+from fgnet_jax.visualization import aligned_face, painting, scene
 
 if TYPE_CHECKING:
-    from fgnet_jax.predict.detector import Detector
+    from fgnet_jax.predict.network import Network
 
 _FULL_BAR = 0.3  # the score that fills half of a bar: both of an AU's blobs in full
 
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 """Told of every frame: its number, and how many there are, None where nobody knows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class View:
+class FileView:
     """A file that was looked at.
 
     Attributes:
@@ -43,16 +42,16 @@ class View:
       options: How it was looked at.
       table: All rows.
       frame: The number of the frame that is shown.
-      picture: That frame, uint8 (height, width, 3); None where nothing can be shown.
+      image: That frame, uint8 (height, width, 3); None where nothing can be shown.
       shown: Its faces, with heatmaps.
     """
 
     name: str
     source: sources.Source
-    options: prediction.Options
+    options: pipeline.PredictOptions
     table: Predictions
     frame: int = 1
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     shown: Predictions | None = None
 
     @property
@@ -71,7 +70,7 @@ class View:
         return [] if self.shown is None else [i for i, row in enumerate(self.shown.rows) if row.success]
 
 
-def look(detector: "Detector", path: str, options: prediction.Options, progress: Progress) -> View:
+def look(detector: "Network", path: str, options: pipeline.PredictOptions, progress: ProgressCallback) -> FileView:
     """Looks at a whole file, and shows the first frame that has a face.
 
     Raises:
@@ -79,80 +78,82 @@ def look(detector: "Detector", path: str, options: prediction.Options, progress:
     """
     (source,) = sources.find([path])[:1]
     is_video = source.kind == "video"
-    found = _counted(prediction.found([source], detector, options), progress)
+    found = _counted(pipeline.detect_faces([source], detector, options), progress)
     table = predictions.collect(detector, found, options, heatmaps=not is_video)
-    view = View(Path(path).name, source, options, table)
+    view = FileView(Path(path).name, source, options, table)
     if is_video:
         first = next((row.frame for row in table.rows if row.success), None)
         return view if first is None else at(detector, view, first)
-    return dataclasses.replace(view, picture=_frame(source, 1), shown=table)
+    return dataclasses.replace(view, image=_frame(source, 1), shown=table)
 
 
-def at(detector: "Detector", view: View, number: int) -> View:
+def at(detector: "Network", view: FileView, number: int) -> FileView:
     """The same file at the frame of the table that is nearest to this number."""
     number = min(view.numbers, key=lambda other: abs(other - number))
-    picture = _frame(view.source, number)
+    image = _frame(view.source, number)
     shown = None
-    if picture is not None:
-        found = (one for one in [_known(view, number, picture, detector.config.image_size)])
-        how = prediction.Options(thresholds=view.options.thresholds)
+    if image is not None:
+        found = (one for one in [_known(view, number, image, detector.config.image_size)])
+        how = pipeline.PredictOptions(thresholds=view.options.thresholds)
         shown = predictions.collect(detector, found, how, heatmaps=True)
-    return dataclasses.replace(view, frame=number, picture=picture, shown=shown)
+    return dataclasses.replace(view, frame=number, image=image, shown=shown)
 
 
-def _known(view: View, number: int, picture: np.ndarray, size: int) -> Found:
+def _known(view: FileView, number: int, image: np.ndarray, size: int) -> DetectedFrame:
     """The faces that the table has in a frame, under their numbers: looked for anew, they might be others."""
     faces = []
     for row in view.table.rows:
         if row.frame == number and row.face_id is not None:
             assert row.landmarks is not None and row.box is not None and row.confidence is not None
             face = Face(row.landmarks, row.box, row.confidence)
-            image, where = alignment.align(picture, row.landmarks, size)
-            faces.append(FoundFace(face, row.face_id, image, where))
-    return Found(frames.Frame(view.source, 0, number, None, picture), tuple(faces), None if faces else "no face found")
+            aligned, where = alignment.align(image, row.landmarks, size)
+            faces.append(DetectedFace(face, row.face_id, aligned, where))
+    return DetectedFrame(
+        frames.Frame(view.source, 0, number, None, image), tuple(faces), None if faces else "no face found"
+    )
 
 
-def _counted(found: Iterator[Found], progress: Progress) -> Iterator[Found]:
+def _counted(found: Iterator[DetectedFrame], progress: ProgressCallback) -> Iterator[DetectedFrame]:
     for one in found:
         progress(one.frame.number, one.frame.total)
         yield one
 
 
 def _frame(source: sources.Source, number: int) -> np.ndarray | None:
-    """One frame's picture; None where it has none."""
+    """One frame's image; None where it has none."""
     if source.kind != "video":
-        return next(frames.read([source])).picture
+        return next(frames.read([source])).image
     assert isinstance(source.path, str)
     with contextlib.suppress(video.VideoError), contextlib.closing(video.read(source.path, number)) as read:
-        return next((frame.picture for frame in read), None)
+        return next((frame.image for frame in read), None)
     return None
 
 
-def draw(view: View, au: int | None = None) -> Image.Image | None:
+def draw(view: FileView, au: int | None = None) -> Image.Image | None:
     """The frame with its faces and their present AUs, or with one AU's heatmap on every face.
 
     Args:
       view: What to draw.
       au: Place of the AU among all; None for those that are present.
     """
-    if view.picture is None or view.shown is None:
+    if view.image is None or view.shown is None:
         return None
-    drawn = scenes.draw(view.picture, [_scene_face(view.shown, i, au) for i in view.faces], view.shown.aus.tolist())
-    height, width = view.picture.shape[:2]
-    scale = scenes.drawn_scale(width, height)
+    drawn = scene.draw(view.image, [_scene_face(view.shown, i, au) for i in view.faces], view.shown.aus.tolist())
+    height, width = view.image.shape[:2]
+    scale = scene.drawn_scale(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    top = (drawn.height - size[1]) // 2  # the legend is right of the picture: the page has bars instead
+    top = (drawn.height - size[1]) // 2  # the legend is right of the image: the page has bars instead
     return drawn.crop((0, top, size[0], top + size[1]))
 
 
-def _scene_face(shown: Predictions, i: int, au: int | None) -> scenes.SceneFace:
+def _scene_face(shown: Predictions, i: int, au: int | None) -> scene.SceneFace:
     _, face = shown.seen[i]
     assert face is not None and shown.heatmaps is not None
     present = shown.present[i] if au is None else np.arange(len(shown.aus)) == au
     return predictions.scene_face(face, shown.heatmaps[i], shown.scores[i], present)
 
 
-def close_up(view: View, face: int, au: int | None = None) -> Image.Image | None:
+def close_up(view: FileView, face: int, au: int | None = None) -> Image.Image | None:
     """One aligned face, large, with its present AUs or with one AU's heatmap.
 
     Args:
@@ -166,13 +167,13 @@ def close_up(view: View, face: int, au: int | None = None) -> Image.Image | None
     made = _scene_face(view.shown, row, au)
     _, found = view.shown.seen[row]
     assert found is not None
-    drawn = overlays.draw(found.aligned, made.heatmaps, made.scores, made.present, aus)
-    top = (drawn.height - overlays.FACE_SIDE) // 2  # without the legend, as above
-    return drawn.crop((0, top, overlays.FACE_SIDE, top + overlays.FACE_SIDE))
+    drawn = aligned_face.draw(found.aligned, made.heatmaps, made.scores, made.present, aus)
+    top = (drawn.height - aligned_face.FACE_SIDE) // 2  # without the legend, as above
+    return drawn.crop((0, top, aligned_face.FACE_SIDE, top + aligned_face.FACE_SIDE))
 
 
-def caption(view: View, au: int | None, face: int) -> str:
-    """What the picture shows, as HTML."""
+def caption(view: FileView, au: int | None, face: int) -> str:
+    """What the image shows, as HTML."""
     if not view.faces or view.shown is None:
         return ""
     row = view.faces[face]
@@ -187,10 +188,10 @@ def caption(view: View, au: int | None, face: int) -> str:
 
 
 def _swatch(au: int) -> str:
-    return f'<span class="au-swatch" style="background:rgb{brushes.colour(au)}"></span>'
+    return f'<span class="au-swatch" style="background:rgb{painting.colour(au)}"></span>'
 
 
-def bars(view: View, face: int) -> str:
+def bars(view: FileView, face: int) -> str:
     """A face's AUs as bars from the middle, to the right where the score is above 0, as HTML."""
     if not view.faces or view.shown is None:
         return ""
@@ -205,7 +206,7 @@ def bars(view: View, face: int) -> str:
 def _bar(au: int, score: float, is_present: bool) -> str:
     half = min(abs(score) / _FULL_BAR, 1.0) * 50
     left = 50.0 if score > 0 else 50 - half
-    colour = f"rgb{brushes.colour(au)}" if is_present else "#a3abb8"
+    colour = f"rgb{painting.colour(au)}" if is_present else "#a3abb8"
     name = html.escape(aus_lib.NAMES.get(au, ""))
     return (
         f'<div class="au-bar{" au-on" if is_present else ""}"><span class="au-name">{aus_lib.label(au)} '
@@ -214,12 +215,12 @@ def _bar(au: int, score: float, is_present: bool) -> str:
     )
 
 
-def problems(view: View) -> list[str]:
+def problems(view: FileView) -> list[str]:
     """What went wrong, a sentence each, without repeating itself."""
     return list(dict.fromkeys(text for text in view.table.problems if text is not None))
 
 
-def counts(view: View) -> str:
+def counts(view: FileView) -> str:
     """How many faces were found in how many frames."""
     rows = [row for row in view.table.rows if row.success]
     faces = f"{len(rows)} face{'s' * (len(rows) != 1)}"
@@ -228,9 +229,9 @@ def counts(view: View) -> str:
     return f"{faces} in {len({row.frame for row in rows})} of {len(view.numbers)} frames"
 
 
-def rows(view: View, most: int) -> tuple[list[str], list[list[str]]]:
+def rows(view: FileView, most: int) -> tuple[list[str], list[list[str]]]:
     """Names and cells of the table's first rows, without boxes and many digits: what a page has room for."""
-    layout = dialects.layout(view.table.aus.tolist())
+    layout = columns.table_columns(view.table.aus.tolist())
     kept = [k for k, name in enumerate(layout.names) if not name.startswith(("input", "FaceRect"))]
     values = (layout.values(row) for row in view.table.rows[:most])
     return [layout.names[k] for k in kept], [[_short(line[k]) for k in kept] for line in values]
@@ -240,8 +241,8 @@ def _short(value: str | int | float | None) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def write_csv(view: View, path: str) -> None:
+def write_csv(view: FileView, path: str) -> None:
     """Writes the whole table, as the command `predict` would, with the file's own name in it."""
-    layout = dialects.layout(view.table.aus.tolist())
-    with tables.open_table(path, layout) as table:
+    layout = columns.table_columns(view.table.aus.tolist())
+    with result_table.open_table(path, layout) as table:
         table.add([dataclasses.replace(row, input=view.name) for row in view.table.rows])

@@ -19,7 +19,7 @@ class Corpus:
       name: The dataset's name, such as `synthetic_bp4d`.
       aus: AU numbers of the columns of `labels` and `intensities`.
       splits: Names of the splits.
-      sources: TFDS' data source of each split; pictures in it are encoded.
+      sources: TFDS' data source of each split; images in it are encoded.
       parts: Where faces come from several corpora (`join`): of each source, what its subjects' names begin with, and
         for each of `aus` the column in its labels, -1 for an AU that it lacks.
     """
@@ -45,7 +45,7 @@ class Corpus:
         return record
 
     def record(self, index: int) -> dict[str, Any]:
-        """One face with its picture still encoded (bytes)."""
+        """One face with its image still encoded (bytes)."""
         place = int(index)
         for k, source in enumerate(self.sources):
             if 0 <= place < len(source):
@@ -53,6 +53,10 @@ class Corpus:
                 return _as_part(record, *self.parts[k]) if self.parts else record
             place -= len(source)
         raise IndexError(f"no face {index} in {self.name} {'+'.join(self.splits)}: it has {len(self)}")
+
+    def columns(self, aus: Sequence[int]) -> tuple[int, ...]:
+        """Finds the label column of each of these AUs; -1 for an AU that the corpus lacks."""
+        return tuple(self.aus.index(au) if au in self.aus else -1 for au in aus)
 
     def subjects(self) -> np.ndarray:
         """Subject of every face, (N,) str; reads all records, about ten thousand a second."""
@@ -83,8 +87,7 @@ def join(corpora: Sequence[Corpus]) -> Corpus:
     aus = tuple(dict.fromkeys(au for corpus in corpora for au in corpus.aus))
     parts = []
     for corpus in corpora:
-        columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in aus)
-        parts += [(f"{corpus.name}/", columns)] * len(corpus.sources)
+        parts += [(f"{corpus.name}/", corpus.columns(aus))] * len(corpus.sources)
     splits = tuple(f"{corpus.name} {split}" for corpus in corpora for split in corpus.splits)
     sources = tuple(source for corpus in corpora for source in corpus.sources)
     return Corpus("+".join(corpus.name for corpus in corpora), aus, splits, sources, tuple(parts))
@@ -103,7 +106,7 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """Decodes a stored picture to (H, W, 3) uint8 RGB."""
+    """Decodes a stored image to (H, W, 3) uint8 RGB."""
     with Image.open(io.BytesIO(encoded)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -160,13 +163,13 @@ def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Co
 
 
 def _source(builder: tfds.core.DatasetBuilder, split: str) -> Any:
-    """TFDS' data source of a split, pictures left encoded."""
+    """TFDS' data source of a split, images left encoded."""
     # typed loosely: TFDS wraps the method in a decorator that hides its parameters
     return cast(Any, builder).as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
 def decode_resized(encoded: bytes, size: int) -> tuple[np.ndarray, float]:
-    """Decodes a stored picture to (size, size, 3) uint8 RGB, with the factor that its landmarks are multiplied by.
+    """Decodes a stored image to (size, size, 3) uint8 RGB, with the factor that its landmarks are multiplied by.
 
     A JPEG that is wanted at a half, a quarter or an eighth of its side is decoded at that scale, which is faster than
     shrinking it; anything else is averaged over boxes.

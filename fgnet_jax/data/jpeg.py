@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 QUALITY = 95
-"""Of stored pictures: the loss lies under a camera's own noise, and they are quick to decode."""
+"""Of stored images: the loss lies under a camera's own noise, and they are quick to decode."""
 
 
 def encode(image: np.ndarray) -> bytes:
-    """JPEG of a (H, W, 3) uint8 RGB picture, as faces are stored."""
+    """JPEG of a (H, W, 3) uint8 RGB image, as faces are stored."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

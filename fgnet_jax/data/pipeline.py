@@ -13,22 +13,22 @@ import numpy as np
 
 from fgnet_jax.data.corpus import decode_resized
 
-Batch = dict[str, Any]
+HostBatch = dict[str, Any]
 """NumPy arrays by name."""
 
 
-class Faces(Protocol):
-    """A random-access source of records with their picture still encoded, such as `fgnet_jax.data.corpus.Corpus`."""
+class FaceSource(Protocol):
+    """A random-access source of records with their image still encoded, such as `fgnet_jax.data.corpus.Corpus`."""
 
     def __len__(self) -> int: ...
 
     def record(self, index: int) -> dict[str, Any]:
-        """One face, its picture encoded."""
+        """One face, its image encoded."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class ProcessShard:
     """What this process loads of every batch.
 
     Attributes:
@@ -41,12 +41,12 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
-class Loading:
+class LoaderConfig:
     """How faces are loaded.
 
     Attributes:
       batch_size: Faces of a batch, over all processes.
-      image_size: Side that pictures (and landmarks) are brought to.
+      image_size: Side that images (and landmarks) are brought to.
       threads: Threads that decode.
       columns: Columns of the corpus' labels, in the order of the network's channels; -1 for an AU that it lacks.
     """
@@ -58,8 +58,14 @@ class Loading:
 
 
 def train_batches(
-    faces: Faces, indices: np.ndarray, loading: Loading, steps_per_epoch: int, seed: int, share: Share, start: int = 0
-) -> Iterator[Batch]:
+    faces: FaceSource,
+    indices: np.ndarray,
+    loading: LoaderConfig,
+    steps_per_epoch: int,
+    seed: int,
+    share: ProcessShard,
+    start: int = 0,
+) -> Iterator[HostBatch]:
     """Endless training batches from step `start` on.
 
     Every epoch is the beginning of a new permutation of `indices`: steps_per_epoch batches without a repetition, as
@@ -86,7 +92,7 @@ def train_batches(
     def drawn(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(indices)
 
-    def load(position: int) -> Batch:
+    def load(position: int) -> HostBatch:
         epoch, place = divmod(int(position), per_epoch)
         return load_face(faces, int(drawn(epoch)[place]), loading)
 
@@ -96,7 +102,9 @@ def train_batches(
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=loading.threads, prefetch_buffer_size=8)))
 
 
-def eval_batches(faces: Faces, indices: np.ndarray, loading: Loading, share: Share) -> Iterator[Batch]:
+def eval_batches(
+    faces: FaceSource, indices: np.ndarray, loading: LoaderConfig, share: ProcessShard
+) -> Iterator[HostBatch]:
     """Every face of `indices` once, in order, in batches of one size with `index` and `valid` beside.
 
     The end is filled up with repetitions, `valid` False, so that each process has as many batches as any other.
@@ -105,7 +113,7 @@ def eval_batches(faces: Faces, indices: np.ndarray, loading: Loading, share: Sha
     total = -(-len(indices) // loading.batch_size) * loading.batch_size
     padded = np.concatenate([indices, np.resize(indices, total - len(indices))]) if len(indices) else indices
 
-    def load(position: int) -> Batch:
+    def load(position: int) -> HostBatch:
         place = int(position)
         face = load_face(faces, int(padded[place]), loading)
         return face | {"index": np.int32(padded[place]), "valid": np.bool_(place < len(indices))}
@@ -114,7 +122,7 @@ def eval_batches(faces: Faces, indices: np.ndarray, loading: Loading, share: Sha
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=loading.threads, prefetch_buffer_size=8)))
 
 
-def load_face(faces: Faces, index: int, loading: Loading) -> Batch:
+def load_face(faces: FaceSource, index: int, loading: LoaderConfig) -> HostBatch:
     """One face: `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`."""
     record = faces.record(index)
     image, scale = decode_resized(record["image"], loading.image_size)
@@ -133,13 +141,13 @@ def select_columns(labels: np.ndarray, columns: Sequence[int] | None) -> np.ndar
     return np.array([labels[column] if column >= 0 else -1 for column in columns], np.int8)
 
 
-def describe(faces: Faces, indices: Sequence[int]) -> list[str]:
+def describe(faces: FaceSource, indices: Sequence[int]) -> list[str]:
     """Where faces come from, "F001/T1 frame 12", for messages."""
     records: list[Mapping[str, Any]] = [faces.record(int(index)) for index in indices]
     return [f"{record['subject']}/{record['sequence']} frame {record['frame']}" for record in records]
 
 
-def _local_batch(loading: Loading, share: Share) -> int:
+def _local_batch(loading: LoaderConfig, share: ProcessShard) -> int:
     local, rest = divmod(loading.batch_size, share.count)
     if rest:
         raise ValueError(f"a batch of {loading.batch_size} does not divide over {share.count} processes")

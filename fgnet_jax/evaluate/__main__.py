@@ -19,21 +19,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgnet_jax.evaluate import frame_predictions as answers, leakage as lineage, report_folder as outputs, protocols as protocol, report, scoring, all_protocols as suite
-from fgnet_jax.runtime import provenance as runtime
+from fgnet_jax.evaluate import all_protocols, frame_predictions, leakage, report, report_folder, runs
+from fgnet_jax.evaluate import protocols as protocols_lib
+from fgnet_jax.evaluate.protocols import EvalOptions
+from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.metrics import thresholds
 from fgnet_jax.models import weights
+from fgnet_jax.runtime import files, logs
 from fgnet_jax.train.config import ConfigError
-from fgnet_jax.evaluate.protocols import Measuring
-from fgnet_jax.evaluate.scoring import Setup
 
 REFUSALS = (
-    scoring.EvaluationError,
-    lineage.SeenError,
+    runs.EvaluationError,
+    leakage.LeakageError,
     weights.WeightsError,
     thresholds.ThresholdsError,
-    answers.AnswersError,
-    runtime.NotWritableError,
+    frame_predictions.FramePredictionsError,
+    files.NotWritableError,
     ConfigError,
     FileNotFoundError,
 )
@@ -43,7 +44,7 @@ REFUSALS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = parser().parse_args(argv)
-    runtime.setup_logging()
+    logs.setup_logging()
     try:
         arguments.run(arguments)
     except REFUSALS as refusal:
@@ -92,7 +93,7 @@ def _all(kinds, options: dict) -> argparse.ArgumentParser:
 
 def _common(part: argparse.ArgumentParser) -> None:
     part.add_argument("--data_dir", type=Path, default=Path("data"), metavar="DIR", help="folder of prepared corpora")
-    part.add_argument("--output", type=Path, metavar="DIR", help="folder for the report, pictures and predictions")
+    part.add_argument("--output", type=Path, metavar="DIR", help="folder for the report, images and predictions")
     part.add_argument("--thresholds", type=Path, metavar="FILE", help="JSON of thresholds by AU; 0 if not given")
     part.add_argument(
         "--fit_thresholds", action="store_true", help="fit thresholds to each run's held-out training subjects"
@@ -101,7 +102,7 @@ def _common(part: argparse.ArgumentParser) -> None:
     part.add_argument("--resamples", type=_count, default=1000, metavar="N", help="draws of subjects for intervals")
     part.add_argument("--seed", type=_count, default=0, metavar="N", help="of the draws")
     part.add_argument("--batch_size", type=_count, default=16, metavar="N", help="frames of a batch")
-    part.add_argument("--threads", type=_count, default=4, metavar="N", help="threads that decode pictures")
+    part.add_argument("--threads", type=_count, default=4, metavar="N", help="threads that decode images")
 
 
 def _count(text: str) -> int:
@@ -110,58 +111,58 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _setup(arguments: argparse.Namespace) -> tuple[Setup, Measuring]:
+def _setup(arguments: argparse.Namespace) -> tuple[EvalData, EvalOptions]:
     if arguments.fit_thresholds and arguments.thresholds:
-        raise scoring.EvaluationError("--thresholds and --fit_thresholds: one or the other")
+        raise runs.EvaluationError("--thresholds and --fit_thresholds: one or the other")
     if arguments.output:
-        runtime.check_writable(arguments.output)
+        files.check_writable(arguments.output)
     kept = arguments.output / "predictions" if arguments.output else None
-    setup = Setup(arguments.data_dir, kept, max(1, arguments.batch_size), max(1, arguments.threads))
-    return setup, Measuring(arguments.resamples, arguments.seed, arguments.fit_thresholds, arguments.thresholds)
+    setup = EvalData(arguments.data_dir, kept, max(1, arguments.batch_size), max(1, arguments.threads))
+    return setup, EvalOptions(arguments.resamples, arguments.seed, arguments.fit_thresholds, arguments.thresholds)
 
 
 def _single(arguments: argparse.Namespace) -> None:
     if not arguments.weights or not arguments.corpus:
-        raise scoring.EvaluationError("expected --weights and --corpus, or `protocol …`; see --help")
+        raise runs.EvaluationError("expected --weights and --corpus, or `protocol …`; see --help")
     setup, how = _setup(arguments)
-    run = scoring.open_run(arguments.weights, arguments.trained_fold)
-    made, tested = protocol.single(setup, how, run, arguments.corpus, arguments.split)
+    run = runs.open_run(arguments.weights, arguments.trained_fold)
+    made, tested = protocols_lib.single(setup, how, run, arguments.corpus, arguments.split)
     _leave(arguments.output, setup, made, tested)
 
 
 def _within(arguments: argparse.Namespace) -> None:
     setup, how = _setup(arguments)
-    runs = protocol.find_runs(arguments.runs, arguments.trained_fold)
-    _leave(arguments.output, setup, *protocol.within(setup, how, runs, arguments.corpus))
+    runs = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
+    _leave(arguments.output, setup, *protocols_lib.within(setup, how, runs, arguments.corpus))
 
 
 def _cross(arguments: argparse.Namespace) -> None:
     setup, how = _setup(arguments)
-    runs = protocol.find_runs(arguments.runs, arguments.trained_fold)
-    _leave(arguments.output, setup, *protocol.cross(setup, how, runs, arguments.source, arguments.target))
+    runs = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
+    _leave(arguments.output, setup, *protocols_lib.cross(setup, how, runs, arguments.source, arguments.target))
 
 
 def _efficiency(arguments: argparse.Namespace) -> None:
     setup, how = _setup(arguments)
-    runs = protocol.find_runs(arguments.runs, arguments.trained_fold)
-    made, tested, curves = protocol.efficiency(setup, how, runs, arguments.corpus)
+    runs = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
+    made, tested, curves = protocols_lib.efficiency(setup, how, runs, arguments.corpus)
     if arguments.output:
-        made = outputs.draw_curve(made, curves, arguments.output)
+        made = report_folder.draw_curve(made, curves, arguments.output)
     _leave(arguments.output, setup, made, tested)
 
 
-def _leave(folder: Path | None, setup: Setup, made: report.Report, tested: list[protocol.Tested]) -> None:
-    """Prints a report, and writes it with its pictures where a folder is named."""
+def _leave(folder: Path | None, setup: EvalData, made: report.Report, tested: list[protocols_lib.TestedRun]) -> None:
+    """Prints a report, and writes it with its images where a folder is named."""
     print("\n" + report.as_text(made) + "\n", flush=True)
     if folder:
-        outputs.write(made, setup, tested, folder)
-        print(f"{folder}: report.md, report.json, table.csv, figures.csv, predictions/, pictures", flush=True)
+        report_folder.write(made, setup, tested, folder)
+        print(f"{folder}: report.md, report.json, table.csv, figures.csv, predictions/, images", flush=True)
 
 
 def _run_all(arguments: argparse.Namespace) -> None:
-    runtime.check_writable(arguments.output)
-    how = dataclasses.replace(Measuring(), resamples=arguments.resamples)
-    print(suite.run(arguments.config, arguments.output, arguments.data_dir or arguments.output / "data", how))
+    files.check_writable(arguments.output)
+    how = dataclasses.replace(EvalOptions(), resamples=arguments.resamples)
+    print(all_protocols.run(arguments.config, arguments.output, arguments.data_dir or arguments.output / "data", how))
 
 
 _PROTOCOLS = {"within": _within, "cross": _cross, "efficiency": _efficiency}

@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fgnet_jax.train import config as experiment, __main__ as train
-from fgnet_jax.evaluate import report_folder as outputs, protocols as protocol, report, scoring
-from fgnet_jax.metrics import f1_table as results
 from fgnet_jax.data.folds import NUM_FOLDS
 from fgnet_jax.data.synthetic.builders import make_config
-from fgnet_jax.train.config import Config, ConfigError
-from fgnet_jax.evaluate.protocols import SAMPLES, Measuring
+from fgnet_jax.evaluate import protocols, report, report_folder
+from fgnet_jax.evaluate.protocols import SAMPLES, EvalOptions
 from fgnet_jax.evaluate.report import Report
-from fgnet_jax.runtime.provenance import atomic_write_text
-from fgnet_jax.evaluate.scoring import Setup
+from fgnet_jax.evaluate.runs import EvaluatedRun, open_run
+from fgnet_jax.evaluate.scoring import EvalData
+from fgnet_jax.metrics import f1_table
+from fgnet_jax.runtime.files import write_text
+from fgnet_jax.train import config as config_lib
+from fgnet_jax.train import loop
+from fgnet_jax.train.config import Config, ConfigError
 
 CORPORA = ("synthetic_bp4d", "synthetic_disfa")
 EFFICIENCY = CORPORA[0]
@@ -31,7 +33,7 @@ EFFICIENCY = CORPORA[0]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What is trained, and where.
 
     Attributes:
@@ -45,7 +47,7 @@ class Plan:
     data_dir: Path
 
 
-def run(words: str, output: Path, data_dir: Path, how: Measuring) -> str:
+def run(words: str, output: Path, data_dir: Path, how: EvalOptions) -> str:
     """Trains and evaluates everything; returns the summary, in Markdown.
 
     Args:
@@ -66,16 +68,16 @@ def run(words: str, output: Path, data_dir: Path, how: Measuring) -> str:
         train_one(config, plan.runs / config.name)
     parts = []
     for name, evaluate in _evaluations(plan, how):
-        made = evaluate(Setup(data_dir, output / name / "predictions", batch_size=32, threads=2), output / name)
+        made = evaluate(EvalData(data_dir, output / name / "predictions", batch_size=32, threads=2), output / name)
         parts.append(_summary(name, made))
         print(f"\n[{(time.monotonic() - begun) / 60:.1f} min] {output / name}\n\n{report.as_text(made)}", flush=True)
     head = "# All protocols on synthetic faces\n\nDrawn faces: these figures say nothing about people.\n\n"
     text = head + "\n\n".join(parts) + "\n"
-    atomic_write_text(output / "summary.md", text)
+    write_text(output / "summary.md", text)
     return f"\n{output}/summary.md after {(time.monotonic() - begun) / 60:.1f} minutes"
 
 
-def make_plan(words: str, output: Path, data_dir: Path) -> Plan:
+def make_plan(words: str, output: Path, data_dir: Path) -> TrainingPlan:
     """Every run: three folds of each corpus, and few samples of one of them.
 
     A run on few samples whose epochs are as long as with all makes as many updates either way, and is trained once.
@@ -92,16 +94,16 @@ def make_plan(words: str, output: Path, data_dir: Path) -> Plan:
             configs.append(make(corpus=EFFICIENCY, fold=0, samples=samples, updates="equal"))
     for config in configs:
         config.data.dir = str(data_dir)
-    return Plan(tuple(configs), output / "runs", data_dir)
+    return TrainingPlan(tuple(configs), output / "runs", data_dir)
 
 
 def train_one(config: Config, workdir: Path) -> None:
     """Trains a run to its end, or goes on with it; one that has its results is left alone."""
-    experiment.check_same(config, workdir)
+    config_lib.check_same(config, workdir)
     if (workdir / "results.json").exists():
         print(f"{workdir} is finished", flush=True)
     else:
-        train.train(config, workdir)
+        loop.train(config, workdir)
 
 
 def _load(words: str) -> Callable[..., Config]:
@@ -129,32 +131,32 @@ def _training_frames(config: Config) -> int:
     return int(config.data.frames * (NUM_FOLDS - 1) / NUM_FOLDS * (1 - config.data.held_out))
 
 
-def _evaluations(plan: Plan, how: Measuring) -> Iterator[tuple[str, Callable[[Setup, Path], Report]]]:
+def _evaluations(plan: TrainingPlan, how: EvalOptions) -> Iterator[tuple[str, Callable[[EvalData, Path], Report]]]:
     """Name and doing of every report."""
     names = {c.data.corpus: _prepared(c) for c in plan.configs}
-    runs = [scoring.open_run(plan.runs / config.name) for config in plan.configs]
+    runs = [open_run(plan.runs / config.name) for config in plan.configs]
     of = {corpus: [r for r, c in zip(runs, plan.configs, strict=True) if c.data.corpus == corpus] for corpus in CORPORA}
     for corpus in CORPORA:
-        yield f"within_{corpus}", _written(protocol.within, how, of[corpus], names[corpus])
+        yield f"within_{corpus}", _written(protocols.within, how, of[corpus], names[corpus])
     for source, target in (CORPORA, CORPORA[::-1]):
-        yield f"cross_{source}_to_{target}", _written(protocol.cross, how, of[source], source, names[target])
+        yield f"cross_{source}_to_{target}", _written(protocols.cross, how, of[source], source, names[target])
     fold_0 = [one for one in of[EFFICIENCY] if one.fold == 0]
     if len(fold_0) > 1:
         yield f"efficiency_{EFFICIENCY}", _curve(how, fold_0, names[EFFICIENCY])
 
 
-def _written(function: Callable[..., Any], how: Measuring, *words: Any) -> Callable[[Setup, Path], Report]:
-    def evaluate(setup: Setup, folder: Path) -> Report:
+def _written(function: Callable[..., Any], how: EvalOptions, *words: Any) -> Callable[[EvalData, Path], Report]:
+    def evaluate(setup: EvalData, folder: Path) -> Report:
         made, tested = function(setup, how, *words)
-        return outputs.write(made, setup, tested, folder)
+        return report_folder.write(made, setup, tested, folder)
 
     return evaluate
 
 
-def _curve(how: Measuring, runs: Sequence[scoring.Run], corpus: str) -> Callable[[Setup, Path], Report]:
-    def evaluate(setup: Setup, folder: Path) -> Report:
-        made, tested, curves = protocol.efficiency(setup, how, runs, corpus)
-        return outputs.write(outputs.draw_curve(made, curves, folder), setup, tested, folder)
+def _curve(how: EvalOptions, runs: Sequence[EvaluatedRun], corpus: str) -> Callable[[EvalData, Path], Report]:
+    def evaluate(setup: EvalData, folder: Path) -> Report:
+        made, tested, curves = protocols.efficiency(setup, how, runs, corpus)
+        return report_folder.write(report_folder.draw_curve(made, curves, folder), setup, tested, folder)
 
     return evaluate
 
@@ -165,4 +167,4 @@ def _prepared(config: Config) -> str:
 
 
 def _summary(name: str, made: Report) -> str:
-    return f"## [{made.title}]({name}/report.md)\n\n{results.as_markdown(report.f1_cells(made))}"
+    return f"## [{made.title}]({name}/report.md)\n\n{f1_table.as_markdown(report.f1_cells(made))}"

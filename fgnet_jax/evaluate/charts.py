@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: F1 by AU with intervals, how reliable scores are, and what few samples are enough for.
+"""Images of an evaluation: F1 by AU with intervals, how reliable scores are, and what few samples are enough for.
 
 matplotlib is imported where it draws, and without pyplot.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.metrics.bootstrap import Measured
-from fgnet_jax.visualization.training_curves import DIM, GRID, INK, plain_axes, save_figure
+from fgnet_jax.metrics.bootstrap import MeasuredMetrics
+from fgnet_jax.visualization.figures import DIM, GRID, INK, plain_axes, save_figure
 
 OURS, PUBLISHED, CHANCE = "#3b6fb6", "#c8452e", "#a67c00"
 _SERIES = (OURS, PUBLISHED, "#1c7d4d", "#7d4fa0")
@@ -22,7 +22,7 @@ _COLUMNS = 4
 
 
 def per_au(
-    rows: Sequence[tuple[str, Measured]],
+    rows: Sequence[tuple[str, MeasuredMetrics]],
     published: Sequence[tuple[str, Mapping[int, float], float]],
     path: str | Path,
     title: str,
@@ -63,7 +63,9 @@ def per_au(
     save_figure(figure, path)
 
 
-def _bars(axes: Any, name: str, measured: Measured, places: dict, shift: float, width: float, colour: str) -> None:
+def _bars(
+    axes: Any, name: str, measured: MeasuredMetrics, places: dict, shift: float, width: float, colour: str
+) -> None:
     low, high = measured.interval("f1")
     ends = measured.mean_interval("f1")
     values = 100 * np.append(measured.values["f1"], measured.mean("f1"))
@@ -76,7 +78,7 @@ def _bars(axes: Any, name: str, measured: Measured, places: dict, shift: float, 
             axes.text(place, end + 1.5, f"{value:.1f}", ha="center", fontsize=7.5, color=INK)
 
 
-def _always_present(axes: Any, measured: Measured, places: dict) -> None:
+def _always_present(axes: Any, measured: MeasuredMetrics, places: dict) -> None:
     """What saying "present" of every frame would score: 2 r / (1 + r) at a base rate of r."""
     rate = measured.values["base_rate"]
     chance = 200 * rate / (1 + rate)
@@ -147,7 +149,7 @@ def reliability_bins(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarra
     )
 
 
-def efficiency(curves: Mapping[str, Sequence[tuple[int, Measured]]], path: str | Path, title: str) -> None:
+def efficiency(curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], path: str | Path, title: str) -> None:
     """Mean F1 over the number of training frames, with intervals: one line a way of counting updates.
 
     Args:

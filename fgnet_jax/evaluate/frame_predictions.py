@@ -22,12 +22,12 @@ from fgnet_jax.aus import label as au_label
 _KEY = b"fgnet_jax"
 
 
-class AnswersError(ValueError):
+class FramePredictionsError(ValueError):
     """A Parquet file that holds no answers; the message names it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
+class FramePredictions:
     """Scored frames, in the corpus' order.
 
     Attributes:
@@ -53,28 +53,28 @@ class Answers:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def at(self, thresholds: Sequence[float] | np.ndarray) -> "Answers":
+    def at(self, thresholds: Sequence[float] | np.ndarray) -> "FramePredictions":
         """The same scores with other thresholds, (K,)."""
         return dataclasses.replace(
             self, thresholds=np.broadcast_to(np.asarray(thresholds, np.float64), self.scores.shape)
         )
 
-    def of_split(self, split: str) -> "Answers":
+    def of_split(self, split: str) -> "FramePredictions":
         """The frames of one split."""
         return self._rows(self.splits == split)
 
-    def _rows(self, chosen: np.ndarray) -> "Answers":
+    def _rows(self, chosen: np.ndarray) -> "FramePredictions":
         rows = {f.name: getattr(self, f.name)[chosen] for f in dataclasses.fields(self) if f.name != "aus"}
-        return Answers(self.aus, **rows)
+        return FramePredictions(self.aus, **rows)
 
 
-def join(parts: Sequence[Answers]) -> Answers:
+def join(parts: Sequence[FramePredictions]) -> FramePredictions:
     """All frames of several, of the same AUs, one after the other."""
-    names = [field.name for field in dataclasses.fields(Answers) if field.name != "aus"]
-    return Answers(parts[0].aus, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    names = [field.name for field in dataclasses.fields(FramePredictions) if field.name != "aus"]
+    return FramePredictions(parts[0].aus, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def write(path: str | Path, answers: Answers, about: dict[str, Any]) -> None:
+def write(path: str | Path, answers: FramePredictions, about: dict[str, Any]) -> None:
     """Writes answers as Parquet, the whole file at once.
 
     Args:
@@ -103,11 +103,11 @@ def write(path: str | Path, answers: Answers, about: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read(path: str | Path) -> tuple[Answers, dict[str, Any]]:
+def read(path: str | Path) -> tuple[FramePredictions, dict[str, Any]]:
     """Answers and what is said of them.
 
     Raises:
-      AnswersError: for a file that `write` did not write.
+      FramePredictionsError: for a file that `write` did not write.
     """
     try:
         table = pyarrow.parquet.read_table(path)
@@ -115,13 +115,13 @@ def read(path: str | Path) -> tuple[Answers, dict[str, Any]]:
         aus = tuple(about["aus"])
         columns = [np.asarray(table[f"{au_label(au)}_{kind}"]) for kind in ("label", "score") for au in aus]
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
-        raise AnswersError(f"{path}: not a file of per-frame predictions: {error!r}") from error
+        raise FramePredictionsError(f"{path}: not a file of per-frame predictions: {error!r}") from error
     splits, subjects, sequences = (np.array(table[name].to_pylist()) for name in ("split", "subject", "sequence"))
     labels, scores = (np.stack(part, 1) for part in (columns[: len(aus)], columns[len(aus) :]))
     thresholds = np.broadcast_to(np.array(about["thresholds"], np.float64), scores.shape)
     frames = np.asarray(table["frame"], np.int64)
     labels, scores = labels.astype(np.int8), scores.astype(np.float32)
-    return Answers(aus, splits, subjects, sequences, frames, labels, scores, thresholds), about
+    return FramePredictions(aus, splits, subjects, sequences, frames, labels, scores, thresholds), about
 
 
 def _common(thresholds: np.ndarray) -> list[float]:

@@ -4,41 +4,13 @@ A figure on people whom a network was trained on says nothing, and a wrong split
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-from fgnet_jax.train.checkpoints import WeightsMeta
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.train.config import Config
-from fgnet_jax.train.splits import Faces, RunData
+from fgnet_jax.data import folds
+from fgnet_jax.models.weights import WeightsMeta
 
 
-class SeenError(ValueError):
+class LeakageError(ValueError):
     """A test on people seen in training, or on people of whom that cannot be told; the message names them."""
-
-
-def trained_on(config: Config, data: RunData, updates: int) -> dict[str, Any]:
-    """What weights say about the faces that they come from, ready for JSON.
-
-    Returns:
-      `corpus`, `fold` (the one left out), `samples` (0: all), `equal_updates`, `updates`, `frames`, and the people by
-      corpus: `subjects` (trained on) and `held_out` (training subjects that the best epoch was selected on).
-    """
-    held_out = people(data.select) if config.train.select_on == "held_out" else {}
-    return {
-        "corpus": config.data.corpus,
-        "fold": config.data.fold,
-        "samples": config.data.samples,
-        "equal_updates": config.train.equal_updates,
-        "updates": updates,
-        "frames": len(data.train.indices),
-        "subjects": people(data.train),
-        "held_out": held_out,
-    }
-
-
-def people(faces: Faces) -> dict[str, list[str]]:
-    """The subjects of some faces, by corpus."""
-    return faces.corpus.people(faces.indices)
 
 
 def same_corpus(one: str, other: str) -> bool:
@@ -57,13 +29,13 @@ def check_unseen(meta: WeightsMeta, corpus: str, subjects: Iterable[str], name: 
       fold: The fold that was left out of training, for weights that do not say so themselves (converted ones).
 
     Raises:
-      SeenError: naming some of the people; or where the weights are of this corpus and nobody says which fold.
+      LeakageError: naming some of the people; or where the weights are of this corpus and nobody says which fold.
     """
     seen = seen_subjects(meta, corpus, name, fold)
     both = sorted(seen & set(subjects))
     if both:
         shown = ", ".join(both[:5]) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
-        raise SeenError(
+        raise LeakageError(
             f"{name} has seen {len(both)} of the people of this split of {corpus} in training: {shown}. "
             f"Test it on the fold that was left out{_left_out(meta, fold)}"
         )
@@ -76,18 +48,18 @@ def seen_subjects(meta: WeightsMeta, corpus: str, name: str, fold: int | None = 
         groups = (record["subjects"], record.get("held_out", {}))
         return {s for group in groups for key, names in group.items() if same_corpus(key, corpus) for s in names}
     if not meta.corpus:
-        raise SeenError(f"{name} does not say which corpus it was trained on")
+        raise LeakageError(f"{name} does not say which corpus it was trained on")
     if not same_corpus(meta.corpus, corpus):
         return set()
     left_out = record.get("fold", fold)
     if left_out is None:
-        raise SeenError(
+        raise LeakageError(
             f"{name} was trained on {meta.corpus} but does not say on which folds; "
             "say which one was left out with --trained_fold"
         )
-    return set(protocols.subjects(corpus.split("/")[0], [k for k in range(protocols.NUM_FOLDS) if k != left_out]))
+    return set(folds.subjects(corpus.split("/")[0], [k for k in range(folds.NUM_FOLDS) if k != left_out]))
 
 
 def _left_out(meta: WeightsMeta, fold: int | None) -> str:
     known = meta.extra.get("trained_on", {}).get("fold", fold)
-    return "." if known is None else f": --split {protocols.split_name(known)}."
+    return "." if known is None else f": --split {folds.split_name(known)}."

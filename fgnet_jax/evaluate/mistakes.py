@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.evaluate.frame_predictions import Answers
-from fgnet_jax.visualization.training_curves import overlay, save_picture
+from fgnet_jax.evaluate.frame_predictions import FramePredictions
+from fgnet_jax.visualization.figures import save_image
+from fgnet_jax.visualization.heatmap_sheet import overlay
 
 PER_KIND = 3
 """Faces an AU and kind of mistake, each of another person: neighbouring frames of a video are the same mistake."""
@@ -35,7 +36,7 @@ class Mistake:
     margin: float
 
 
-def find(answers: Answers, count: int = PER_KIND) -> list[Mistake]:
+def find(answers: FramePredictions, count: int = PER_KIND) -> list[Mistake]:
     """The surest false alarms, then the surest misses, of each AU in turn; at most one a person, kind and AU."""
     margins = answers.scores - answers.thresholds
     found = []
@@ -53,7 +54,7 @@ def find(answers: Answers, count: int = PER_KIND) -> list[Mistake]:
 
 
 def draw(
-    answers: Answers,
+    answers: FramePredictions,
     mistakes: Sequence[Mistake],
     look: Callable[[list[int]], tuple[np.ndarray, np.ndarray]],
     path: str | Path,
@@ -88,7 +89,7 @@ def draw(
             for column, mistake in enumerate(mine[:PER_KIND]):
                 n = place[mistake.frame]
                 _pair(sheet, (_left(column, present), top), faces[n], maps[n, ..., k], _caption(answers, mistake))
-    save_picture(sheet, path)
+    save_image(sheet, path)
 
 
 def _left(column: int, present: bool) -> int:
@@ -96,7 +97,7 @@ def _left(column: int, present: bool) -> int:
     return _MARGIN + _SIDE + place * (2 * _TILE + 3 * _GAP) + 40 * present
 
 
-def _caption(answers: Answers, mistake: Mistake) -> str:
+def _caption(answers: FramePredictions, mistake: Mistake) -> str:
     n = mistake.frame
     where = f"{answers.subjects[n]}/{answers.sequences[n]} {answers.frames[n]}"
     return f"{answers.scores[n, mistake.au]:+.3f}   {where}"
@@ -105,9 +106,9 @@ def _caption(answers: Answers, mistake: Mistake) -> str:
 def _pair(sheet: Image.Image, corner: tuple[int, int], face: np.ndarray, heatmap: np.ndarray, caption: str) -> None:
     """A face, the same face in grey under its heatmap, and a line below."""
     x, y = corner
-    picture = Image.fromarray(face).resize((_TILE, _TILE), Image.Resampling.LANCZOS)
-    sheet.paste(picture, (x, y))
-    grey = 70 + 0.68 * np.asarray(picture.convert("L"), np.float32)
+    image = Image.fromarray(face).resize((_TILE, _TILE), Image.Resampling.LANCZOS)
+    sheet.paste(image, (x, y))
+    grey = 70 + 0.68 * np.asarray(image.convert("L"), np.float32)
     sheet.paste(Image.fromarray(overlay(grey, heatmap)), (x + _TILE + _GAP, y))
     ImageDraw.Draw(sheet).text((x, y + _TILE + 12), caption, _TEXT, _font(12), anchor="lm")
 

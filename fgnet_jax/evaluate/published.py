@@ -8,7 +8,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedRow:
     """A row of the paper.
 
     Attributes:
@@ -22,15 +22,17 @@ class Published:
     mean: float
 
 
-_ROWS: dict[tuple[str, str], Published] = {
-    ("bp4d", "bp4d"): Published("FG-Net, BP4D", {}, 0.643),
-    ("disfa", "disfa"): Published("FG-Net, DISFA", {}, 0.654),
-    ("bp4d", "disfa"): Published("FG-Net, BP4D to DISFA", {1: 0.613, 2: 0.705, 4: 0.363, 6: 0.422, 12: 0.615}, 0.544),
-    ("disfa", "bp4d"): Published("FG-Net, DISFA to BP4D", {1: 0.514, 2: 0.460, 4: 0.360, 6: 0.496, 12: 0.62}, 0.490),
+_ROWS: dict[tuple[str, str], PublishedRow] = {
+    ("bp4d", "bp4d"): PublishedRow("FG-Net, BP4D", {}, 0.643),
+    ("disfa", "disfa"): PublishedRow("FG-Net, DISFA", {}, 0.654),
+    ("bp4d", "disfa"): PublishedRow(
+        "FG-Net, BP4D to DISFA", {1: 0.613, 2: 0.705, 4: 0.363, 6: 0.422, 12: 0.615}, 0.544
+    ),
+    ("disfa", "bp4d"): PublishedRow("FG-Net, DISFA to BP4D", {1: 0.514, 2: 0.460, 4: 0.360, 6: 0.496, 12: 0.62}, 0.490),
 }
 
 
-def row(source: str, target: str) -> Published | None:
+def row(source: str, target: str) -> PublishedRow | None:
     """What the paper reports of training on one corpus and testing on another, or on itself; None where nothing.
 
     Args:

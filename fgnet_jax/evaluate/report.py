@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgnet_jax.metrics import f1_table as results
-from fgnet_jax.runtime import provenance as runtime
 from fgnet_jax.aus import label as au_label
-from fgnet_jax.metrics.bootstrap import FIGURES, LEVEL, Measured
-from fgnet_jax.evaluate.published import Published
+from fgnet_jax.evaluate.published import PublishedRow
+from fgnet_jax.metrics import f1_table
+from fgnet_jax.metrics.bootstrap import LEVEL, METRICS, MeasuredMetrics
 from fgnet_jax.metrics.f1_table import Cells
+from fgnet_jax.runtime import files, provenance
 
 TITLES = {
     "f1": "F1",
@@ -31,7 +31,7 @@ _WITH_INTERVAL = ("f1", "auc", "average_precision")  # in the terminal; report.j
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One line of a report.
 
     Attributes:
@@ -41,7 +41,7 @@ class Row:
     """
 
     name: str
-    measured: Measured
+    measured: MeasuredMetrics
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -55,20 +55,20 @@ class Report:
       headline: Which row `mean_f1` and the figures by AU are of.
       published: Rows of the paper to stand beside.
       notes: What a reader must know: thresholds, selection, how intervals came about.
-      pictures: Files in the report's folder, by caption.
+      images: Files in the report's folder, by caption.
       extra: Further fields of report.json.
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     headline: int = 0
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedRow, ...] = ()
     notes: tuple[str, ...] = ()
-    pictures: dict[str, str] = dataclasses.field(default_factory=dict)
+    images: dict[str, str] = dataclasses.field(default_factory=dict)
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def main(self) -> Row:
+    def main(self) -> ReportRow:
         """The headline's row."""
         return self.rows[self.headline]
 
@@ -84,29 +84,29 @@ def f1_cells(report: Report) -> Cells:
         )
         for row in report.rows
     ]
-    return results.f1_cells([*published, *ours])
+    return f1_table.f1_cells([*published, *ours])
 
 
-def figure_cells(row: Row) -> Cells:
+def metric_cells(row: ReportRow) -> Cells:
     """All figures of a row in percent, a line an AU and one for the mean; some with their interval."""
     measured = row.measured
-    head = ["%", *(TITLES[name] for name in FIGURES), "frames", "positive"]
+    head = ["%", *(TITLES[name] for name in METRICS), "frames", "positive"]
     lines = []
     for k, au in enumerate(measured.aus):
-        cells = [_with_interval(name, measured.values[name][k], measured.interval(name), k) for name in FIGURES]
+        cells = [_with_interval(name, measured.values[name][k], measured.interval(name), k) for name in METRICS]
         lines.append([au_label(au), *cells, f"{measured.frames[k]:,}", f"{measured.positives[k]:,}"])
     means = [
         _with_interval(name, measured.mean(name), [[end] for end in measured.mean_interval(name)], 0)
-        for name in FIGURES
+        for name in METRICS
     ]
     return [head, *lines, ["mean", *means, "-", "-"]]
 
 
 def _with_interval(name: str, value: float, ends: Any, k: int) -> str:
-    text = results.percent(value)
+    text = f1_table.percent(value)
     if name not in _WITH_INTERVAL or math.isnan(ends[0][k]):
         return text
-    return f"{text} [{results.percent(ends[0][k])}, {results.percent(ends[1][k])}]"
+    return f"{text} [{f1_table.percent(ends[0][k])}, {f1_table.percent(ends[1][k])}]"
 
 
 def long_cells(report: Report) -> Cells:
@@ -114,7 +114,7 @@ def long_cells(report: Report) -> Cells:
     lines = [["row", "au", "figure", "value", "low", "high", "frames", "positives"]]
     for row in report.rows:
         m = row.measured
-        for name in FIGURES:
+        for name in METRICS:
             low, high = m.interval(name)
             for k, au in enumerate(m.aus):
                 numbers = [_digits(x) for x in (m.values[name][k], low[k], high[k])]
@@ -130,16 +130,16 @@ def _digits(value: float) -> str:
 
 def as_text(report: Report) -> str:
     """What the terminal shows."""
-    parts = [report.title, results.as_text(f1_cells(report)), f"{report.main.name}:"]
-    parts += [results.as_text(figure_cells(report.main)), "\n".join(report.notes)]
+    parts = [report.title, f1_table.as_text(f1_cells(report)), f"{report.main.name}:"]
+    parts += [f1_table.as_text(metric_cells(report.main)), "\n".join(report.notes)]
     return "\n\n".join(parts)
 
 
 def as_markdown(report: Report) -> str:
-    """The same with pictures and where the figures come from."""
-    parts = [f"# {report.title}", results.as_markdown(f1_cells(report)), f"## {report.main.name}"]
-    parts += [results.as_markdown(figure_cells(report.main)), "\n".join(f"- {note}" for note in report.notes)]
-    parts += [f"![{caption}]({file})\n\n*{caption}*" for caption, file in report.pictures.items()]
+    """The same with images and where the figures come from."""
+    parts = [f"# {report.title}", f1_table.as_markdown(f1_cells(report)), f"## {report.main.name}"]
+    parts += [f1_table.as_markdown(metric_cells(report.main)), "\n".join(f"- {note}" for note in report.notes)]
+    parts += [f"![{caption}]({file})\n\n*{caption}*" for caption, file in report.images.items()]
     parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -151,7 +151,7 @@ def _provenance(report: Report) -> str:
             line = [run["run"], f"`{run['weights_sha256'][:16]}…`", run["selection"]]
             if line not in cells:
                 cells.append(line)
-    return results.as_markdown(cells).replace("---:", "---")
+    return f1_table.as_markdown(cells).replace("---:", "---")
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -170,13 +170,13 @@ def as_json(report: Report) -> dict[str, Any]:
     ]
     head = {"title": report.title, "row": report.main.name} | main
     tail = {"rows": rows, "published": published, "notes": list(report.notes), "interval_level": LEVEL}
-    return head | tail | report.extra | {"provenance": runtime.provenance()}
+    return head | tail | report.extra | {"provenance": provenance.provenance()}
 
 
-def _measured_json(measured: Measured) -> dict[str, Any]:
+def _measured_json(measured: MeasuredMetrics) -> dict[str, Any]:
     by_au: dict[str, dict[str, Any]] = {au_label(au): {} for au in measured.aus}
     mean: dict[str, Any] = {}
-    for name in FIGURES:
+    for name in METRICS:
         low, high = measured.interval(name)
         for k, entry in enumerate(by_au.values()):
             entry[name] = _or_none(measured.values[name][k])
@@ -196,13 +196,13 @@ def _pair(low: float, high: float) -> list[float] | None:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Writes report.json, report.md, table.csv and figures.csv; pictures are in the folder already."""
+    """Writes report.json, report.md, table.csv and figures.csv; images are in the folder already."""
     folder.mkdir(parents=True, exist_ok=True)
-    runtime.atomic_write_text(folder / "table.csv", results.as_csv(f1_cells(report)))
-    runtime.atomic_write_text(folder / "figures.csv", results.as_csv(long_cells(report)))
-    runtime.atomic_write_text(folder / "report.md", as_markdown(report))
+    files.write_text(folder / "table.csv", f1_table.as_csv(f1_cells(report)))
+    files.write_text(folder / "figures.csv", f1_table.as_csv(long_cells(report)))
+    files.write_text(folder / "report.md", as_markdown(report))
     text = json.dumps(as_json(report), indent=1, allow_nan=False)
-    runtime.atomic_write_text(folder / "report.json", text + "\n")  # last: who finds it finds the others
+    files.write_text(folder / "report.json", text + "\n")  # last: who finds it finds the others
 
 
 def notes(thresholds: str, selections: Sequence[str], resamples: int, seed: int) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ computed again: a stopped evaluation goes on where it was.
 import dataclasses
 import functools
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,75 +16,32 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgnet_jax import __version__
-from fgnet_jax.evaluate import frame_predictions as answers, leakage as lineage
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.runtime import sharding, xla
-from fgnet_jax.models import weights
-from fgnet_jax.evaluate.frame_predictions import Answers
-from fgnet_jax.train.checkpoints import WeightsMeta
 from fgnet_jax.data.corpus import Corpus, find_corpus, open_directory
-from fgnet_jax.data.pipeline import Loading, Share, eval_batches
 from fgnet_jax.data.folds import train_splits
-from fgnet_jax.train.evaluator import score
+from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
+from fgnet_jax.evaluate import frame_predictions, leakage
+from fgnet_jax.evaluate.frame_predictions import FramePredictions
+from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError, LoadedNetwork, checksum, load, shared_aus
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.runtime import sharding
+from fgnet_jax.runtime.version import __version__
+from fgnet_jax.train.evaluator import score
 
 LINE_SECONDS = 10.0
 """How often progress is said."""
 
 
-class EvaluationError(ValueError):
-    """An evaluation that cannot be carried out; the message says what was found and what was expected."""
-
-
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Weights under test, not loaded yet.
-
-    Attributes:
-      name: What reports call them: the run's folder.
-      weights: Their directory.
-      meta: What they say of themselves.
-      config: The run's configuration (config.json), or None.
-      fold: The fold that was left out of training, or None where nobody says.
-    """
-
-    name: str
-    weights: Path
-    meta: WeightsMeta
-    config: dict[str, Any] | None
-    fold: int | None
-
-    @property
-    def selection(self) -> str:
-        """The rule by which the weights were chosen, in words."""
-        return self.meta.extra.get("selection", "not said by the weights")
-
-    @property
-    def trained_on(self) -> dict[str, Any]:
-        """What training wrote about its faces; empty for converted weights."""
-        return self.meta.extra.get("trained_on", {})
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """Loaded weights: on the devices, with the SHA-256 of their values."""
-
-    config: ModelConfig
-    variables: fgnet.Variables
-    checksum: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
+class EvalData:
     """Where corpora lie and how frames are scored.
 
     Attributes:
       data_dir: Folder of prepared corpora.
       predictions: Folder that answers are kept in, or None.
       batch_size: Frames of a batch.
-      threads: Threads that decode pictures.
+      threads: Threads that decode images.
     """
 
     data_dir: Path
@@ -94,116 +50,76 @@ class Setup:
     threads: int = 4
 
 
-def open_run(path: str | Path, trained_fold: int | None = None) -> Run:
-    """A weights directory, or the workdir of a run, of which the best epoch is taken.
-
-    Raises:
-      WeightsError: where there is neither, or the weights know no AU.
-    """
-    path = Path(path)
-    directory = path / "best" if (path / "best").is_dir() else path
-    meta = checkpoint.load_meta(directory)
-    if not meta.aus:
-        raise weights.WeightsError(f"{directory}: these weights know no AU: they are a start for training")
-    file = directory.parent / "config.json"
-    config = json.loads(file.read_text()) if directory.name == "best" and file.exists() else None
-    name = directory.resolve().parent.name if directory.name == "best" else directory.resolve().name
-    return Run(name, directory, meta, config, meta.extra.get("trained_on", {}).get("fold", trained_fold))
-
-
-@functools.lru_cache(maxsize=1)  # the published network takes 1.3 GB
-def _load(directory: Path, written: float) -> Network:
-    del written  # makes a run that has gone on since another one
-    config, variables, _ = weights.load(directory)
-    digest = weights.checksum(variables)
-    layout = sharding.create()
-    return Network(config, sharding.place(variables, layout.of(variables)), digest)
-
-
-def load(run: Run) -> Network:
-    """The run's network on the devices; the last one is kept."""
-    return _load(run.weights, _written(run))
-
-
-@functools.lru_cache(maxsize=256)
-def _checksum(directory: Path, written: float) -> str:
-    return _load(directory, written).checksum
-
-
-def checksum(run: Run) -> str:
-    """SHA-256 of the values of a run's weights; they are read for it once."""
-    return _checksum(run.weights, _written(run))
-
-
-def _written(run: Run) -> float:
-    return (run.weights / "meta").stat().st_mtime
-
-
 @functools.lru_cache(maxsize=4)
 def _steps(config: ModelConfig, count: int):
     """Jitted: variables and a batch to scores of the first `count` channels, and to their heatmaps."""
 
     def heatmaps(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return fgnet.apply(config, variables, fgnet.normalise(batch["image"]))[..., :count]
+        return fgnet.au_heatmaps(config, variables, batch["image"], count)
 
     def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         kept = {name: batch[name] for name in ("labels", "index", "valid")}
         return kept | {"scores": fgnet.scores(heatmaps(variables, batch))}
 
     layout = sharding.create()
-    options = xla.inference()
+    options = compiler_options.inference()
     return tuple(jax.jit(fn, out_shardings=layout.whole, compiler_options=options) for fn in (evaluate, heatmaps))
 
 
-def answer(setup: Setup, run: Run, corpus: str, split: str) -> Answers:
+def predict_split_cached(setup: EvalData, run: EvaluatedRun, corpus: str, split: str) -> FramePredictions:
     """What a run's network says of every frame of a split, at the published threshold.
 
     Raises:
-      SeenError: where the network has seen some of the people in training.
+      LeakageError: where the network has seen some of the people in training.
       EvaluationError: where network and corpus have no AU in common.
       FileNotFoundError: where the corpus is not prepared.
     """
     opened, folder = _open(setup, corpus, split)
     aus = shared_aus(run, opened)
-    lineage.check_unseen(run.meta, corpus, set(opened.subjects().tolist()), run.name, run.fold)
+    leakage.check_unseen(run.meta, corpus, set(opened.subjects().tolist()), run.name, run.fold)
     about = _about(run, corpus, folder, split)
     kept = _kept(setup, run, corpus, split)
     former = _former(kept, about) if kept else None
     if former is not None:
         return former
-    result = _score(setup, run, opened, np.arange(len(opened)), aus, f"{run.name} on {corpus} {split}")
+    result = predict_split(setup, run, opened, np.arange(len(opened)), aus, f"{run.name} on {corpus} {split}")
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        answers.write(kept, result, about)
+        frame_predictions.write(kept, result, about)
     return result
 
 
-def answer_at(
-    setup: Setup, run: Run, corpus: str, split: str, found: Answers, limits: Sequence[float] | np.ndarray
-) -> Answers:
+def apply_thresholds(
+    setup: EvalData,
+    run: EvaluatedRun,
+    corpus: str,
+    split: str,
+    found: FramePredictions,
+    limits: Sequence[float] | np.ndarray,
+) -> FramePredictions:
     """The same answers at other thresholds (K,); a file that keeps them then says present by these, too."""
     result = found.at(limits)
     kept = _kept(setup, run, corpus, split)
     if kept and (result.thresholds != found.thresholds).any():
-        answers.write(kept, result, _about(run, corpus, _open(setup, corpus, split)[1], split))
+        frame_predictions.write(kept, result, _about(run, corpus, _open(setup, corpus, split)[1], split))
     return result
 
 
-def _kept(setup: Setup, run: Run, corpus: str, split: str) -> Path | None:
+def _kept(setup: EvalData, run: EvaluatedRun, corpus: str, split: str) -> Path | None:
     """The file that answers are kept in."""
     name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
     return setup.predictions / f"{name}.parquet" if setup.predictions else None
 
 
-def _former(path: Path, about: dict[str, Any]) -> Answers | None:
+def _former(path: Path, about: dict[str, Any]) -> FramePredictions | None:
     """Answers that an earlier evaluation left, if they are of the same weights and the same faces."""
     if not path.exists():
         return None
-    found, theirs = answers.read(path)
+    found, theirs = frame_predictions.read(path)
     return found if all(theirs.get(key) == value for key, value in about.items()) else None
 
 
-def answer_held_out(setup: Setup, run: Run) -> Answers:
+def predict_held_out(setup: EvalData, run: EvaluatedRun) -> FramePredictions:
     """What a run's network says of the training subjects that its best epoch was selected on.
 
     Raises:
@@ -218,11 +134,11 @@ def answer_held_out(setup: Setup, run: Run) -> Answers:
     corpus = (run.config or {}).get("data", {}).get("corpus", record["corpus"])
     opened, _ = _open(setup, corpus, "+".join(train_splits(record["fold"])))
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))
-    return _score(setup, run, opened, indices, shared_aus(run, opened), f"{run.name} on its held-out subjects")
+    return predict_split(setup, run, opened, indices, shared_aus(run, opened), f"{run.name} on its held-out subjects")
 
 
 def heatmaps(
-    setup: Setup, run: Run, corpus: str, split: str, indices: Sequence[int]
+    setup: EvalData, run: EvaluatedRun, corpus: str, split: str, indices: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Faces (N, 256, 256, 3) uint8 of some frames of a split, their heatmaps (N, H, H, K) clipped, and the K AUs."""
     opened, _ = _open(setup, corpus, split)
@@ -230,41 +146,12 @@ def heatmaps(
     images, maps = [opened[int(index)]["image"] for index in indices], []
     step = _steps(network.config, len(run.meta.aus))[1]
     layout = sharding.create()
-    for batch in eval_batches(opened, np.asarray(indices), _loading(setup, run, network, opened), Share()):
+    for batch in eval_batches(opened, np.asarray(indices), _loading(setup, run, network, opened), ProcessShard()):
         maps.append(np.asarray(step(network.variables, sharding.global_batch(batch, layout)))[batch["valid"]])
     return np.stack(images), np.clip(np.concatenate(maps), -1, 1), run.meta.aus
 
 
-def shared_aus(run: Run, corpus: Corpus) -> tuple[int, ...]:
-    """The AUs that a network and a corpus both have, in the network's order.
-
-    Raises:
-      EvaluationError: where there are none.
-    """
-    both = tuple(au for au in run.meta.aus if au in corpus.aus)
-    if not both:
-        theirs = ", ".join(map(str, corpus.aus))
-        raise EvaluationError(f"{run.name} and {corpus.name} have no AU in common: {run.meta.aus} and {theirs}")
-    return both
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """Where figures come from, for JSON: weights with their checksum, configuration, selection rule."""
-    return {
-        "run": run.name,
-        "weights": str(run.weights),
-        "weights_sha256": checksum(run),
-        "sources": list(run.meta.sources),
-        "model": run.meta.model,
-        "configuration": run.config,
-        "selection": run.selection,
-        "step": run.meta.extra.get("step"),
-        "trained_on": run.trained_on or {"corpus": run.meta.corpus, "fold": run.fold, "said_by": "--trained_fold"},
-        "left_out_fold": run.fold,
-    }
-
-
-def _open(setup: Setup, corpus: str, splits: str) -> tuple[Corpus, Path]:
+def _open(setup: EvalData, corpus: str, splits: str) -> tuple[Corpus, Path]:
     """Splits of a prepared corpus, and its folder."""
     try:
         folder = find_corpus(corpus, setup.data_dir)
@@ -273,7 +160,7 @@ def _open(setup: Setup, corpus: str, splits: str) -> tuple[Corpus, Path]:
         raise EvaluationError(str(error)) from error
 
 
-def _about(run: Run, corpus: str, folder: Path, split: str) -> dict[str, Any]:
+def _about(run: EvaluatedRun, corpus: str, folder: Path, split: str) -> dict[str, Any]:
     """What answers depend on, to be kept beside them."""
     return {
         "run": run.name,
@@ -287,20 +174,21 @@ def _about(run: Run, corpus: str, folder: Path, split: str) -> dict[str, Any]:
     }
 
 
-def _loading(setup: Setup, run: Run, network: Network, corpus: Corpus) -> Loading:
+def _loading(setup: EvalData, run: EvaluatedRun, network: LoadedNetwork, corpus: Corpus) -> LoaderConfig:
     devices = jax.device_count()
     batch_size = -(-setup.batch_size // devices) * devices
-    columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in run.meta.aus)
-    return Loading(batch_size, network.config.image_size, setup.threads, columns)
+    return LoaderConfig(batch_size, network.config.image_size, setup.threads, corpus.columns(run.meta.aus))
 
 
-def _score(setup: Setup, run: Run, corpus: Corpus, indices: np.ndarray, aus: tuple[int, ...], title: str) -> Answers:
+def predict_split(
+    setup: EvalData, run: EvaluatedRun, corpus: Corpus, indices: np.ndarray, aus: tuple[int, ...], title: str
+) -> FramePredictions:
     network = load(run)
     step = _steps(network.config, len(run.meta.aus))[0]
     loading = _loading(setup, run, network, corpus)
     with _Ticker(title, len(indices)) as ticker:
         counted = ticker.counting(step, loading.batch_size)
-        scored = score(counted, network.variables, corpus, indices, loading, sharding.create(), Share())
+        scored = score(counted, network.variables, corpus, indices, loading, sharding.create(), ProcessShard())
     if not np.isfinite(scored.scores).all():
         raise EvaluationError(f"{title}: the network's scores are not finite")
     columns = [run.meta.aus.index(au) for au in aus]
@@ -309,7 +197,7 @@ def _score(setup: Setup, run: Run, corpus: Corpus, indices: np.ndarray, aus: tup
     splits, subjects, sequences, frames = (
         np.array([record[key] for record in records]) for key in ("split", "subject", "sequence", "frame")
     )
-    return Answers(aus, splits, subjects, sequences, frames, labels, scores, np.zeros(scores.shape))
+    return FramePredictions(aus, splits, subjects, sequences, frames, labels, scores, np.zeros(scores.shape))
 
 
 def _records(corpus: Corpus, indices: np.ndarray) -> Iterator[dict[str, Any]]:

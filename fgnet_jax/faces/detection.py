@@ -1,4 +1,4 @@
-"""Faces in a picture: what a detector gives, whichever it is, and how far two detectors' points lie apart."""
+"""Faces in an image: what a detector gives, whichever it is, and how far two detectors' points lie apart."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ Box = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """A face in a picture.
+    """A face in an image.
 
     Attributes:
-      landmarks: (68, 2) float32, x then y in pixels of the picture (pixel centres at whole numbers).
+      landmarks: (68, 2) float32, x then y in pixels of the image (pixel centres at whole numbers).
       box: Where it is.
       confidence: The detector's score; larger is surer, the scale is the detector's own.
     """
@@ -30,11 +30,11 @@ class Face:
     confidence: float
 
 
-Detector = Callable[[np.ndarray], list[Face]]
-"""From a picture, (height, width, 3) uint8 RGB, to its faces."""
+FaceDetector = Callable[[np.ndarray], list[Face]]
+"""From an image, (height, width, 3) uint8 RGB, to its faces."""
 
-Nearby = Callable[[np.ndarray, Box], Face | None]
-"""From a picture and the box where a face should be to that face; None where it is not there."""
+NearbyDetector = Callable[[np.ndarray, Box], Face | None]
+"""From an image and the box where a face should be to that face; None where it is not there."""
 
 
 class DetectorError(ValueError):

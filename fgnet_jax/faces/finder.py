@@ -10,31 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax.media import images as pictures
-from fgnet_jax.faces import alignment, dlib_detector
-from fgnet_jax.faces import tracking as following
+from fgnet_jax.faces import alignment, dlib_detector, tracking
 from fgnet_jax.faces.alignment import Alignment
-from fgnet_jax.faces.detection import NUM_LANDMARKS, Detector, Face, Nearby
-from fgnet_jax.media.prefetch import ahead, closing
+from fgnet_jax.faces.detection import NUM_LANDMARKS, Face, FaceDetector, NearbyDetector
+from fgnet_jax.media import images
 from fgnet_jax.media.frames import MOVING, Frame
+from fgnet_jax.media.prefetch import closing, prefetch
 
 AHEAD = 2
 """Frames that wait between two stages: few, since a photograph may take a hundred megabytes."""
 
-Faces = tuple[tuple[int, Face], ...]
+NumberedFaces = tuple[tuple[int, Face], ...]
 """Faces with their numbers."""
 
-Timed = Callable[[str], contextlib.AbstractContextManager[None]]
+StageTimer = Callable[[str], contextlib.AbstractContextManager[None]]
 """Told what begins and ends, on whichever thread."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FoundFace:
+class DetectedFace:
     """A face, cut out.
 
     Attributes:
-      face: Landmarks, box and confidence in the frame; of a picture that is an aligned face already, its box is the
-        picture, its confidence 1 and its landmarks NaN.
+      face: Landmarks, box and confidence in the frame; of an image that is an aligned face already, its box is the
+        image, its confidence 1 and its landmarks NaN.
       face_id: From 0; in a video, the same from frame to frame for the same face.
       aligned: (size, size, 3) uint8 RGB.
       alignment: Where that lies in the frame.
@@ -47,7 +46,7 @@ class FoundFace:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
+class DetectedFrame:
     """A frame and its faces.
 
     Attributes:
@@ -58,12 +57,12 @@ class Found:
     """
 
     frame: Frame
-    faces: tuple[FoundFace, ...]
+    faces: tuple[DetectedFace, ...]
     problem: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class FinderOptions:
     """How faces are looked for.
 
     Attributes:
@@ -72,13 +71,13 @@ class Finding:
       detect_every: In videos, the detector looks at the whole frame every so many frames; in between, faces are
         followed.
       predictor: dlib's data file; None for the one that is installed.
-      aligned: Pictures are aligned faces already: each is one face, whole.
-      threads: That align faces, and find them in pictures; decoding and following have one each.
+      aligned: Images are aligned faces already: each is one face, whole.
+      threads: That align faces, and find them in images; decoding and following have one each.
     """
 
     size: int = alignment.SIZE
     largest: bool = False
-    detect_every: int = following.DETECT_EVERY
+    detect_every: int = tracking.DETECT_EVERY
     predictor: Path | None = None
     aligned: bool = False
     threads: int = 2
@@ -91,17 +90,17 @@ class Finding:
             "detector": "dlib's frontal face detector",
             "landmarks": self.predictor.name if self.predictor else dlib_detector.PREDICTOR,
             "landmarks_licence": dlib_detector.LICENCE,
-            "enlarged": "twice; pictures above 2 megapixels less, those above 8 are shrunk to them",
+            "enlarged": "twice; images above 2 megapixels less, those above 8 are shrunk to them",
             "faces": "the largest" if self.largest else "all",
             "detect_every": self.detect_every,
-            "in_between": following.describe(),
+            "in_between": tracking.describe(),
             "alignment": f"FFHQ, {self.size}x{self.size}",
         }
 
 
 def find(
-    frames: Iterator[Frame], how: Finding, timed: Timed = lambda stage: contextlib.nullcontext()
-) -> Generator[Found, None, None]:
+    frames: Iterator[Frame], how: FinderOptions, timed: StageTimer = lambda stage: contextlib.nullcontext()
+) -> Generator[DetectedFrame, None, None]:
     """Finds the faces of all frames.
 
     Frames that are done (`Frame.is_done`) are followed and not given. Threads end when the iterator that is returned
@@ -116,21 +115,21 @@ def find(
       DetectorError: dlib or its predictor is not there; before the first frame is asked for.
     """
     if how.aligned:
-        return ahead(_whole(ahead(frames, AHEAD), how), AHEAD)
+        return prefetch(_whole(prefetch(frames, AHEAD), how), AHEAD)
     predictor = dlib_detector.find_predictor(how.predictor)
-    eyes = _Eyes(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor), timed)
-    followed = _followed(ahead(frames, AHEAD), how, eyes)
-    return ahead(_aligned(ahead(followed, AHEAD), how, eyes), AHEAD)
+    eyes = _Detectors(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor), timed)
+    followed = _followed(prefetch(frames, AHEAD), how, eyes)
+    return prefetch(_aligned(prefetch(followed, AHEAD), how, eyes), AHEAD)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Eyes:
-    detect: Detector
-    nearby: Nearby
-    timed: Timed
+class _Detectors:
+    detect: FaceDetector
+    nearby: NearbyDetector
+    timed: StageTimer
 
 
-def _whole(frames: Iterator[Frame], how: Finding) -> Iterator[Found]:
+def _whole(frames: Iterator[Frame], how: FinderOptions) -> Iterator[DetectedFrame]:
     """Frames that are aligned faces."""
     with closing(frames):
         for frame in frames:
@@ -138,38 +137,42 @@ def _whole(frames: Iterator[Frame], how: Finding) -> Iterator[Found]:
                 yield _whole_face(frame, how)
 
 
-def _whole_face(frame: Frame, how: Finding) -> Found:
-    if frame.picture is None:
-        return Found(frame, (), frame.problem)
+def _whole_face(frame: Frame, how: FinderOptions) -> DetectedFrame:
+    if frame.image is None:
+        return DetectedFrame(frame, (), frame.problem)
     try:
-        face = pictures.as_aligned(frame.picture, how.size)
-    except pictures.PictureError as error:
-        return Found(frame, (), str(error))
-    side = frame.picture.shape[0]
+        face = images.as_aligned(frame.image, how.size)
+    except images.ImageError as error:
+        return DetectedFrame(frame, (), str(error))
+    side = frame.image.shape[0]
     nowhere = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
     known = Face(nowhere, (0.0, 0.0, float(side), float(side)), 1.0)
-    return Found(frame, (FoundFace(known, 0, face, alignment.whole(side, how.size)),))
+    return DetectedFrame(frame, (DetectedFace(known, 0, face, alignment.whole(side, how.size)),))
 
 
-def _followed(frames: Iterator[Frame], how: Finding, eyes: _Eyes) -> Iterator[tuple[Frame, Faces | None]]:
-    """The faces of moving pictures, by number; None of others, which need not wait for each other."""
-    track, source = following.Track(), None
+def _followed(
+    frames: Iterator[Frame], how: FinderOptions, eyes: _Detectors
+) -> Iterator[tuple[Frame, NumberedFaces | None]]:
+    """The faces of moving images, by number; None of others, which need not wait for each other."""
+    track, source = tracking.Track(), None
     with closing(frames):
         for frame in frames:
             if frame.source is not source:
-                track, source = following.Track(), frame.source
+                track, source = tracking.Track(), frame.source
             if frame.source.kind not in MOVING:
                 yield frame, None
-            elif frame.picture is None:
+            elif frame.image is None:
                 yield frame, ()
             else:
                 with eyes.timed("finding faces (threads)"):
-                    track = following.follow(track, frame.picture, eyes.detect, eyes.nearby, how.detect_every)
+                    track = tracking.follow(track, frame.image, eyes.detect, eyes.nearby, how.detect_every)
                 yield frame, tuple((one.face_id, one.face) for one in track.faces)
 
 
-def _aligned(followed: Iterator[tuple[Frame, Faces | None]], how: Finding, eyes: _Eyes) -> Iterator[Found]:
-    waiting: collections.deque[Future[Found]] = collections.deque()
+def _aligned(
+    followed: Iterator[tuple[Frame, NumberedFaces | None]], how: FinderOptions, eyes: _Detectors
+) -> Iterator[DetectedFrame]:
+    waiting: collections.deque[Future[DetectedFrame]] = collections.deque()
     with ThreadPoolExecutor(how.threads, "fgnet_jax align") as pool, closing(followed):
         for frame, faces in followed:
             if frame.is_done:
@@ -181,13 +184,13 @@ def _aligned(followed: Iterator[tuple[Frame, Faces | None]], how: Finding, eyes:
             yield waiting.popleft().result()
 
 
-def _cut_out(frame: Frame, faces: Faces | None, how: Finding, eyes: _Eyes) -> Found:
+def _cut_out(frame: Frame, faces: NumberedFaces | None, how: FinderOptions, eyes: _Detectors) -> DetectedFrame:
     """A frame with its aligned faces; looks for them where nobody has."""
-    if frame.picture is None:
-        return Found(frame, (), frame.problem)
+    if frame.image is None:
+        return DetectedFrame(frame, (), frame.problem)
     if faces is None:
         with eyes.timed("finding faces (threads)"):
-            largest_first = sorted(eyes.detect(frame.picture), key=_area, reverse=True)
+            largest_first = sorted(eyes.detect(frame.image), key=_area, reverse=True)
         faces = tuple(enumerate(largest_first))
     if how.largest and faces:
         faces = (max(faces, key=lambda one: _area(one[1])),)
@@ -195,12 +198,12 @@ def _cut_out(frame: Frame, faces: Faces | None, how: Finding, eyes: _Eyes) -> Fo
     for face_id, face in faces:
         try:
             with eyes.timed("aligning faces (threads)"):
-                image, lie = alignment.align(frame.picture, face.landmarks, how.size)
+                image, lie = alignment.align(frame.image, face.landmarks, how.size)
         except alignment.AlignmentError as error:
             problem = f"face {face_id} is left out: {error}"
             continue
-        cut.append(FoundFace(face, face_id, image, lie))
-    return Found(frame, tuple(cut), problem)
+        cut.append(DetectedFace(face, face_id, image, lie))
+    return DetectedFrame(frame, tuple(cut), problem)
 
 
 def _area(face: Face) -> float:

@@ -1,6 +1,6 @@
-"""Landmarks that are on disk already: NumPy files that mirror the pictures' paths.
+"""Landmarks that are on disk already: NumPy files that mirror the images' paths.
 
-Beside `PICTURES/F001/T1/02440.jpg` stands `LANDMARKS/F001/T1/02440.npy`, (68, 2), x then y in pixels of the picture; a
+Beside `IMAGES/F001/T1/02440.jpg` stands `LANDMARKS/F001/T1/02440.npy`, (68, 2), x then y in pixels of the image; a
 video has one file, (frames, 68, 2). NaN where there is no face.
 """
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 
-def mirrored(landmarks: Path, root: Path, picture: Path) -> Path:
-    """Where the landmarks of a picture or video are: its path below `root` (elsewhere, its name) below `landmarks`."""
-    inner = picture.relative_to(root) if picture.is_relative_to(root) else Path(picture.name)
+def mirrored(landmarks: Path, root: Path, image: Path) -> Path:
+    """Where the landmarks of an image or video are: its path below `root` (elsewhere, its name) below `landmarks`."""
+    inner = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
     return (landmarks / inner).with_suffix(".npy")
 
 

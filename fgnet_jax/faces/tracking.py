@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.faces.detection import Box, Detector, Face, Nearby, overlap
+from fgnet_jax.faces.detection import Box, Face, FaceDetector, NearbyDetector, overlap
 
 DETECT_EVERY = 10
 """Frames from one look of the detector to the next; a new face is found so many frames late at worst."""
@@ -47,7 +47,7 @@ def describe() -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Followed:
+class TrackedFace:
     """A face on its way.
 
     Attributes:
@@ -74,39 +74,41 @@ class Track:
       thumbnail: Of the frame, to see cuts.
     """
 
-    known: tuple[Followed, ...] = ()
+    known: tuple[TrackedFace, ...] = ()
     next_id: int = 0
     since: int = 0
     thumbnail: np.ndarray | None = None
 
     @property
-    def faces(self) -> tuple[Followed, ...]:
+    def faces(self) -> tuple[TrackedFace, ...]:
         """Those seen in this frame, by their numbers."""
         return tuple(sorted((one for one in self.known if not one.unseen), key=lambda one: one.face_id))
 
 
-def follow(before: Track, picture: np.ndarray, detect: Detector, nearby: Nearby, every: int = DETECT_EVERY) -> Track:
+def follow(
+    before: Track, image: np.ndarray, detect: FaceDetector, nearby: NearbyDetector, every: int = DETECT_EVERY
+) -> Track:
     """One frame on.
 
     Args:
       before: What was known after the frame before; `Track()` at the first.
-      picture: (height, width, 3) uint8.
+      image: (height, width, 3) uint8.
       detect: Finds all faces.
       nearby: Finds one where it should be.
       every: See `DETECT_EVERY`; 1 to detect always.
     """
-    small = _thumbnail(picture)
+    small = _thumbnail(image)
     is_cut = before.thumbnail is not None and _correlation(before.thumbnail, small) < CUT
     known = () if is_cut else before.known
     if before.thumbnail is not None and not is_cut and before.since + 1 < every:
-        now = tuple(_again(one, nearby(picture, expected_box(one))) for one in known)
+        now = tuple(_again(one, nearby(image, expected_box(one))) for one in known)
         if not _is_trouble(known, now):
             return Track(_remembered(now), before.next_id, before.since + 1, small)
-    now, next_id = _matched(known, detect(picture), before.next_id)
+    now, next_id = _matched(known, detect(image), before.next_id)
     return Track(_remembered(now), next_id, 0, small)
 
 
-def expected_box(one: Followed) -> Box:
+def expected_box(one: TrackedFace) -> Box:
     """The box that the detector would give a face: moved and scaled as its landmarks since it was detected."""
     then, now = one.detected.landmarks, one.face.landmarks
     middle_then, middle_now = then.mean(0), now.mean(0)
@@ -116,24 +118,24 @@ def expected_box(one: Followed) -> Box:
     return float(x), float(y), width * scale, height * scale
 
 
-def _again(one: Followed, face: Face | None) -> Followed:
+def _again(one: TrackedFace, face: Face | None) -> TrackedFace:
     if face is None:
         return dataclasses.replace(one, unseen=one.unseen + 1)
     return dataclasses.replace(one, face=face, unseen=0)
 
 
-def _is_trouble(before: Sequence[Followed], now: Sequence[Followed]) -> bool:
+def _is_trouble(before: Sequence[TrackedFace], now: Sequence[TrackedFace]) -> bool:
     """Whether a face was lost just now, or two have become one."""
     lost = any(a.unseen == 0 and b.unseen for a, b in zip(before, now, strict=True))
     seen = [one.face.box for one in now if not one.unseen]
     return lost or any(overlap(a, b) > _DOUBLE for k, a in enumerate(seen) for b in seen[:k])
 
 
-def _remembered(known: Iterable[Followed]) -> tuple[Followed, ...]:
+def _remembered(known: Iterable[TrackedFace]) -> tuple[TrackedFace, ...]:
     return tuple(one for one in known if one.unseen <= REMEMBERED)
 
 
-def _matched(known: Sequence[Followed], found: Sequence[Face], next_id: int) -> tuple[list[Followed], int]:
+def _matched(known: Sequence[TrackedFace], found: Sequence[Face], next_id: int) -> tuple[list[TrackedFace], int]:
     """Gives each face found the number of the known one that it overlaps most, or, the largest first, a new one."""
     pairs = [
         (overlap(expected_box(one), face.box), k, j) for k, one in enumerate(known) for j, face in enumerate(found)
@@ -147,11 +149,11 @@ def _matched(known: Sequence[Followed], found: Sequence[Face], next_id: int) -> 
         if j not in number:
             number[j], next_id = next_id, next_id + 1
     lost = [_again(one, None) for k, one in enumerate(known) if k not in taken]
-    return [Followed(face, number[j], face) for j, face in enumerate(found)] + lost, next_id
+    return [TrackedFace(face, number[j], face) for j, face in enumerate(found)] + lost, next_id
 
 
-def _thumbnail(picture: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(picture).resize(_THUMBNAIL, Image.Resampling.BOX).convert("L"), np.float32)
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize(_THUMBNAIL, Image.Resampling.BOX).convert("L"), np.float32)
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

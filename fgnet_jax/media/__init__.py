@@ -1,1 +1,1 @@
-"""What people hand in, pictures, folders, videos, cameras, arrays, and the faces in it, in order and as it comes."""
+"""What people hand in, images, folders, videos, cameras, arrays, and the faces in it, in order and as it comes."""

@@ -1,12 +1,11 @@
-"""Pictures out of sources, one after the other in constant memory: what cannot be read comes as a frame without one."""
+"""Images out of sources, one after the other in constant memory: what cannot be read comes as a frame without one."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from fgnet_jax.media import images as pictures
-from fgnet_jax.media import video
+from fgnet_jax.media import images, video
 from fgnet_jax.media.sources import Source
 
 MOVING = ("video", "webcam")
@@ -15,15 +14,15 @@ MOVING = ("video", "webcam")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, or one of a video's.
+    """An image, or one of a video's.
 
     Attributes:
       source: Where it comes from.
       index: The source's place among all, from 0.
-      number: Its place in the source, from 1; 1 of a picture.
-      seconds: When it is shown, from the source's beginning; None of a picture, and where that is not known.
-      picture: (height, width, 3) uint8 RGB, upright; None where there is none.
-      problem: Why there is no picture.
+      number: Its place in the source, from 1; 1 of an image.
+      seconds: When it is shown, from the source's beginning; None of an image, and where that is not known.
+      image: (height, width, 3) uint8 RGB, upright; None where there is none.
+      problem: Why there is no image.
       total: How many frames the source says to have, counted as `number` is; None where it does not say.
       is_done: An earlier run wrote it: it is looked at once more only to know which face is which.
     """
@@ -32,7 +31,7 @@ class Frame:
     index: int
     number: int
     seconds: float | None
-    picture: np.ndarray | None
+    image: np.ndarray | None
     problem: str | None = None
     total: int | None = None
     is_done: bool = False
@@ -42,12 +41,12 @@ def read(sources: Iterable[Source], every: int = 1, skip: Mapping[int, int] | No
     """Frames of all sources, in order.
 
     A damaged frame, a source that cannot be read, and the place where a video is cut off come as a frame without
-    picture, whose `problem` says what is wrong.
+    image, whose `problem` says what is wrong.
 
     Args:
       sources: What to read, as it comes.
       every: Of videos and cameras, every so many frames: 1, 1 + every, ...
-      skip: By a source's place: the number of the last frame that is done. Pictures that are done are left out; frames
+      skip: By a source's place: the number of the last frame that is done. Images that are done are left out; frames
         of videos come with `is_done` set.
     """
     for index, source in enumerate(sources):
@@ -60,14 +59,14 @@ def read(sources: Iterable[Source], every: int = 1, skip: Mapping[int, int] | No
             yield dataclasses.replace(frame, is_done=frame.number <= last) if last else frame
 
 
-def _picture(source: Source, index: int) -> Iterator[Frame]:
+def _image(source: Source, index: int) -> Iterator[Frame]:
     try:
         assert isinstance(source.path, str)
-        picture = pictures.read(source.path)
-    except pictures.PictureError as error:
+        image = images.read(source.path)
+    except images.ImageError as error:
         yield Frame(source, index, 1, None, None, str(error), 1)
         return
-    yield Frame(source, index, 1, None, picture, total=1)
+    yield Frame(source, index, 1, None, image, total=1)
 
 
 def _array(source: Source, index: int) -> Iterator[Frame]:
@@ -84,8 +83,8 @@ def _video(source: Source, index: int) -> Iterator[Frame]:
         assert isinstance(source.path, str)
         for found in video.read(source.path):
             number = found.number
-            problem = "a damaged frame" if found.picture is None else None
-            yield Frame(source, index, number, found.seconds, found.picture, problem, found.total)
+            problem = "a damaged frame" if found.image is None else None
+            yield Frame(source, index, number, found.seconds, found.image, problem, found.total)
     except video.VideoError as error:
         yield Frame(source, index, number + 1, None, None, str(error))
         return
@@ -99,9 +98,9 @@ def _webcam(source: Source, index: int) -> Iterator[Frame]:
         assert source.path is not None
         for found in video.camera(source.path):
             number = found.number
-            yield Frame(source, index, number, found.seconds, found.picture)
+            yield Frame(source, index, number, found.seconds, found.image)
     except video.VideoError as error:
         yield Frame(source, index, number + 1, None, None, str(error))
 
 
-_READERS = {"picture": _picture, "video": _video, "webcam": _webcam, "array": _array, "missing": _missing}
+_READERS = {"image": _image, "video": _video, "webcam": _webcam, "array": _array, "missing": _missing}

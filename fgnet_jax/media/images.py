@@ -1,11 +1,11 @@
-"""Reading pictures that nobody vouches for: any file in, 8-bit RGB out, or a reason why not.
+"""Reading images that nobody vouches for: any file in, 8-bit RGB out, or a reason why not.
 
-A picture is untrusted input. Only the formats listed here are tried (Pillow's readers for PostScript and the like
+An image is untrusted input. Only the formats listed here are tried (Pillow's readers for PostScript and the like
 start other programs), only regular files are opened (a pipe or a device would hang or never end), and the size that the
 file's header claims is checked before a pixel is decoded, so that a small file cannot fill the memory.
 
 What comes out is what a viewer shows, with two choices of our own: transparency lies over black, and embedded colour
-profiles are ignored, as they were when the corpora's pictures were read for training. Of files with several pictures
+profiles are ignored, as they were when the corpora's images were read for training. Of files with several images
 (animations, multi-page TIFF) the first is read.
 """
 
@@ -23,10 +23,10 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", 
 SUFFIXES = tuple(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .pbm .pgm .ppm .pnm .jp2 .j2k .avif .heic .heif .hif".split()
 )
-"""Names that pictures end with, by which they are picked out of a folder; the content decides what a file is."""
+"""Names that images end with, by which they are picked out of a folder; the content decides what a file is."""
 
 MAX_PIXELS = 50_000_000
-"""Pictures of more pixels are refused before they are decoded: above a phone's 48 megapixels, 200 MB as RGBA."""
+"""Images of more pixels are refused before they are decoded: above a phone's 48 megapixels, 200 MB as RGBA."""
 
 MAX_BYTES = 256 * 2**20
 """Files of more bytes are refused before they are opened: some readers take the whole file into memory."""
@@ -50,14 +50,14 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
 
 
-class PictureError(ValueError):
-    """A picture that cannot be used; the message says why, without the file's name."""
+class ImageError(ValueError):
+    """An image that cannot be used; the message says why, without the file's name."""
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a picture file as 8-bit RGB, upright.
+    """Reads an image file as 8-bit RGB, upright.
 
-    Greyscale, palette and CMYK pictures become RGB; 16-bit samples keep their high byte; transparency is laid over
+    Greyscale, palette and CMYK images become RGB; 16-bit samples keep their high byte; transparency is laid over
     black; the rotation or mirroring that EXIF asks for is done.
 
     Args:
@@ -67,7 +67,7 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
       uint8 (height, width, 3).
 
     Raises:
-      PictureError: The file is absent, empty, no regular file, no picture of those kinds, broken, cut off, of a pixel
+      ImageError: The file is absent, empty, no regular file, no image of those kinds, broken, cut off, of a pixel
         type without a defined range (floats, 32-bit integers), or larger than `MAX_BYTES` or `MAX_PIXELS`.
     """
     _check_file(path)
@@ -76,37 +76,37 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
             _check_pixels(*image.size)
             image.load()
             return np.asarray(_upright(image, _rgb(image)))
-    except PictureError:
+    except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(_unknown(path)) from error
+        raise ImageError(_unknown(path)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"larger than {MAX_PIXELS:,} pixels; shrink it first") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on a broken file; each costs one picture only
-        raise PictureError(f"broken or cut off: {type(error).__name__}: {error}") from error
+        raise ImageError(f"larger than {MAX_PIXELS:,} pixels; shrink it first") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on a broken file; each costs one image only
+        raise ImageError(f"broken or cut off: {type(error).__name__}: {error}") from error
 
 
-def as_aligned(picture: np.ndarray, size: int) -> np.ndarray:
+def as_aligned(image: np.ndarray, size: int) -> np.ndarray:
     """Brings an aligned face to the network's size.
 
     Args:
-      picture: uint8 (height, width, 3), a face already aligned (FFHQ's recipe), hence square.
+      image: uint8 (height, width, 3), a face already aligned (FFHQ's recipe), hence square.
       size: The side wanted, in pixels.
 
     Returns:
-      uint8 (size, size, 3); `picture` itself where it has that size, else resampled (Lanczos, antialiased).
+      uint8 (size, size, 3); `image` itself where it has that size, else resampled (Lanczos, antialiased).
 
     Raises:
-      PictureError: The picture is not square, or smaller than `MIN_SIDE`.
+      ImageError: The image is not square, or smaller than `MIN_SIDE`.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if height != width:
-        raise PictureError(f"{width}x{height} is not square, as an aligned face ({size}x{size}) is")
+        raise ImageError(f"{width}x{height} is not square, as an aligned face ({size}x{size}) is")
     if height < MIN_SIDE:
-        raise PictureError(f"{width}x{height} is too small: an aligned face has {size}x{size}, at least {MIN_SIDE}")
+        raise ImageError(f"{width}x{height} is too small: an aligned face has {size}x{size}, at least {MIN_SIDE}")
     if height == size:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:
@@ -114,17 +114,17 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise PictureError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if stat.S_ISDIR(status.st_mode):
-        raise PictureError("a folder, not a picture")
+        raise ImageError("a folder, not an image")
     if not stat.S_ISREG(status.st_mode):
-        raise PictureError("not a regular file")
+        raise ImageError("not a regular file")
     if status.st_size == 0:
-        raise PictureError("the file is empty")
+        raise ImageError("the file is empty")
     if status.st_size > MAX_BYTES:
-        raise PictureError(f"{status.st_size:,} bytes: more than the {MAX_BYTES:,} that are read")
+        raise ImageError(f"{status.st_size:,} bytes: more than the {MAX_BYTES:,} that are read")
     if not os.access(path, os.R_OK):
-        raise PictureError("cannot be opened: Permission denied")
+        raise ImageError("cannot be opened: Permission denied")
 
 
 @functools.cache
@@ -143,25 +143,25 @@ def _unknown(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as stream:
         start = stream.read(12)
     if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _formats():
-        return "a HEIC picture, which is read where pillow-heif is: pip install 'fgnet_jax[heic]'"
-    return f"not a picture of a kind that is read here ({', '.join(_formats())})"
+        return "a HEIC image, which is read where pillow-heif is: pip install 'fgnet_jax[heic]'"
+    return f"not an image of a kind that is read here ({', '.join(_formats())})"
 
 
 def _check_pixels(width: int, height: int) -> None:
     """Refuses a header that claims more pixels than we are ready to decode."""
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels; shrink it first")
+        raise ImageError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels; shrink it first")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The same picture in mode RGB, before any rotation."""
+    """The same image in mode RGB, before any rotation."""
     if image.mode.startswith("I"):
         return _eight_bits(image).convert("RGB")
     if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and image.has_transparency_data):
         return _over_black(image)
     if image.mode in _PLAIN_MODES:
         return image.convert("RGB")
-    raise PictureError(f"pixels of type {image.mode} are not read: their range is not defined")
+    raise ImageError(f"pixels of type {image.mode} are not read: their range is not defined")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -169,9 +169,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     bits = 16
     tags = getattr(image, "tag_v2", {})
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these two use I for 16 bits; others for anything
-        raise PictureError("32-bit or signed integers are not read: their range is not defined")
+        raise ImageError("32-bit or signed integers are not read: their range is not defined")
     if "transparency" in image.info:
-        raise PictureError("a transparent grey level in a 16-bit picture is not read")
+        raise ImageError("a transparent grey level in a 16-bit image is not read")
     bits = tags.get(_TIFF_BITS, (bits,))[0]
     samples = np.asarray(image).astype(np.int32) >> (bits - 8)
     if tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:  # Pillow inverts these in 8 bits, not in 16
@@ -180,7 +180,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Composites a picture with any kind of transparency over black."""
+    """Composites an image with any kind of transparency over black."""
     rgba = image.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba).convert("RGB")

@@ -13,7 +13,7 @@ _LAST_SECONDS = 5.0
 _ITEM, _ERROR, _END = range(3)
 
 
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The same items, in order, computed on a thread.
 
     The thread starts when the first item is asked for. It ends with the items, with what they raise, which is raised
@@ -48,7 +48,7 @@ def _fill(items: Iterator[Any], ready: queue.Queue[tuple[int, Any]], stop: threa
             for item in items:
                 if not _put(ready, (_ITEM, item), stop):
                     return
-                del item  # not kept while the next is computed: pictures are large
+                del item  # not kept while the next is computed: images are large
     except BaseException as error:  # raised again where the items are asked for
         last = (_ERROR, error)
     _put(ready, last, stop)

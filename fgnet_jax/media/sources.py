@@ -1,4 +1,4 @@
-"""What the words of a command line, or values from Python, stand for: a list of pictures, videos and cameras.
+"""What the words of a command line, or values from Python, stand for: a list of images, videos and cameras.
 
 Nothing is decoded here, and nothing that is wrong raises: it becomes a source of kind "missing", with the reason.
 """
@@ -15,13 +15,12 @@ from typing import Any, Literal, TextIO
 
 import numpy as np
 
-from fgnet_jax.media import images as pictures
-from fgnet_jax.media import video
+from fgnet_jax.media import images, video
 
-Kind = Literal["picture", "video", "webcam", "array", "missing"]
+Kind = Literal["image", "video", "webcam", "array", "missing"]
 
 _GLOB = re.compile(r"[*?\[]")
-_SNIFFED = "neither a picture nor a video of a kind that is read here"
+_SNIFFED = "neither an image nor a video of a kind that is read here"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Source:
     Attributes:
       name: How results call it: the path as it was given, or found below the folder that was given.
       kind: What it is; a file counts as what its name or its first bytes say, and may still turn out broken.
-      path: The file of a picture or video; a camera's number.
+      path: The file of an image or video; a camera's number.
       array: (height, width, 3) uint8 RGB, of kind "array" only.
       problem: Why there is nothing to look at, of kind "missing" only.
     """
@@ -47,7 +46,7 @@ def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
     """What a command line's words stand for, in their order.
 
     Args:
-      words: Files; folders (all pictures and videos below them in natural order, 2 before 10, hidden ones left out);
+      words: Files; folders (all images and videos below them in natural order, 2 before 10, hidden ones left out);
         patterns (`**` for any depth); `@FILE`, a file with one path a line; `-`, such lines on standard input. Lines
         may name folders and patterns too. A file that has a pattern's or a list's very name is that file.
       stdin: What `-` reads; standard input if not given.
@@ -147,7 +146,7 @@ def _path(path: str) -> list[Source]:
 
 
 def _folder(folder: str) -> list[Source]:
-    """Pictures and videos below a folder, and what could not be looked into."""
+    """Images and videos below a folder, and what could not be looked into."""
     errors: list[Source] = []
 
     def keep(error: OSError) -> None:
@@ -158,18 +157,18 @@ def _folder(folder: str) -> list[Source]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [os.path.join(parent, name) for name in files if not name.startswith(".") and _by_name(name)]
     found = [_file(path) for path in sorted(paths, key=_natural)]
-    return found + errors or _missing(folder, "a folder without pictures or videos")
+    return found + errors or _missing(folder, "a folder without images or videos")
 
 
 def _by_name(path: str) -> Kind | None:
     suffix = Path(path).suffix.lower()
-    return "picture" if suffix in pictures.SUFFIXES else "video" if suffix in video.SUFFIXES else None
+    return "image" if suffix in images.SUFFIXES else "video" if suffix in video.SUFFIXES else None
 
 
 def _file(path: str) -> Source:
     if not os.path.exists(path):
         return Source(path, "missing", problem="there is no such file or folder")
-    kind = _by_name(path) or ("video" if video.is_video(path) else "picture")
+    kind = _by_name(path) or ("video" if video.is_video(path) else "image")
     return Source(path, kind, path)
 
 

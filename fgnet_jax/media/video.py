@@ -1,6 +1,6 @@
 """Reading video, frame by frame in the order of showing, with PyAV (the extra `video`), and cameras with OpenCV.
 
-Every coded frame counts: the k-th that comes out is the k-th of the file, also where one before it is damaged. Pictures
+Every coded frame counts: the k-th that comes out is the k-th of the file, also where one before it is damaged. Images
 are upright: a telephone's video comes turned as it is to be shown. Times are those of the file, evenly spaced or not.
 """
 
@@ -36,19 +36,19 @@ class VideoError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class VideoFrame:
     """A frame of a video.
 
     Attributes:
       number: Its place in the file, from 1.
       seconds: When it is shown, from the beginning.
-      picture: (height, width, 3) uint8 RGB; None where this frame is damaged.
+      image: (height, width, 3) uint8 RGB; None where this frame is damaged.
       total: Frames of the video as far as its header tells or lets guess; None where it does not.
     """
 
     number: int
     seconds: float
-    picture: np.ndarray | None
+    image: np.ndarray | None
     total: int | None = None
 
 
@@ -59,10 +59,10 @@ class _Damaged:
     pts: int | None = None
 
 
-def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[Frame, None, None]:
+def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
     """Frames of a video, in constant memory.
 
-    A damaged frame comes without picture, and so do those up to the next key frame where they are coded by it.
+    A damaged frame comes without image, and so do those up to the next key frame where they are coded by it.
 
     Args:
       path: A file.
@@ -108,7 +108,7 @@ def opened(path: str | os.PathLike[str]) -> Any:
         raise VideoError(f"cannot be read as video: {reason}") from error
 
 
-def camera(which: int | str) -> Iterator[Frame]:
+def camera(which: int | str) -> Iterator[VideoFrame]:
     """Frames of a camera, from now on, as fast as they are taken; those that nobody takes are lost.
 
     Args:
@@ -128,11 +128,11 @@ def camera(which: int | str) -> Iterator[Frame]:
             raise VideoError(f"camera {which} cannot be opened")
         begin, number = time.monotonic(), 0
         while True:
-            taken, picture = capture.read()
+            taken, image = capture.read()
             if not taken:
                 raise VideoError(f"camera {which} gave {number} frames and then no more")
             number += 1
-            yield Frame(number, time.monotonic() - begin, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            yield VideoFrame(number, time.monotonic() - begin, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     finally:
         capture.release()
 
@@ -145,7 +145,7 @@ def _library() -> Any:
     return av
 
 
-def _frames(av: Any, container: Any, start: int, threads: int) -> Iterator[Frame]:
+def _frames(av: Any, container: Any, start: int, threads: int) -> Iterator[VideoFrame]:
     stream = container.streams.best("video")
     if stream is None:
         raise VideoError("has no video in it")
@@ -251,14 +251,14 @@ def _before(waiting: list[int], pts: int | None) -> list[_Damaged]:
     return lost
 
 
-def _converted(found: Any, number: int, stream: Any, total: int | None) -> Frame:
+def _converted(found: Any, number: int, stream: Any, total: int | None) -> VideoFrame:
     rate, seconds = float(stream.average_rate or 0), None
     if found.pts is not None:
         seconds = float((found.pts - (stream.start_time or 0)) * stream.time_base)
     if seconds is None:
         seconds = (number - 1) / rate if rate else 0.0
     if isinstance(found, _Damaged):
-        return Frame(number, seconds, None, total)
+        return VideoFrame(number, seconds, None, total)
     _check_size(found)
-    picture = np.rot90(found.to_ndarray(format="rgb24"), round(found.rotation / 90))
-    return Frame(number, seconds, np.ascontiguousarray(picture), total)
+    image = np.rot90(found.to_ndarray(format="rgb24"), round(found.rotation / 90))
+    return VideoFrame(number, seconds, np.ascontiguousarray(image), total)

@@ -21,7 +21,7 @@ _EARLIEST = -0.1  # seconds: what is heard longer before the first frame is left
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 
-class MovieError(ValueError):
+class VideoWriterError(ValueError):
     """A video that cannot be written; the message says why."""
 
 
@@ -29,14 +29,14 @@ def check() -> None:
     """Refuses where video cannot be written at all.
 
     Raises:
-      MovieError: PyAV is not installed.
+      VideoWriterError: PyAV is not installed.
     """
     if importlib.util.find_spec("av") is None:
-        raise MovieError("video is written by PyAV, which is not here: pip install 'fgnet_jax[video]'")
+        raise VideoWriterError("video is written by PyAV, which is not here: pip install 'fgnet_jax[video]'")
 
 
 @contextlib.contextmanager
-def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Iterator["Movie"]:
+def open_video_writer(path: str | os.PathLike[str], sound_of: str | None = None) -> Iterator["VideoWriter"]:
     """Opens a video that appears at `path` when the block ends, playable, whether or not the block raised.
 
     Args:
@@ -45,7 +45,7 @@ def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Ite
         one.
 
     Raises:
-      MovieError: PyAV is not installed, or FFmpeg cannot encode.
+      VideoWriterError: PyAV is not installed, or FFmpeg cannot encode.
       OSError: The file cannot be written.
     """
     check()
@@ -57,7 +57,7 @@ def open_movie(path: str | os.PathLike[str], sound_of: str | None = None) -> Ite
         with contextlib.ExitStack() as stack:
             sound = _source(stack, sound_of)
             stream = stack.enter_context(open(partial, "wb"))
-            movie = Movie(stack.enter_context(av.open(stream, "w", format="mp4")), sound)
+            movie = VideoWriter(stack.enter_context(av.open(stream, "w", format="mp4")), sound)
             try:
                 yield movie
             finally:
@@ -78,7 +78,7 @@ def _source(stack: contextlib.ExitStack, path: str | None) -> Any | None:
         return None
 
 
-class Movie:
+class VideoWriter:
     """A video that is being written."""
 
     def __init__(self, container: Any, sound: Any | None):
@@ -95,17 +95,17 @@ class Movie:
         """Whether no frame was added."""
         return self._stream is None
 
-    def add(self, picture: np.ndarray, seconds: float) -> None:
+    def add(self, image: np.ndarray, seconds: float) -> None:
         """Appends a frame.
 
         Args:
-          picture: uint8 (height, width, 3); frames after the first are cut or filled up to its size.
+          image: uint8 (height, width, 3); frames after the first are cut or filled up to its size.
           seconds: When it is shown; later than the one before.
         """
         import av
 
-        stream = self._stream = self._stream or self._begin(picture)
-        frame = av.VideoFrame.from_ndarray(_fitted(picture, stream.height, stream.width), format="rgb24")
+        stream = self._stream = self._stream or self._begin(image)
+        frame = av.VideoFrame.from_ndarray(_fitted(image, stream.height, stream.width), format="rgb24")
         at = max(round(seconds / _CLOCK), self._last + 1)
         self._step = at - self._last if self._last >= 0 else round(1 / _CLOCK / 25)
         frame.pts, frame.time_base, self._last = at, _CLOCK, at
@@ -119,12 +119,12 @@ class Movie:
         self._add_sound(float((self._last + self._step) * _CLOCK))
         self._container.mux(self._stream.encode())
 
-    def _begin(self, picture: np.ndarray) -> Any:
+    def _begin(self, image: np.ndarray) -> Any:
         try:
             stream = self._container.add_stream("libx264", rate=Fraction(25), options=dict(_OPTIONS))
         except ValueError as error:
-            raise MovieError(f"this build of FFmpeg cannot write H.264 (libx264): {error}") from error
-        stream.height, stream.width = (side + side % 2 for side in picture.shape[:2])
+            raise VideoWriterError(f"this build of FFmpeg cannot write H.264 (libx264): {error}") from error
+        stream.height, stream.width = (side + side % 2 for side in image.shape[:2])
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
         if self._sound is not None and self._sound.streams.audio:
@@ -140,11 +140,11 @@ class Movie:
         self._held = held
 
 
-def _fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """A frame cut, or filled up by its edge, to the size that the first one had, made even as H.264 wants it."""
-    picture = picture[:height, :width]
-    missing = (0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)
-    return np.ascontiguousarray(np.pad(picture, missing, "edge") if np.any(missing) else picture)
+    image = image[:height, :width]
+    missing = (0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)
+    return np.ascontiguousarray(np.pad(image, missing, "edge") if np.any(missing) else image)
 
 
 def _sound(container: Any, source: Any) -> Iterator[tuple[float, Any]]:

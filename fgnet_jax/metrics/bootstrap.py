@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fgnet_jax.metrics import classification as metrics
+from fgnet_jax.metrics import classification
 
-FIGURES = (*metrics.COUNTED[:-1], *metrics.RANKED, "base_rate")
+METRICS = (*classification.COUNT_METRICS[:-1], *classification.RANK_METRICS, "base_rate")
 """Every figure that is measured, in the order of tables."""
 
 LEVEL = 0.95
@@ -25,14 +25,14 @@ _CHUNK = 2**20  # values of (resamples, frames) that are worked on at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class MeasuredMetrics:
     """Figures of K AUs.
 
     Attributes:
       aus: The K AU numbers.
       frames: (K,) frames whose label is known.
       positives: (K,) of these, those in which the AU is present.
-      values: Each of `FIGURES` (K,), as fractions; NaN where there is no value.
+      values: Each of `METRICS` (K,), as fractions; NaN where there is no value.
       resampled: The same over B draws of subjects, (B, K).
     """
 
@@ -65,7 +65,7 @@ def measure(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Measured:
+) -> MeasuredMetrics:
     """Measures all figures of scored frames, AU by AU over its known frames.
 
     Args:
@@ -79,19 +79,19 @@ def measure(
         the same people are resampled alike.
 
     Raises:
-      ValueError: as `metrics.confusion`.
+      ValueError: as `classification.confusion`.
     """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     names, member = np.unique(np.asarray(subjects), return_inverse=True)
     times = draws(names.tolist(), resamples, seed)
-    counts = metrics.confusion(scores, labels, thresholds)
-    values = metrics.of_counts(counts) | _ranks(scores, labels, member, np.ones((1, len(names))))
-    values |= {name: value[0] for name, value in values.items() if name in metrics.RANKED}
+    counts = classification.confusion(scores, labels, thresholds)
+    values = classification.count_metrics(counts) | _ranks(scores, labels, member, np.ones((1, len(names))))
+    values |= {name: value[0] for name, value in values.items() if name in classification.RANK_METRICS}
     by_subject = _counts_by_subject(scores, labels, thresholds, member, len(names))
-    resampled = metrics.of_counts(metrics.Counts(*(times @ part for part in by_subject)))
+    resampled = classification.count_metrics(classification.ConfusionCounts(*(times @ part for part in by_subject)))
     resampled |= _ranks(scores, labels, member, times)
     known, present = (labels >= 0).sum(0), (labels == 1).sum(0)
-    return Measured(tuple(aus), known, present, *({k: d[k] for k in FIGURES} for d in (values, resampled)))
+    return MeasuredMetrics(tuple(aus), known, present, *({k: d[k] for k in METRICS} for d in (values, resampled)))
 
 
 def draws(names: Sequence[str], count: int, seed: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def draws(names: Sequence[str], count: int, seed: int) -> np.ndarray:
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
 
 
-def average(parts: Sequence[Measured], by_frames: bool = False) -> Measured:
+def average(parts: Sequence[MeasuredMetrics], by_frames: bool = False) -> MeasuredMetrics:
     """The mean over several sets (folds, or networks), and of their resamples: set by set, draw by draw.
 
     Args:
@@ -112,28 +112,28 @@ def average(parts: Sequence[Measured], by_frames: bool = False) -> Measured:
     """
     frames, positives = (np.stack([getattr(p, name) for p in parts]) for name in ("frames", "positives"))
     weights = frames if by_frames else np.ones_like(frames)
-    values = {k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in FIGURES}
-    resampled = {k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in FIGURES}
-    return Measured(parts[0].aus, frames.sum(0), positives.sum(0), values, resampled)
+    values = {k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in METRICS}
+    resampled = {k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in METRICS}
+    return MeasuredMetrics(parts[0].aus, frames.sum(0), positives.sum(0), values, resampled)
 
 
 def _counts_by_subject(scores, labels, thresholds, member: np.ndarray, subjects: int) -> list[np.ndarray]:
-    """The four kinds of answers of each subject, (S, K) each, in the order of `metrics.Counts`."""
+    """The four kinds of answers of each subject, (S, K) each, in the order of `classification.ConfusionCounts`."""
     thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), scores.shape)
     own = [member == s for s in range(subjects)]
-    parts = [metrics.confusion(scores[mine], labels[mine], thresholds[mine]) for mine in own]
+    parts = [classification.confusion(scores[mine], labels[mine], thresholds[mine]) for mine in own]
     return [np.stack([getattr(part, kind) for part in parts]) for kind in ("tp", "fp", "fn", "tn")]
 
 
 def _ranks(scores: np.ndarray, labels: np.ndarray, member: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
-    """`metrics.of_ranks` of every AU under every draw, (B, K)."""
+    """`classification.rank_metrics` of every AU under every draw, (B, K)."""
     step = max(1, _CHUNK // max(len(member), 1))
     chunks = [times[k : k + step] for k in range(0, len(times), step)] or [times]
     columns = []
     for k in range(scores.shape[1]):
-        parts = [metrics.of_ranks(scores[:, k], labels[:, k], part[:, member]) for part in chunks]
-        columns.append({name: np.concatenate([part[name] for part in parts]) for name in metrics.RANKED})
-    return {name: np.stack([column[name] for column in columns], 1) for name in metrics.RANKED}
+        parts = [classification.rank_metrics(scores[:, k], labels[:, k], part[:, member]) for part in chunks]
+        columns.append({name: np.concatenate([part[name] for part in parts]) for name in classification.RANK_METRICS})
+    return {name: np.stack([column[name] for column in columns], 1) for name in classification.RANK_METRICS}
 
 
 def _interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,15 +9,15 @@ import dataclasses
 
 import numpy as np
 
-COUNTED = ("f1", "weighted_f1", "accuracy", "balanced_accuracy", "precision", "recall", "base_rate")
-"""Figures of answers at a threshold (`of_counts`)."""
+COUNT_METRICS = ("f1", "weighted_f1", "accuracy", "balanced_accuracy", "precision", "recall", "base_rate")
+"""Figures of answers at a threshold (`count_metrics`)."""
 
-RANKED = ("auc", "average_precision")
-"""Figures of scores at all thresholds (`of_ranks`)."""
+RANK_METRICS = ("auc", "average_precision")
+"""Figures of scores at all thresholds (`rank_metrics`)."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Counts:
+class ConfusionCounts:
     """Answers by kind, for K AUs; `a + b` counts the frames of both.
 
     Attributes:
@@ -32,11 +32,11 @@ class Counts:
     fn: np.ndarray
     tn: np.ndarray
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+    def __add__(self, other: "ConfusionCounts") -> "ConfusionCounts":
+        return ConfusionCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
 
-def confusion(scores: np.ndarray, labels: np.ndarray, thresholds: float | np.ndarray = 0.0) -> Counts:
+def confusion(scores: np.ndarray, labels: np.ndarray, thresholds: float | np.ndarray = 0.0) -> ConfusionCounts:
     """Counts right and wrong answers; an AU is said to be present where its score is above its threshold.
 
     Args:
@@ -52,10 +52,10 @@ def confusion(scores: np.ndarray, labels: np.ndarray, thresholds: float | np.nda
     said = scores > np.asarray(thresholds, np.float64)
     present, absent = labels == 1, labels == 0
     kinds = (present & said, absent & said, present & ~said, absent & ~said)
-    return Counts(*(kind.sum(0, dtype=np.int64) for kind in kinds))
+    return ConfusionCounts(*(kind.sum(0, dtype=np.int64) for kind in kinds))
 
 
-def f1(counts: Counts) -> np.ndarray:
+def f1(counts: ConfusionCounts) -> np.ndarray:
     """F1 per AU, 2 TP / (2 TP + FP + FN).
 
     Returns:
@@ -67,23 +67,23 @@ def f1(counts: Counts) -> np.ndarray:
     return hits / np.maximum(total, 1)
 
 
-def mean_f1(counts: Counts) -> float:
+def mean_f1(counts: ConfusionCounts) -> float:
     """The plain mean of F1 over the AUs, which FG-Net's tables end in; in 0..1."""
     return float(f1(counts).mean())
 
 
-def of_counts(counts: Counts) -> dict[str, np.ndarray]:
+def count_metrics(counts: ConfusionCounts) -> dict[str, np.ndarray]:
     """All figures of answers at a threshold, each float64 shaped as the counts are.
 
     Returns:
-      By name, as in `COUNTED`: `f1`; `weighted_f1`, the F1 of "present" and that of "absent", weighted by the frames of
+      By name, as in `COUNT_METRICS`: `f1`; `weighted_f1`, the F1 of "present" and that of "absent", weighted by the frames of
       each (`average="weighted"`); `accuracy`; `balanced_accuracy`, the mean recall of the classes that are there;
       `precision`; `recall`; `base_rate`, the share of positive frames. NaN where an AU has no known frame.
     """
     present, absent = counts.tp + counts.fn, counts.fp + counts.tn
     known = present + absent
     recall, specificity = _ratio(counts.tp, present), _ratio(counts.tn, absent)
-    of_absent = f1(Counts(counts.tn, counts.fn, counts.fp, counts.tp))
+    of_absent = f1(ConfusionCounts(counts.tn, counts.fn, counts.fp, counts.tp))
     figures = {
         "f1": f1(counts),
         "weighted_f1": _ratio(present * f1(counts) + absent * of_absent, known),
@@ -96,7 +96,7 @@ def of_counts(counts: Counts) -> dict[str, np.ndarray]:
     return {name: np.where(known > 0, value, np.nan) for name, value in figures.items()}
 
 
-def of_ranks(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def rank_metrics(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Area under the ROC curve, and average precision, of one AU.
 
     Args:
@@ -110,7 +110,7 @@ def of_ranks(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None 
     """
     known = np.flatnonzero(np.asarray(labels) >= 0)
     if not known.size:
-        return {name: np.full(1 if weights is None else len(weights), np.nan) for name in RANKED}
+        return {name: np.full(1 if weights is None else len(weights), np.nan) for name in RANK_METRICS}
     order = known[np.argsort(-np.asarray(scores, np.float64)[known], kind="stable")]
     ends = np.flatnonzero(np.append(np.diff(np.asarray(scores)[order]) != 0, True))
     weighted = np.ones((1, len(order))) if weights is None else np.asarray(weights, np.float64)[:, order]

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax.metrics import classification as metrics
 from fgnet_jax.aus import label as au_label
-from fgnet_jax.runtime.provenance import atomic_write_text
+from fgnet_jax.metrics import classification
+from fgnet_jax.runtime.files import write_text
 
 PUBLISHED = 0.0
 """FG-Net's threshold, for every AU."""
@@ -51,7 +51,7 @@ def _fit_one(scores: np.ndarray, labels: np.ndarray) -> float:
     above = [np.append(np.cumsum(np.bincount(place, kind, len(values))[::-1])[::-1], 0) for kind in (present, ~present)]
     at = np.searchsorted(values, tried, side="right")  # of a threshold, all values from here on lie above
     tp, fp = (part[at] for part in above)
-    f1 = metrics.f1(metrics.Counts(tp, fp, present.sum() - tp, (~present).sum() - fp))
+    f1 = classification.f1(classification.ConfusionCounts(tp, fp, present.sum() - tp, (~present).sum() - fp))
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     return float(min(tried[best], key=abs))
 
@@ -59,7 +59,7 @@ def _fit_one(scores: np.ndarray, labels: np.ndarray) -> float:
 def save(path: str | Path, aus: Sequence[int], values: Sequence[float] | np.ndarray, about: dict[str, Any]) -> None:
     """Writes thresholds (K,) with what they are of."""
     by_au = {au_label(au): float(value) for au, value in zip(aus, values, strict=True)}
-    atomic_write_text(path, json.dumps({"thresholds": by_au, "rule": RULE} | about, indent=2) + "\n")
+    write_text(path, json.dumps({"thresholds": by_au, "rule": RULE} | about, indent=2) + "\n")
 
 
 def load(path: str | Path, aus: Sequence[int]) -> np.ndarray:

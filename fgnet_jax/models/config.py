@@ -17,7 +17,7 @@ single pass of bfloat16 on TPUs, unless a configuration names a lesser precision
 PRECISIONS = ("default", "high", "highest")
 """How exact products of float32 are, as JAX names it."""
 
-REMATS = ("none", "blocks", "twice")
+REMATS = ("none", "blocks")
 """Policies of rematerialisation, from little to much that is computed again."""
 
 
@@ -42,9 +42,8 @@ class ModelConfig:
       param_dtype: Number format that parameters are kept in.
       precision: Of products of float32: "highest" is float32's own; with "high" and "default" GPUs multiply in TF32 and
         TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are alike.
-      remat: What is computed again in training to save memory: "none"; "blocks", the forward pass of every encoder
-        unit, style block, synthesis layer and interpreter stage; or "twice", the same, and all gradients as well, so
-        that they are never held at once (`fgnet_jax.train.two_pass`).
+      remat: What is computed again in training to save memory: "none", or "blocks", the forward pass of every encoder
+        unit, style block, synthesis layer and interpreter stage.
     """
 
     image_size: int = 256
@@ -79,6 +78,8 @@ class ModelConfig:
             raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.remat == "twice":
+            raise ValueError('remat "twice" was removed; use "blocks", with train.accumulate for less memory still')
         if self.remat not in REMATS:
             raise ValueError(f"remat must be one of {', '.join(REMATS)}, got {self.remat!r}")
 
@@ -89,7 +90,7 @@ class ModelConfig:
 
     @property
     def generator_size(self) -> int:
-        """Side of the generated picture."""
+        """Side of the generated image."""
         return 4 << (len(self.generator_channels) - 1)
 
     @property

@@ -115,6 +115,18 @@ def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndar
         return merge(config, variables)(images)
 
 
+def au_heatmaps(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray, count: int) -> jax.Array:
+    """Heatmaps (N, heatmap_size, heatmap_size, count) float32, not clipped, of the first `count` channels.
+
+    Args:
+      config: The network's sizes.
+      variables: Its weights.
+      images: Aligned faces (N, S, S, 3), 0 to 255.
+      count: Channels that belong to AUs; `scores` makes one number of each.
+    """
+    return apply(config, variables, normalise(images))[..., :count]
+
+
 def apply_train(
     config: ModelConfig,
     variables: Variables,

@@ -10,7 +10,7 @@ from flax import nnx
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Conv
 from fgnet_jax.models.ops.conv import conv2d
-from fgnet_jax.models.ops.dtypes import widened
+from fgnet_jax.models.ops.dtypes import to_accum_dtype
 from fgnet_jax.models.ops.resize import shrink, upsample
 
 PIXEL_WIDTHS = (128, 32)
@@ -70,7 +70,7 @@ class Interpreter(nnx.Module):
 
     def finish(self, x: jax.Array) -> jax.Array:
         """The heatmaps, from the last stage's map."""
-        return widened(self.output(x))
+        return to_accum_dtype(self.output(x))
 
 
 class PixelInterpreter(nnx.Module):
@@ -92,7 +92,7 @@ class PixelInterpreter(nnx.Module):
         x = self._first(features)
         for i, norm in enumerate(self.norms):
             x = norm(nnx.relu(x if i == 0 else self.layers[i](x)), train)
-        return widened(self.output(x))
+        return to_accum_dtype(self.output(x))
 
     def _first(self, features: list[jax.Array]) -> jax.Array:
         """The first layer over all maps: linear like the resizing, so it goes first, on a tenth of the pixels."""

@@ -12,9 +12,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops.conv import conv2d
-from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops.reductions import batch_mean, broadcast
+from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import upsample_conv2d
-from fgnet_jax.models.ops.reductions import batch_mean, spread
 
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
@@ -50,7 +50,7 @@ class Conv(nnx.Module):
         """
         kernel = self.kernel[...].astype(x.dtype)
         x = conv2d(x, kernel, self.stride) if enlarge_to is None else upsample_conv2d(x, kernel, enlarge_to)
-        return x if self.bias is None else x + spread(self.bias[...], x.shape, x.dtype)
+        return x if self.bias is None else x + broadcast(self.bias[...], x.shape, x.dtype)
 
 
 class Linear(nnx.Module):
@@ -81,15 +81,15 @@ class BatchNorm(nnx.Module):
         """Normalises (N, H, W, C) by the batch's statistics, moving the running ones, or by the running ones."""
         if train:
             mean, var = self._batch_statistics(x)
-            return lean(_normalise)(x, mean, var, self.scale[...], self.bias[...])
+            return remat(_normalise)(x, mean, var, self.scale[...], self.bias[...])
         gain = self.scale[...] * jax.lax.rsqrt(self.var[...] + BATCH_NORM_EPS)
         offset = self.bias[...] - self.mean[...] * gain
-        return x * spread(gain, x.shape, x.dtype) + spread(offset, x.shape, x.dtype)
+        return x * broadcast(gain, x.shape, x.dtype) + broadcast(offset, x.shape, x.dtype)
 
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The batch's mean and variance (C,), float32 at least; moves the running statistics."""
         mean = batch_mean(x)
-        var = lean(_variance)(x, mean)
+        var = remat(_variance)(x, mean)
         count = math.prod(x.shape[:3])
         # Departure from flax: PyTorch feeds the running variance with the unbiased one.
         for running, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
@@ -98,14 +98,14 @@ class BatchNorm(nnx.Module):
 
 
 def _variance(x: jax.Array, mean: jax.Array) -> jax.Array:
-    return batch_mean(jnp.square(x.astype(mean.dtype) - spread(mean, x.shape, mean.dtype)))
+    return batch_mean(jnp.square(x.astype(mean.dtype) - broadcast(mean, x.shape, mean.dtype)))
 
 
 def _normalise(x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     # The mean goes first: x * gain + offset would cancel where |mean| is large.
-    centred = x.astype(mean.dtype) - spread(mean, x.shape, mean.dtype)
+    centred = x.astype(mean.dtype) - broadcast(mean, x.shape, mean.dtype)
     gain = scale * jax.lax.rsqrt(var + BATCH_NORM_EPS)
-    return (centred * spread(gain, x.shape, mean.dtype) + spread(bias, x.shape, mean.dtype)).astype(x.dtype)
+    return (centred * broadcast(gain, x.shape, mean.dtype) + broadcast(bias, x.shape, mean.dtype)).astype(x.dtype)
 
 
 class PReLU(nnx.Module):
@@ -116,11 +116,11 @@ class PReLU(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies it to (..., C)."""
-        return lean(_prelu)(x, self.slope[...])
+        return remat(_prelu)(x, self.slope[...])
 
 
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    return jnp.where(x >= 0, x, spread(slope, x.shape, x.dtype) * x)
+    return jnp.where(x >= 0, x, broadcast(slope, x.shape, x.dtype) * x)
 
 
 class EqualLinear(nnx.Module):

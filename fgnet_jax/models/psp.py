@@ -11,9 +11,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import COARSE_STYLES, MIDDLE_STYLES, ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Buffer, Conv, EqualLinear, Linear, PReLU
-from fgnet_jax.models.ops.remat import lean
-from fgnet_jax.models.ops.resize import upsample
 from fgnet_jax.models.ops.reductions import scale, spatial_mean
+from fgnet_jax.models.ops.remat import remat
+from fgnet_jax.models.ops.resize import upsample
 
 SQUEEZE = 16
 """Reduction of the squeeze-excite bottleneck."""
@@ -33,7 +33,7 @@ class SqueezeExcite(nnx.Module):
         """Gates (N, H, W, C)."""
         mean = spatial_mean(x)[:, 0, 0].astype(x.dtype)
         gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(mean))))
-        return lean(scale)(x, gate)
+        return remat(scale)(x, gate)
 
 
 class Unit(nnx.Module):

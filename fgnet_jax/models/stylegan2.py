@@ -1,4 +1,4 @@
-"""StyleGAN2's generator (config F): mapping, synthesis and, where the picture is wanted, its RGB branch."""
+"""StyleGAN2's generator (config F): mapping, synthesis and, where the image is wanted, its RGB branch."""
 
 import functools
 import math
@@ -9,14 +9,14 @@ from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear
-from fgnet_jax.models.ops import switches as fast, patches as sparse
+from fgnet_jax.models.ops import patches, switches
 from fgnet_jax.models.ops.activations import scaled_leaky_relu
 from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.dtypes import to_accum_dtype
 from fgnet_jax.models.ops.filters import upsample_conv, upsample_rgb
-from fgnet_jax.models.ops.dtypes import widened
-from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops.reductions import broadcast, scale
+from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import shrink
-from fgnet_jax.models.ops.reductions import scale, spread
 
 MAPPING_LR_MUL = 0.01
 
@@ -50,19 +50,19 @@ class StyledConv(nnx.Module):
             `fgnet_jax.models.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
             for all of it.
         """
-        kernel, style = self.kernel[...], widened(self.modulation(w))
+        kernel, style = self.kernel[...], to_accum_dtype(self.modulation(w))
         root = math.sqrt(9 * kernel.shape[2])
         kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ _sum_over_taps(jnp.square(kernel)) + 1e-8)
-        x = lean(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
+        x = remat(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
         noise = jax.lax.stop_gradient(self.noise[...])
         if patches_of is not None:
-            noise = sparse.patches(noise, patches_of)
-            noise = noise if self.upsample else sparse.read_places(noise)
-        x = lean(_finish)(x, demodulation, noise[None, :, :, None], self.noise_strength[...], self.bias[...])
+            noise = patches.patches(noise, patches_of)
+            noise = noise if self.upsample else patches.read_places(noise)
+        x = remat(_finish)(x, demodulation, noise[None, :, :, None], self.noise_strength[...], self.bias[...])
         if patches_of is None or not self.upsample:
             return x
-        return x * sparse.inside(self.noise.shape[0], patches_of).astype(x.dtype)
+        return x * patches.inside(self.noise.shape[0], patches_of).astype(x.dtype)
 
 
 def _sum_over_taps(kernel: jax.Array) -> jax.Array:
@@ -75,13 +75,13 @@ def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool,
     x = scale(x, style)
     if patches_of is None:
         return upsample_conv(x, kernel) if upsample else conv2d(x, kernel)
-    return sparse.upsample_conv_patches(x, kernel, patches_of) if upsample else sparse.conv_patches(x, kernel)
+    return patches.upsample_conv_patches(x, kernel, patches_of) if upsample else patches.conv_patches(x, kernel)
 
 
 def _finish(x: jax.Array, demodulation: jax.Array, noise: jax.Array, strength: jax.Array, bias: jax.Array) -> jax.Array:
     """Demodulates a convolution's result, adds noise and bias, and activates."""
-    noise = noise * spread(strength.reshape(1), noise.shape, noise.dtype)
-    return scaled_leaky_relu(scale(x, demodulation) + noise.astype(x.dtype) + spread(bias, x.shape, x.dtype))
+    noise = noise * broadcast(strength.reshape(1), noise.shape, noise.dtype)
+    return scaled_leaky_relu(scale(x, demodulation) + noise.astype(x.dtype) + broadcast(bias, x.shape, x.dtype))
 
 
 class ToRGB(nnx.Module):
@@ -119,7 +119,7 @@ class Generator(nnx.Module):
     def map(self, z: jax.Array) -> jax.Array:
         """Mapping network: (..., style_dim) to w of the same shape; every vector on its own, PixelNorm first."""
         # Eight layers of one vector cost nothing and lose most in bfloat16: z is normalised in float32.
-        z = widened(z)
+        z = to_accum_dtype(z)
         z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
         for layer in self.mapping:
             z = scaled_leaky_relu(layer(z))
@@ -151,19 +151,19 @@ class Generator(nnx.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Layer k of synthesis on x, as `features` takes them; its result, and the maps with it where it is one."""
         side = self.convs[k].noise.shape[0]
-        is_last = k + 2 >= len(self.convs) and fast.is_on("sparse")
-        patches_of = shrink_to if is_last and shrink_to and side >= sparse.PATCH * shrink_to else None
+        is_last = k + 2 >= len(self.convs) and switches.is_on("sparse")
+        patches_of = shrink_to if is_last and shrink_to and side >= patches.PATCH * shrink_to else None
         x = self._call(k, x, w, patches_of)
         if self.convs[k].upsample:
             return x, maps
-        return x, (*maps, sparse.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
+        return x, (*maps, patches.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
 
     def _call(self, k: int, x: jax.Array, w: jax.Array, patches_of: int | None) -> jax.Array:
         call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
         return call(self.convs[k], x, w[:, k], patches_of)
 
-    def picture(self, w: jax.Array) -> jax.Array:
-        """The synthesised RGB picture (N, size, size, 3), about [-1, 1], not clipped: for inversion."""
+    def image(self, w: jax.Array) -> jax.Array:
+        """The synthesised RGB image (N, size, size, 3), about [-1, 1], not clipped: for inversion."""
         rgb = None
         for r, (to_rgb, feature) in enumerate(zip(self.to_rgbs, self.features(w), strict=True)):
             here = to_rgb(feature, w[:, 2 * r + 1])

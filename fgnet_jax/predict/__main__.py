@@ -1,10 +1,10 @@
-"""Action units in pictures and videos: a table of them, heatmaps, and drawn pictures or video.
+"""Action units in images and videos: a table of them, heatmaps, and drawn images or video.
 
     python -m fgnet_jax.predict --weights weights/fgnet_disfa --csv out.csv holiday.jpg clip.mp4 folder/
     python -m fgnet_jax.predict --weights weights/fgnet_disfa --csv out.csv --video out.mp4 --overlays out/ clip.mp4
     python -m fgnet_jax.predict --weights weights/fgnet_disfa --webcam 0
 
-Faces are found, followed along a video, and aligned by FFHQ's recipe. With --aligned the pictures are such faces
+Faces are found, followed along a video, and aligned by FFHQ's recipe. With --aligned the images are such faces
 already: square, 256x256 for the published network; other squares are resized.
 
 The table has a row a face, in the order of the inputs; a frame without a face, or that cannot be read, keeps its row
@@ -26,24 +26,24 @@ import sys
 from collections.abc import Sequence
 
 from fgnet_jax.predict.columns import DIALECTS
-from fgnet_jax.runtime.progress import say
+from fgnet_jax.runtime.command_line import status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = parser().parse_args(argv)
-    from fgnet_jax.predict import request as jobs, run as running
+    from fgnet_jax.predict import request, run
 
     try:
-        return running.run(jobs.checked(arguments))
-    except jobs.Refused as refused:
-        say(f"error: {refused}")
+        return run.run(request.checked(arguments))
+    except request.RequestError as refused:
+        status("predict", f"error: {refused}")
         return 2
     except OSError as error:
-        say(f"error: cannot write the results: {error}")
+        status("predict", f"error: cannot write the results: {error}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was finished is written")
+        status("predict", "interrupted; what was finished is written")
         return 130
 
 
@@ -68,11 +68,11 @@ def _inputs(made: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="pictures, videos, folders (all in them), patterns, @FILE with one path a line, or - for standard input",
+        help="images, videos, folders (all in them), patterns, @FILE with one path a line, or - for standard input",
     )
     made.add_argument("--weights", required=True, metavar="DIR", help="weights from convert_weights or training")
     made.add_argument("--webcam", type=_number, metavar="N", help="a camera instead, from 0; Ctrl-C ends it")
-    made.add_argument("--aligned", action="store_true", help="the pictures are aligned faces: nothing is looked for")
+    made.add_argument("--aligned", action="store_true", help="the images are aligned faces: nothing is looked for")
     made.add_argument("--largest", action="store_true", help="only the largest face of each frame")
     made.add_argument("--every", type=_positive, default=1, metavar="N", help="of videos, every N-th frame")
     made.add_argument(
@@ -98,9 +98,10 @@ def _outputs(made: argparse.ArgumentParser) -> None:
     made.add_argument("--heatmaps", metavar="FILE", help="an archive of heatmaps and scores, .npz or .zarr")
     made.add_argument(
         "--heatmaps_on",
-        choices=("face", "picture"),
+        type=lambda text: "image" if text == "picture" else text,  # as it was called before
+        choices=("face", "image"),
         default="face",
-        help="whether they lie over the aligned face, or in pixels of the whole picture",
+        help="whether they lie over the aligned face, or in pixels of the whole image",
     )
     made.add_argument("--overlays", metavar="DIR", help="a folder for PNGs with boxes, heatmaps and scores drawn in")
     made.add_argument("--video", metavar="FILE", help="the same as a video, .mp4, with its sound")

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from fgnet_jax.predict.result_table import Written
+from fgnet_jax.predict.result_table import WrittenFrame
 
 Item = TypeVar("Item")
 
@@ -41,7 +41,7 @@ def grouped(items: Iterable[Item], faces: Callable[[Item], int], size: int) -> I
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ResumePoint:
     """Where a run goes on.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Start:
     seconds: float
 
 
-def place(frames: Iterable[Written], names: list[str], size: int, window: float = 0.0) -> Place:
+def resume_point(frames: Iterable[WrittenFrame], names: list[str], size: int, window: float = 0.0) -> ResumePoint:
     """Where a run goes on whose table has these frames: at the beginning of its last batch.
 
     Args:
@@ -84,23 +84,23 @@ def place(frames: Iterable[Written], names: list[str], size: int, window: float 
       ValueError: The table is of other inputs.
     """
     starts: collections.deque[_Start] = collections.deque()
-    last, before, faces = None, Place(), 0
+    last, before, faces = None, ResumePoint(), 0
     for group in grouped(_numbered(frames, names), lambda pair: pair[1].faces, size):
         source, first = group[0]
         if last is not None:
             stay_source, stay = last
-            before = Place(source, 0, stay.rows, stay.end, (stay_source, stay.frame), faces)
+            before = ResumePoint(source, 0, stay.rows, stay.end, (stay_source, stay.frame), faces)
         starts.append(_start(source, first, last))
         last = group[-1]
         faces += sum(frame.faces for _, frame in group)
         while len(starts) > 1 and not _needed(starts[1], starts[-1], window):
             starts.popleft()
     if not starts:
-        return Place()
+        return ResumePoint()
     return dataclasses.replace(before, source=starts[0].source, done=starts[0].done)
 
 
-def _start(source: int, first: Written, last: tuple[int, Written] | None) -> _Start:
+def _start(source: int, first: WrittenFrame, last: tuple[int, WrittenFrame] | None) -> _Start:
     """A batch that begins inside of a source goes on behind the last frame of the one before."""
     done = last[1].frame if last is not None and last[0] == source else 0
     return _Start(source, done, first.timestamp or 0.0)
@@ -112,7 +112,7 @@ def _needed(second: _Start, final: _Start, window: float) -> bool:
     return window > 0 and within and second.seconds > final.seconds - window - 0.01
 
 
-def _numbered(frames: Iterable[Written], names: list[str]) -> Iterator[tuple[int, Written]]:
+def _numbered(frames: Iterable[WrittenFrame], names: list[str]) -> Iterator[tuple[int, WrittenFrame]]:
     """Pairs frames with the index of their source; one may be named twice in a row."""
     source, former = -1, None
     for frame in frames:

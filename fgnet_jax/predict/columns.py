@@ -18,26 +18,26 @@ import numpy as np
 from fgnet_jax import aus as aus_lib
 
 DIALECTS = ("openface", "pyfeat", "libreface")
-"""What `layout` knows beside this package's own columns."""
+"""What `table_columns` knows beside this package's own columns."""
 
 _LANDMARKS = 68
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Row:
+class ResultRow:
     """One face of one frame, or a frame without a face or without a result.
 
     Attributes:
-      input: The picture or video, as it was named.
-      frame: Number of the frame from 1; 1 for a picture.
-      timestamp: When it is shown, in seconds; None for a picture.
-      face_id: Tells the faces of a picture apart, and stays with a face along a video; None where there is no face.
+      input: The image or video, as it was named.
+      frame: Number of the frame from 1; 1 for an image.
+      timestamp: When it is shown, in seconds; None for an image.
+      face_id: Tells the faces of an image apart, and stays with a face along a video; None where there is no face.
       confidence: The face detector's score, on its own scale.
-      box: Left, top, width and height in pixels of the picture.
-      landmarks: (68, 2), x then y in pixels of the picture.
+      box: Left, top, width and height in pixels of the image.
+      landmarks: (68, 2), x then y in pixels of the image.
       scores: (K,) in [-1, 1]; None where there is no result.
       present: (K,) bool, beside scores.
-      peaks: (K, 2), x then y of each heatmap's peak in pixels of the picture; NaN for a map without one.
+      peaks: (K, 2), x then y of each heatmap's peak in pixels of the image; NaN for a map without one.
     """
 
     input: str
@@ -63,11 +63,11 @@ class Column:
 
     name: str
     kind: type
-    of: Callable[[Row], Any]
+    of: Callable[[ResultRow], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class TableColumns:
     """A table's columns, and which of them say what a row is about.
 
     Attributes:
@@ -89,39 +89,41 @@ class Layout:
         """Names of the columns."""
         return [column.name for column in self.columns]
 
-    def cells(self, row: Row) -> list[str]:
+    def cells(self, row: ResultRow) -> list[str]:
         """One row as text; scores have the digits that give back the same float32."""
         return [_text(column.of(row), column.kind) for column in self.columns]
 
-    def values(self, row: Row) -> list[Any]:
+    def values(self, row: ResultRow) -> list[Any]:
         """One row as Python values; None where a cell is empty."""
         return [parse(text, column.kind) for text, column in zip(self.cells(row), self.columns, strict=True)]
 
 
-def layout(aus: Sequence[int], dialect: str | None = None, peaks: bool = False) -> Layout:
+def table_columns(aus: Sequence[int], dialect: str | None = None, peaks: bool = False) -> TableColumns:
     """The columns for these AUs.
 
     Args:
       aus: AU numbers that the weights know; others have no column, never a 0.
       dialect: One of `DIALECTS`, or None for `input, frame, timestamp, face_id, confidence, success, FaceRectX, …,
         AU01_c, AU01_score, …`.
-      peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the picture (own columns only).
+      peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the image (own columns only).
 
     Raises:
       ValueError: for another dialect.
     """
     if dialect is None:
-        return Layout((*_LEADING, *_box(), *(column for k, au in enumerate(aus) for column in _own(k, au, peaks))))
+        return TableColumns(
+            (*_LEADING, *_box(), *(column for k, au in enumerate(aus) for column in _own(k, au, peaks)))
+        )
     if dialect == "openface":
-        return Layout((*_OPENFACE, *_points(), *_presences(aus, "AU{:02d}_c"), _INPUT))
+        return TableColumns((*_OPENFACE, *_points(), *_presences(aus, "AU{:02d}_c"), _INPUT))
     if dialect == "pyfeat":
         score = Column("FaceScore", float, lambda row: row.confidence)
         ours = (_INPUT, _frame("frame", 0), _FACE_ID, _TIMESTAMP)
-        return Layout((*_box(), score, *_points(), *_presences(aus, "AU{:02d}"), *ours), first_frame=0)
+        return TableColumns((*_box(), score, *_points(), *_presences(aus, "AU{:02d}"), *ours), first_frame=0)
     if dialect == "libreface":
         leading = (_frame("frame_idx", 0), _MILLISECONDS)
         columns = (*leading, *_presences(aus, "au_{}"), _INPUT, _FACE_ID)
-        return Layout(columns, "frame_idx", 0, _MILLISECONDS.name, 1000.0)
+        return TableColumns(columns, "frame_idx", 0, _MILLISECONDS.name, 1000.0)
     raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
 
 
@@ -157,14 +159,14 @@ _OPENFACE = (_frame("frame", 1), _FACE_ID, _TIMESTAMP, _CONFIDENCE, _SUCCESS)
 
 
 def _box() -> list[Column]:
-    def side(k: int) -> Callable[[Row], Any]:
+    def side(k: int) -> Callable[[ResultRow], Any]:
         return lambda row: None if row.box is None else round(float(row.box[k]), 2)
 
     return [Column(f"FaceRect{name}", float, side(k)) for k, name in enumerate(("X", "Y", "Width", "Height"))]
 
 
 def _points() -> list[Column]:
-    def coordinate(k: int, axis: int) -> Callable[[Row], Any]:
+    def coordinate(k: int, axis: int) -> Callable[[ResultRow], Any]:
         return lambda row: None if row.landmarks is None else round(float(row.landmarks[k, axis]), 2)
 
     return [Column(f"{name}_{k}", float, coordinate(k, a)) for a, name in enumerate("xy") for k in range(_LANDMARKS)]
@@ -174,12 +176,12 @@ def _presences(aus: Sequence[int], spelling: str) -> list[Column]:
     return [Column(spelling.format(au), int, _presence(k)) for k, au in enumerate(aus)]
 
 
-def _presence(k: int) -> Callable[[Row], Any]:
+def _presence(k: int) -> Callable[[ResultRow], Any]:
     return lambda row: None if row.present is None else bool(row.present[k])
 
 
 def _own(k: int, au: int, peaks: bool) -> list[Column]:
-    def peak(axis: int) -> Callable[[Row], Any]:
+    def peak(axis: int) -> Callable[[ResultRow], Any]:
         return lambda row: None if row.peaks is None else round(float(row.peaks[k, axis]), 2)
 
     name = aus_lib.label(au)

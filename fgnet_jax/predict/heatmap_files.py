@@ -1,7 +1,7 @@
 """Archives of heatmaps: npz, written whole in the end, or Zarr (the extra `zarr`), which grows and is gone on with.
 
 Row i of an archive is row i of the table. Heatmaps are those of the aligned face, all in one array, or laid back on the
-picture, one array a row, since pictures differ in size. Nothing is held in memory beyond a row.
+image, one array a row, since images differ in size. Nothing is held in memory beyond a row.
 """
 
 import array
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from fgnet_jax.predict.columns import Row
+from fgnet_jax.predict.columns import ResultRow
 
 _BLOCK = 256  # rows that room is made for at once
 
@@ -27,7 +27,7 @@ class ArchiveError(ValueError):
 class Archive(Protocol):
     """What results are added to, row by row."""
 
-    def add(self, row: Row, heatmaps: np.ndarray | None) -> None:
+    def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
         """Appends a row of the table with its heatmaps (height, width, K); None where there are none."""
         ...
 
@@ -39,7 +39,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
 
 @contextlib.contextmanager
 def open_archive(
-    path: str | os.PathLike[str], aus: Sequence[int], size: int, on_picture: bool = False, keep: int = 0
+    path: str | os.PathLike[str], aus: Sequence[int], size: int, on_image: bool = False, keep: int = 0
 ) -> Iterator[Archive]:
     """Opens an archive.
 
@@ -51,7 +51,7 @@ def open_archive(
       path: Zarr where it ends with `.zarr`, else npz.
       aus: The K AUs.
       size: Side of the aligned face's heatmaps in pixels.
-      on_picture: Whether heatmaps are laid back on the picture: as float16, in arrays `heatmaps_0000000`, ... of
+      on_image: Whether heatmaps are laid back on the image: as float16, in arrays `heatmaps_0000000`, ... of
         (height, width, K), none for a row without a result. Else `heatmaps` is float32 (N, size, size, K), NaN there.
       keep: Rows of a Zarr archive there already to keep and go on after.
 
@@ -60,7 +60,7 @@ def open_archive(
       ArchiveError: Zarr is not installed, or there is no such archive to go on with.
     """
     if is_zarr(path):
-        archive = _open_zarr(path, aus, size, on_picture, keep)
+        archive = _open_zarr(path, aus, size, on_image, keep)
         try:
             yield archive
         finally:
@@ -70,7 +70,7 @@ def open_archive(
         raise ArchiveError(f"{path}: an npz archive is written in the end and cannot be gone on with; .zarr can")
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryFile(dir=folder) as spool, tempfile.TemporaryFile(dir=folder) as scores:
-        archive = NpzArchive(spool, scores, aus, size, on_picture)
+        archive = NpzArchive(spool, scores, aus, size, on_image)
         try:
             yield archive
         finally:
@@ -84,16 +84,16 @@ class NpzArchive:
     `face_id` int32 (N,), -1 for no face; `numpy.load` reads it without pickles.
     """
 
-    def __init__(self, spool: BinaryIO, scores: BinaryIO, aus: Sequence[int], size: int, on_picture: bool = False):
+    def __init__(self, spool: BinaryIO, scores: BinaryIO, aus: Sequence[int], size: int, on_image: bool = False):
         """Takes open temporary files for heatmaps and scores, the AUs, and the heatmaps' side in pixels."""
         self._spool, self._scores = spool, scores
         self._aus = np.asarray(aus, np.int32)
         self._shape = (size, size, len(aus))
-        self._zip = zipfile.ZipFile(spool, "w", zipfile.ZIP_DEFLATED) if on_picture else None
+        self._zip = zipfile.ZipFile(spool, "w", zipfile.ZIP_DEFLATED) if on_image else None
         self._inputs: list[str] = []
         self._frames, self._faces = array.array("i"), array.array("i")
 
-    def add(self, row: Row, heatmaps: np.ndarray | None) -> None:
+    def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
         """Appends a row; its scores, and heatmaps where there are any."""
         if self._zip is not None:
             if heatmaps is not None:
@@ -142,17 +142,17 @@ class ZarrArchive:
     After a killed run its arrays may be longer than the table; `keep` of `open_archive` cuts them.
     """
 
-    def __init__(self, group: Any, aus: Sequence[int], size: int, on_picture: bool, count: int):
+    def __init__(self, group: Any, aus: Sequence[int], size: int, on_image: bool, count: int):
         """Takes an open group that has `count` rows."""
         self._group, self._count = group, count
-        self._shape, self._on_picture = (size, size, len(aus)), on_picture
+        self._shape, self._on_image = (size, size, len(aus)), on_image
 
-    def add(self, row: Row, heatmaps: np.ndarray | None) -> None:
+    def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
         """Appends a row; its scores, and heatmaps where there are any."""
         at = self._count
         if at == self._group["scores"].shape[0]:
             _resize(self._group, at + _BLOCK)
-        if not self._on_picture:
+        if not self._on_image:
             self._group["heatmaps"][at] = _checked(row, heatmaps, self._shape)
         elif heatmaps is not None:
             self._group.create_array(_name(at), data=heatmaps.astype(np.float16), overwrite=True)
@@ -167,27 +167,27 @@ class ZarrArchive:
         _resize(self._group, self._count)
 
 
-def _open_zarr(path: str | os.PathLike[str], aus: Sequence[int], size: int, on_picture: bool, keep: int) -> ZarrArchive:
+def _open_zarr(path: str | os.PathLike[str], aus: Sequence[int], size: int, on_image: bool, keep: int) -> ZarrArchive:
     """Makes a Zarr group, or opens one and cuts it to the rows to keep."""
     try:
         import zarr
     except ImportError as error:
         raise ArchiveError("Zarr is not installed: pip install 'fgnet_jax[zarr]', or write .npz") from error
     if keep:
-        return ZarrArchive(_kept(zarr, path, aus, on_picture, keep), aus, size, on_picture, keep)
+        return ZarrArchive(_kept(zarr, path, aus, on_image, keep), aus, size, on_image, keep)
     count = len(aus)
     group = zarr.open_group(os.fspath(path), mode="w", attributes={"aus": [int(au) for au in aus]})
     shapes = {"scores": ((count,), "float32", np.nan), "frame": ((), "int32", 0), "face_id": ((), "int32", -1)}
     for name, (shape, dtype, empty) in shapes.items():
         group.create_array(name, shape=(0, *shape), chunks=(_BLOCK, *shape), dtype=dtype, fill_value=empty)
     group.create_array("input", shape=(0,), chunks=(_BLOCK,), dtype=str)
-    if not on_picture:
+    if not on_image:
         whole = (size, size, count)
         group.create_array("heatmaps", shape=(0, *whole), chunks=(1, *whole), dtype="float32", fill_value=np.nan)
-    return ZarrArchive(group, aus, size, on_picture, 0)
+    return ZarrArchive(group, aus, size, on_image, 0)
 
 
-def _kept(zarr: Any, path: str | os.PathLike[str], aus: Sequence[int], on_picture: bool, keep: int) -> Any:
+def _kept(zarr: Any, path: str | os.PathLike[str], aus: Sequence[int], on_image: bool, keep: int) -> Any:
     """An archive there already, cut to its first rows.
 
     Raises:
@@ -196,7 +196,7 @@ def _kept(zarr: Any, path: str | os.PathLike[str], aus: Sequence[int], on_pictur
     try:
         group = zarr.open_group(os.fspath(path), mode="r+")
         fits = group.attrs["aus"] == [int(au) for au in aus] and group["scores"].shape[0] >= keep
-        fits = fits and ("heatmaps" in group) != on_picture
+        fits = fits and ("heatmaps" in group) != on_image
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise ArchiveError(f"{path}: no archive to go on with: {error!r}") from error
     if not fits:
@@ -215,11 +215,11 @@ def _name(row: int) -> str:
     return f"heatmaps_{row:07d}"
 
 
-def _scores(row: Row, count: int) -> np.ndarray:
+def _scores(row: ResultRow, count: int) -> np.ndarray:
     return np.full(count, np.nan, np.float32) if row.scores is None else np.asarray(row.scores, np.float32)
 
 
-def _checked(row: Row, heatmaps: np.ndarray | None, shape: tuple[int, int, int]) -> np.ndarray:
+def _checked(row: ResultRow, heatmaps: np.ndarray | None, shape: tuple[int, int, int]) -> np.ndarray:
     if heatmaps is None:
         return np.full(shape, np.nan, np.float32)
     if heatmaps.shape != shape:

@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fgnet_jax.visualization import scene as scenes
-from fgnet_jax.predict import smoothing
-from fgnet_jax.metrics import thresholds
-from fgnet_jax.predict.batching import grouped
-from fgnet_jax.predict.columns import Row
-from fgnet_jax.faces import alignment
+from fgnet_jax.faces import alignment, back_projection, finder
 from fgnet_jax.faces.detection import NUM_LANDMARKS, Face
+from fgnet_jax.faces.finder import DetectedFace, DetectedFrame, FinderOptions
 from fgnet_jax.media import frames
-from fgnet_jax.faces import finder as finding
-from fgnet_jax.faces.finder import Finding, Found, FoundFace
 from fgnet_jax.media.frames import Frame
 from fgnet_jax.media.sources import Source
-from fgnet_jax.predict.smoothing import Observed, Smoothing
+from fgnet_jax.metrics import thresholds
+from fgnet_jax.predict import smoothing
+from fgnet_jax.predict.batching import grouped
+from fgnet_jax.predict.columns import ResultRow
+from fgnet_jax.predict.smoothing import ObservedScores, Smoothing
 
 if TYPE_CHECKING:
-    from fgnet_jax.predict.detector import Detector, Pending
+    from fgnet_jax.predict.network import Network, PendingBatch
 
 _AHEAD = 2  # batches on the device or waiting for it while the next is put together
 
@@ -36,21 +34,21 @@ NOT_FINITE = "the network's scores are not finite"
 """Why a face has no result: broken weights must not look like a face without AUs."""
 
 
-class Stopped(Exception):
+class PredictionStopped(Exception):
     """The run was asked to stop; every batch that the device had begun was given first."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class PredictOptions:
     """What is looked at, and how.
 
     Attributes:
       largest: Only the largest face of a frame.
       every: Of videos, every so many frames.
       detect_every: Frames from one detection of a video to the next, faces being followed in between; None for
-        `Finding`'s.
+        `FinderOptions`'s.
       predictor: dlib's data file; None for the one that is installed.
-      aligned: Pictures are aligned faces already.
+      aligned: Images are aligned faces already.
       thresholds: Above which score an AU is present: a file (`fgnet_jax.metrics.thresholds`), K numbers, or None for 0.
       smooth: Whether scores are smoothed along a face in a video; a number is the window in seconds.
     """
@@ -71,11 +69,11 @@ class Options:
         if not 0 <= float(self.smooth) < 60:
             raise ValueError(f"smooth must be seconds, from 0 to 60, got {self.smooth!r}")
 
-    def finding(self, size: int) -> Finding:
+    def finder_options(self, size: int) -> FinderOptions:
         """How faces of this size are looked for."""
-        detect_every = Finding.detect_every if self.detect_every is None else self.detect_every
+        detect_every = FinderOptions.detect_every if self.detect_every is None else self.detect_every
         path = None if self.predictor is None else Path(self.predictor)
-        return Finding(size, self.largest, detect_every, path, self.aligned)
+        return FinderOptions(size, self.largest, detect_every, path, self.aligned)
 
     def smoothing(self, causal: bool = False) -> Smoothing | None:
         """How scores are smoothed; None for not at all."""
@@ -101,30 +99,30 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Seen:
+class FrameResult:
     """A frame with what the network says of its F faces.
 
     Attributes:
-      found: The frame and its faces.
+      detected: The frame and its faces.
       scores: float32 (F, K); NaN where the network's answer is no number.
       heatmaps: float32 (F, size, size, K), or None where they were not asked for.
     """
 
-    found: Found
+    detected: DetectedFrame
     scores: np.ndarray
     heatmaps: np.ndarray | None
 
 
-def found(sources: Iterable[Source], detector: "Detector", how: Options) -> Iterator[Found]:
+def detect_faces(sources: Iterable[Source], network: "Network", how: PredictOptions) -> Iterator[DetectedFrame]:
     """The faces in sources, found on threads.
 
     Raises:
       DetectorError: dlib or its predictor is not there.
     """
-    return finding.find(frames.read(sources, how.every), how.finding(detector.config.image_size))
+    return finder.find(frames.read(sources, how.every), how.finder_options(network.config.image_size))
 
 
-def aligned_faces(images: np.ndarray) -> Iterator[Found]:
+def aligned_faces(images: np.ndarray) -> Iterator[DetectedFrame]:
     """Faces (N, S, S, 3) that are aligned already, one a frame."""
     side = images.shape[1]
     nowhere = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
@@ -132,20 +130,20 @@ def aligned_faces(images: np.ndarray) -> Iterator[Found]:
     for index, image in enumerate(images):
         frame = Frame(Source(f"array {index}", "array", array=image), index, 1, None, image, total=1)
         face = Face(nowhere, (0.0, 0.0, float(side), float(side)), 1.0)
-        yield Found(frame, (FoundFace(face, 0, image, where),))
+        yield DetectedFrame(frame, (DetectedFace(face, 0, image, where),))
 
 
-def see(
-    detector: "Detector",
-    frames: Iterator[Found],
+def predict_frames(
+    network: "Network",
+    frames: Iterator[DetectedFrame],
     heatmaps: bool,
     stop: Callable[[], bool] = lambda: False,
-    watch: Callable[["Pending"], None] = lambda pending: None,
-) -> Iterator[Seen]:
+    watch: Callable[["PendingBatch"], None] = lambda pending: None,
+) -> Iterator[FrameResult]:
     """Asks the network about every face, batch by batch, in order.
 
     Args:
-      detector: The network.
+      network: The network.
       frames: Frames with their faces; closed in the end.
       heatmaps: Whether they are wanted.
       stop: Asked before every batch: whether to begin no other.
@@ -154,32 +152,36 @@ def see(
     Raises:
       Stopped: `stop` said so.
     """
-    waiting: collections.deque[tuple[list[Found], list[Pending]]] = collections.deque()
+    waiting: collections.deque[tuple[list[DetectedFrame], list[PendingBatch]]] = collections.deque()
     with contextlib.closing(frames):  # pyright: ignore[reportArgumentType]  # generators, all of them
         stopped = stop()
-        for group in () if stopped else grouped(frames, lambda one: len(one.faces), detector.batch_size):
-            waiting.append((group, _start(detector, group, watch)))
+        for group in () if stopped else grouped(frames, lambda one: len(one.faces), network.batch_size):
+            waiting.append((group, _start(network, group, watch)))
             if len(waiting) > _AHEAD:
-                yield from _answered(*waiting.popleft(), heatmaps, len(detector.aus))
+                yield from _answered(*waiting.popleft(), heatmaps, len(network.aus))
             if stopped := stop():
                 break
     while waiting:
-        yield from _answered(*waiting.popleft(), heatmaps, len(detector.aus))
+        yield from _answered(*waiting.popleft(), heatmaps, len(network.aus))
     if stopped:
-        raise Stopped
+        raise PredictionStopped
 
 
-def _start(detector: "Detector", group: list[Found], watch: Callable[["Pending"], None]) -> "list[Pending]":
+def _start(
+    network: "Network", group: list[DetectedFrame], watch: Callable[["PendingBatch"], None]
+) -> "list[PendingBatch]":
     """Hands a group's faces over; of a frame with more faces than a batch has, several batches."""
     faces = [face.aligned for one in group for face in one.faces]
-    size = detector.batch_size
-    pending = [detector.start(np.stack(faces[first : first + size])) for first in range(0, len(faces), size)]
+    size = network.batch_size
+    pending = [network.start(np.stack(faces[first : first + size])) for first in range(0, len(faces), size)]
     for batch in pending:
         watch(batch)
     return pending
 
 
-def _answered(group: list[Found], pending: "list[Pending]", heatmaps: bool, known: int) -> Iterator[Seen]:
+def _answered(
+    group: list[DetectedFrame], pending: "list[PendingBatch]", heatmaps: bool, known: int
+) -> Iterator[FrameResult]:
     answers = [batch.result(heatmaps) for batch in pending]
     scores = np.concatenate([np.zeros((0, known), np.float32), *(one.scores for one in answers)])
     parts = [one.heatmaps for one in answers if one.heatmaps is not None]
@@ -189,10 +191,10 @@ def _answered(group: list[Found], pending: "list[Pending]", heatmaps: bool, know
         part = slice(first, first := first + len(one.faces))
         fine = np.isfinite(scores[part]).all(1, keepdims=True)
         mine = maps[part] if maps is not None and one.faces else None
-        yield Seen(one, np.where(fine, scores[part], np.float32(np.nan)), mine)
+        yield FrameResult(one, np.where(fine, scores[part], np.float32(np.nan)), mine)
 
 
-def smoothed(seen: Iterator[Seen], how: Smoothing | None) -> Iterator[Seen]:
+def smoothed(seen: Iterator[FrameResult], how: Smoothing | None) -> Iterator[FrameResult]:
     """The same with smoothed scores."""
     if how is None:
         yield from seen
@@ -201,13 +203,13 @@ def smoothed(seen: Iterator[Seen], how: Smoothing | None) -> Iterator[Seen]:
         yield dataclasses.replace(one, scores=scores)
 
 
-def _observed(seen: Seen) -> Observed:
-    frame = seen.found.frame
+def _observed(seen: FrameResult) -> ObservedScores:
+    frame = seen.detected.frame
     video = frame.index if frame.source.kind in ("video", "webcam") else None
-    return Observed(video, frame.seconds, tuple(face.face_id for face in seen.found.faces), seen.scores)
+    return ObservedScores(video, frame.seconds, tuple(face.face_id for face in seen.detected.faces), seen.scores)
 
 
-def rows(seen: Seen, limits: np.ndarray, peaks: bool = False) -> list[Row]:
+def rows(seen: FrameResult, limits: np.ndarray, peaks: bool = False) -> list[ResultRow]:
     """A frame's rows: one a face, or one that says that there is none.
 
     Args:
@@ -215,24 +217,28 @@ def rows(seen: Seen, limits: np.ndarray, peaks: bool = False) -> list[Row]:
       limits: Thresholds (K,).
       peaks: Whether to find the heatmaps' peaks.
     """
-    frame = seen.found.frame
-    empty = Row(frame.source.name, frame.number, frame.seconds)
+    frame = seen.detected.frame
+    empty = ResultRow(frame.source.name, frame.number, frame.seconds)
     made = []
-    for k, found in enumerate(seen.found.faces):
-        face, scores = found.face, seen.scores[k]
+    for k, detected in enumerate(seen.detected.faces):
+        face, scores = detected.face, seen.scores[k]
         box = (face.box[0], face.box[1], face.box[2], face.box[3])
         row = dataclasses.replace(
-            empty, face_id=found.face_id, confidence=face.confidence, box=box, landmarks=face.landmarks
+            empty, face_id=detected.face_id, confidence=face.confidence, box=box, landmarks=face.landmarks
         )
         if np.isfinite(scores).all():
-            where = scenes.peaks(seen.heatmaps[k], found.alignment) if peaks and seen.heatmaps is not None else None
+            where = (
+                back_projection.peaks(seen.heatmaps[k], detected.alignment)
+                if peaks and seen.heatmaps is not None
+                else None
+            )
             row = dataclasses.replace(row, scores=scores, present=scores > limits, peaks=where)
         made.append(row)
     return made or [empty]
 
 
-def problem(seen: Seen) -> str | None:
+def problem(seen: FrameResult) -> str | None:
     """Why a frame, or one of its faces, has no result; None where all is well."""
-    if seen.found.problem is not None:
-        return seen.found.problem
+    if seen.detected.problem is not None:
+        return seen.detected.problem
     return None if np.isfinite(seen.scores).all() else NOT_FINITE

@@ -1,4 +1,4 @@
-"""What prediction from Python gives: arrays, a table, and pictures of what was seen."""
+"""What prediction from Python gives: arrays, a table, and images of what was seen."""
 
 import dataclasses
 import math
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fgnet_jax.predict import columns as dialects, pipeline as prediction
-from fgnet_jax.visualization import aligned_face as overlays, scene as scenes
-from fgnet_jax.predict.columns import Row
+from fgnet_jax.faces.finder import DetectedFace, DetectedFrame
 from fgnet_jax.media import frames
-from fgnet_jax.faces.finder import Found, FoundFace
-from fgnet_jax.predict.pipeline import Options, Seen
+from fgnet_jax.predict import columns as columns_lib
+from fgnet_jax.predict import pipeline
+from fgnet_jax.predict.columns import ResultRow
+from fgnet_jax.predict.pipeline import FrameResult, PredictOptions
+from fgnet_jax.visualization import aligned_face, scene
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from fgnet_jax.predict.detector import Detector
+    from fgnet_jax.predict.network import Network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,9 +40,9 @@ class Predictions:
     scores: np.ndarray
     present: np.ndarray
     heatmaps: np.ndarray | None = None
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ResultRow, ...] = ()
     problems: tuple[str | None, ...] = ()
-    seen: tuple[tuple[frames.Frame, FoundFace | None], ...] = dataclasses.field(default=(), repr=False)
+    seen: tuple[tuple[frames.Frame, DetectedFace | None], ...] = dataclasses.field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -59,7 +60,7 @@ class Predictions:
             import pandas
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install 'fgnet_jax[pandas]'") from error
-        layout = dialects.layout(self.aus.tolist(), dialect)
+        layout = columns_lib.table_columns(self.aus.tolist(), dialect)
         types = {str: "str", int: "Int64", float: "float64", np.float32: "float32"}
         columns = list(zip(*(layout.values(row) for row in self.rows), strict=True)) or [()] * len(layout.columns)
         named = zip(layout.columns, columns, strict=True)
@@ -70,10 +71,10 @@ class Predictions:
 
         Args:
           i: The row.
-          whole: The whole picture with all of its faces instead, which is read again from where it came from.
+          whole: The whole image with all of its faces instead, which is read again from where it came from.
 
         Returns:
-          A Pillow picture, which notebooks show and `.save` writes.
+          A Pillow image, which notebooks show and `.save` writes.
 
         Raises:
           ValueError: The row has no result, or heatmaps were not asked for.
@@ -85,61 +86,61 @@ class Predictions:
             raise ValueError(f"row {i} has no result: {self.problems[i]}")
         if whole:
             return self._scene(frame)
-        return overlays.draw(face.aligned, self.heatmaps[i], self.scores[i], self.present[i], self.aus.tolist())
+        return aligned_face.draw(face.aligned, self.heatmaps[i], self.scores[i], self.present[i], self.aus.tolist())
 
     def _scene(self, frame: frames.Frame) -> "Image.Image":
         """The frame with all of its faces."""
-        picture = _again(frame)
+        image = _again(frame)
         place = frame.index, frame.number
         mine = [(k, face) for k, (f, face) in enumerate(self.seen) if (f.index, f.number) == place and face is not None]
         assert self.heatmaps is not None
-        return scenes.draw(
-            picture,
+        return scene.draw(
+            image,
             [scene_face(face, self.heatmaps[k], self.scores[k], self.present[k]) for k, face in mine],
             self.aus.tolist(),
         )
 
 
-def scene_face(found: FoundFace, heatmaps: np.ndarray, scores: np.ndarray, present: np.ndarray) -> scenes.SceneFace:
-    """A face as `scenes.draw` takes it, named by its `face_id`."""
+def scene_face(found: DetectedFace, heatmaps: np.ndarray, scores: np.ndarray, present: np.ndarray) -> scene.SceneFace:
+    """A face as `scene.draw` takes it, named by its `face_id`."""
     box = found.face.box
-    return scenes.SceneFace(str(found.face_id), box, found.alignment, heatmaps, scores, present)
+    return scene.SceneFace(str(found.face_id), box, found.alignment, heatmaps, scores, present)
 
 
 def _again(frame: frames.Frame) -> np.ndarray:
-    """A frame's picture, read once more."""
+    """A frame's image, read once more."""
     for other in frames.read([frame.source]):
-        if other.number == frame.number and other.picture is not None:
-            return other.picture
+        if other.number == frame.number and other.image is not None:
+            return other.image
     raise ValueError(f"{frame.source.name}: frame {frame.number} cannot be read any more")
 
 
-def collect(detector: "Detector", found: Iterator[Found], how: Options, heatmaps: bool) -> Predictions:
+def collect(network: "Network", found: Iterator[DetectedFrame], how: PredictOptions, heatmaps: bool) -> Predictions:
     """Predicts on everything that is found, and keeps the results in memory."""
-    limits = how.thresholds_of(detector.aus)
-    size, known = detector.config.heatmap_size, len(detector.aus)
+    limits = how.thresholds_of(network.aus)
+    size, known = network.config.heatmap_size, len(network.aus)
     scores, maps = _Growing((known,)), _Growing((size, size, known)) if heatmaps else None
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     problems: list[str | None] = []
-    seen: list[tuple[frames.Frame, FoundFace | None]] = []
-    for one in prediction.smoothed(prediction.see(detector, found, heatmaps), how.smoothing()):
-        for k, row in enumerate(prediction.rows(one, limits)):
+    seen: list[tuple[frames.Frame, DetectedFace | None]] = []
+    for one in pipeline.smoothed(pipeline.predict_frames(network, found, heatmaps), how.smoothing()):
+        for k, row in enumerate(pipeline.rows(one, limits)):
             rows.append(row)
             scores.add(row.scores)
-            problems.append(None if row.success else prediction.problem(one))
+            problems.append(None if row.success else pipeline.problem(one))
             if maps is not None:
                 maps.add(one.heatmaps[k] if row.success and one.heatmaps is not None else None)
                 seen.append(_kept(one, k))
     answers = scores.values()
-    aus = np.array(detector.aus, np.int32)
+    aus = np.array(network.aus, np.int32)
     kept = None if maps is None else maps.values()
     return Predictions(aus, answers, answers > limits, kept, tuple(rows), tuple(problems), tuple(seen))
 
 
-def _kept(one: Seen, k: int) -> tuple[frames.Frame, FoundFace | None]:
-    """What drawing needs later: not the picture, which is read again."""
-    frame = dataclasses.replace(one.found.frame, picture=None)
-    return frame, one.found.faces[k] if one.found.faces else None
+def _kept(one: FrameResult, k: int) -> tuple[frames.Frame, DetectedFace | None]:
+    """What drawing needs later: not the image, which is read again."""
+    frame = dataclasses.replace(one.detected.frame, image=None)
+    return frame, one.detected.faces[k] if one.detected.faces else None
 
 
 class _Growing:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fgnet_jax.predict.columns import Layout, Row, parse
+from fgnet_jax.predict.columns import ResultRow, TableColumns, parse
 
 _GROUP = 10_000  # rows of a Parquet row group
 
@@ -25,13 +25,13 @@ class TableError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class WrittenFrame:
     """A frame that a table has.
 
     Attributes:
       input: As in the table.
       frame: From 1.
-      timestamp: In seconds; None for a picture.
+      timestamp: In seconds; None for an image.
       faces: How many rows of faces it has.
       rows: How many rows the table has up to and with it.
       end: Where its last row ends, in bytes.
@@ -48,7 +48,7 @@ class Written:
 class CsvTable:
     """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped."""
 
-    def __init__(self, stream: BinaryIO, layout: Layout, header: bool = True):
+    def __init__(self, stream: BinaryIO, layout: TableColumns, header: bool = True):
         """Writes the header to an open binary stream, unless it is there already."""
         self._stream = stream
         self._layout = layout
@@ -57,7 +57,7 @@ class CsvTable:
         if header:
             self._write([layout.names])
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[ResultRow]) -> None:
         """Writes the rows of one frame, all at once."""
         self._write([self._layout.cells(row) for row in rows])
 
@@ -70,7 +70,7 @@ class CsvTable:
 
 
 @contextlib.contextmanager
-def open_table(path: str | os.PathLike[str], layout: Layout, keep: int | None = None) -> Iterator[CsvTable]:
+def open_table(path: str | os.PathLike[str], layout: TableColumns, keep: int | None = None) -> Iterator[CsvTable]:
     """Opens a table at `path`, or on standard output for `-`.
 
     Args:
@@ -108,13 +108,13 @@ def rows_file(path: str | os.PathLike[str]) -> str:
     return f"{os.fspath(path)}.rows.csv" if is_parquet(path) else os.fspath(path)
 
 
-def written(path: str | os.PathLike[str], layout: Layout) -> Iterator[Written]:
+def written(path: str | os.PathLike[str], layout: TableColumns) -> Iterator[WrittenFrame]:
     """The frames in a CSV table, in order, without the last: nobody knows whether that has all of its rows.
 
     Raises:
       TableError: The table has other columns, or a row that this package did not write.
     """
-    frame: Written | None = None
+    frame: WrittenFrame | None = None
     last_face = -1
     for number, (cells, end) in enumerate(_records(path)):
         if number == 0:
@@ -125,11 +125,11 @@ def written(path: str | os.PathLike[str], layout: Layout) -> Iterator[Written]:
         if frame is not None and not same:
             yield frame
         faces = (frame.faces if frame is not None and same else 0) + (face is not None)
-        frame = Written(*found, faces, number, end)
+        frame = WrittenFrame(*found, faces, number, end)
         last_face = -1 if face is None else face
 
 
-def is_begun(path: str | os.PathLike[str], layout: Layout) -> bool:
+def is_begun(path: str | os.PathLike[str], layout: TableColumns) -> bool:
     """Whether a file has more than these columns' header, or a part of it."""
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(layout.names)
@@ -151,7 +151,7 @@ def _records(path: str | os.PathLike[str]) -> Iterator[tuple[list[str], int]]:
             record = b""
 
 
-def _check_header(path: str | os.PathLike[str], cells: list[str], layout: Layout) -> None:
+def _check_header(path: str | os.PathLike[str], cells: list[str], layout: TableColumns) -> None:
     if cells != layout.names:
         raise TableError(
             f"{path}: cannot go on with this table: its columns are {_short(cells)}, not {_short(layout.names)}"
@@ -162,7 +162,7 @@ def _short(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 30 else f"{', '.join(names[:29])}, … ({len(names)})"
 
 
-def _about(path, number: int, cells: dict[str, str], layout: Layout) -> tuple[tuple[str, int, float | None], Any]:
+def _about(path, number: int, cells: dict[str, str], layout: TableColumns) -> tuple[tuple[str, int, float | None], Any]:
     """What a row is about: input, frame and time; and its face_id, None where it has no face."""
     try:
         seconds = parse(cells[layout.timestamp], float)
@@ -173,7 +173,7 @@ def _about(path, number: int, cells: dict[str, str], layout: Layout) -> tuple[tu
         raise TableError(f"{path}: row {number} is not one of this package's tables: {error!r}") from error
 
 
-def _to_parquet(source: str, path: str | os.PathLike[str], layout: Layout) -> None:
+def _to_parquet(source: str, path: str | os.PathLike[str], layout: TableColumns) -> None:
     """Turns a CSV table into Parquet in constant memory, whole or not at all."""
     import pyarrow
     import pyarrow.parquet
@@ -191,7 +191,7 @@ def _to_parquet(source: str, path: str | os.PathLike[str], layout: Layout) -> No
             os.remove(temporary)
 
 
-def _arrays(chunk: list[list[str]], layout: Layout, schema: Any) -> list[Any]:
+def _arrays(chunk: list[list[str]], layout: TableColumns, schema: Any) -> list[Any]:
     import pyarrow
 
     columns = zip(*chunk, strict=True)

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from fgnet_jax import __version__, aus
-from fgnet_jax.predict import heatmap_files as archives, batching, columns as dialects, outputs as outlets, pipeline as prediction, run_record as sidecar, result_table as tables
-from fgnet_jax.media import video_writer as movies
-from fgnet_jax.predict.batching import Place
-from fgnet_jax.predict.columns import Layout
+from fgnet_jax import aus
+from fgnet_jax.faces import finder
 from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.predict.request import Job, Refused, writes_sidecar
-from fgnet_jax.media import frames
-from fgnet_jax.faces import finder as finding
-from fgnet_jax.faces.finder import Found
+from fgnet_jax.faces.finder import DetectedFrame
+from fgnet_jax.media import frames, video_writer
 from fgnet_jax.media.frames import Frame
-from fgnet_jax.predict.pipeline import Seen
-from fgnet_jax.runtime.progress import DeviceWatch, Pace, Stages, say
-from fgnet_jax.runtime.provenance import StopSignal
 from fgnet_jax.metrics.thresholds import ThresholdsError
+from fgnet_jax.predict import batching, columns, heatmap_files, outputs, pipeline, result_table, run_record
+from fgnet_jax.predict.batching import ResumePoint
+from fgnet_jax.predict.columns import TableColumns
+from fgnet_jax.predict.pipeline import FrameResult
+from fgnet_jax.predict.request import PredictionRequest, RequestError, writes_run_record
+from fgnet_jax.runtime.command_line import status
+from fgnet_jax.runtime.progress import DeviceWatch, Stages
+from fgnet_jax.runtime.signals import StopSignal
+from fgnet_jax.runtime.version import __version__
 
 if TYPE_CHECKING:
     from fgnet_jax.predict.detector import Detector
@@ -37,7 +38,7 @@ _SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
+class PredictionRun:
     """A job with its network.
 
     Attributes:
@@ -50,48 +51,48 @@ class Run:
       stages: What took how long.
     """
 
-    job: Job
+    job: PredictionRequest
     detector: "Detector"
-    layout: Layout
+    layout: TableColumns
     limits: np.ndarray
     about: dict[str, Any]
-    place: Place
+    place: ResumePoint
     stages: Stages
 
 
-def run(job: Job) -> int:
+def run(job: PredictionRequest) -> int:
     """Carries out a job; returns the exit status.
 
     Raises:
-      Refused: It cannot be carried out; nothing has been written yet.
+      RequestError: It cannot be carried out; nothing has been written yet.
       OSError: Results cannot be written.
     """
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `pictures` refuses these by itself
-    memory = _Memory()
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `images` refuses these by itself
+    memory = _HeapTrimmer()
     detector = _load(job)
     made = _prepared(job, detector)
     if made is None:
-        say(f"{job.wanted.table} is complete")
+        status("predict", f"{job.wanted.table} is complete")
         return 0
     try:
         found = _found(made)
     except DetectorError as error:
-        raise Refused(str(error)) from error
+        raise RequestError(str(error)) from error
     _compile(detector)
     made.stages.begin()
     with contextlib.ExitStack() as stack, StopSignal() as stop:
         stack.enter_context(contextlib.closing(found))  # pyright: ignore[reportArgumentType]  # a generator
         try:
             size = detector.config.heatmap_size
-            opened = outlets.open_all(stack, job.wanted, made.layout, detector.aus, size, job.sources, made.place)
+            opened = outputs.open_all(stack, job.wanted, made.layout, detector.aus, size, job.sources, made.place)
             _write_about(made, complete=False)
-        except (OSError, archives.ArchiveError, movies.MovieError) as error:
-            raise Refused(f"cannot write the results: {error}") from error
+        except (OSError, heatmap_files.ArchiveError, video_writer.VideoWriterError) as error:
+            raise RequestError(f"cannot write the results: {error}") from error
         status = _go(made, found, opened, stop, memory)
     return status
 
 
-class _Memory:
+class _HeapTrimmer:
     """Keeps the memory of a long run that of a short one.
 
     glibc gives threads heaps of their own. Frames are made on one thread and freed on another, and with time every heap
@@ -115,49 +116,49 @@ class _Memory:
             self._trimmed = now
 
 
-def _load(job: Job) -> "Detector":
+def _load(job: PredictionRequest) -> "Detector":
     """The detector. JAX is imported only here, so that mistakes show at once."""
     start = time.perf_counter()
-    from fgnet_jax.train.checkpoints import WeightsError
+    from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
 
     arguments = job.arguments
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype, batch_size=arguments.batch_size)
     except WeightsError as error:
-        raise Refused(str(error)) from error
+        raise RequestError(str(error)) from error
     if job.options.aligned and all(source.kind != "video" for source in job.sources):
-        # no padding where there are fewer pictures
+        # no padding where there are fewer images
         detector = detector.with_batch_size(min(detector.batch_size, len(job.sources)))
-    say(f"loaded in {time.perf_counter() - start:.1f} s")
+    status("predict", f"loaded in {time.perf_counter() - start:.1f} s")
     return detector
 
 
 def _compile(detector: "Detector") -> None:
     start = time.perf_counter()
     detector.compile()
-    say(f"compiled in {time.perf_counter() - start:.1f} s")
+    status("predict", f"compiled in {time.perf_counter() - start:.1f} s")
 
 
-def _prepared(job: Job, detector: "Detector") -> Run | None:
+def _prepared(job: PredictionRequest, detector: "Detector") -> PredictionRun | None:
     """Everything that is known before the first frame; None where nothing is left to be done."""
     try:
         limits = job.options.thresholds_of(detector.aus)
     except ThresholdsError as error:
-        raise Refused(str(error)) from error
-    layout = dialects.layout(detector.aus, job.arguments.dialect, job.wanted.peaks)
+        raise RequestError(str(error)) from error
+    layout = columns.table_columns(detector.aus, job.arguments.dialect, job.wanted.peaks)
     about = _about(job, detector, limits)
-    place: Place | None = Place()
+    place: ResumePoint | None = ResumePoint()
     if job.arguments.resume:
         try:
             place, rates = _resumed(job, detector, layout, about)
-        except (tables.TableError, sidecar.SidecarError) as error:
-            raise Refused(str(error)) from error
+        except (result_table.TableError, run_record.RunRecordError) as error:
+            raise RequestError(str(error)) from error
         about["frame_rates"] = rates
-    return None if place is None else Run(job, detector, layout, limits, about, place, Stages())
+    return None if place is None else PredictionRun(job, detector, layout, limits, about, place, Stages())
 
 
-def _about(job: Job, detector: "Detector", limits: np.ndarray) -> dict[str, Any]:
+def _about(job: PredictionRequest, detector: "Detector", limits: np.ndarray) -> dict[str, Any]:
     """The JSON beside the table."""
     import jax
 
@@ -170,8 +171,8 @@ def _about(job: Job, detector: "Detector", limits: np.ndarray) -> dict[str, Any]
         "corpus": detector.meta.corpus,
         "aus": list(detector.aus),
         "thresholds": {aus.label(au): float(at) for au, at in zip(detector.aus, limits, strict=True)},
-        "detector": job.options.finding(size).describe(),
-        "alignment": "none: the pictures are aligned faces" if job.options.aligned else sidecar.ALIGNMENT,
+        "detector": job.options.finder_options(size).describe(),
+        "alignment": "none: the images are aligned faces" if job.options.aligned else run_record.ALIGNMENT,
         "aligned_size": size,
         "every": job.options.every,
         "frame_rates": {},
@@ -186,53 +187,61 @@ def _about(job: Job, detector: "Detector", limits: np.ndarray) -> dict[str, Any]
     }
 
 
-def _write_about(made: Run, complete: bool) -> None:
-    if writes_sidecar(made.job.wanted.table):
+def _write_about(made: PredictionRun, complete: bool) -> None:
+    if writes_run_record(made.job.wanted.table):
         made.about["complete"] = complete
-        sidecar.write(made.job.wanted.table, made.about)
+        run_record.write(made.job.wanted.table, made.about)
 
 
 def _resumed(
-    job: Job, detector: "Detector", layout: Layout, about: dict[str, Any]
-) -> tuple[Place | None, dict[str, float]]:
+    job: PredictionRequest, detector: "Detector", layout: TableColumns, about: dict[str, Any]
+) -> tuple[ResumePoint | None, dict[str, float]]:
     """Where to go on, None where all is done, and the frame rates that are known already.
 
     Raises:
       TableError: The table there is another.
-      SidecarError: It was made otherwise.
+      RunRecordError: It was made otherwise.
     """
-    path, former = job.wanted.table, sidecar.read(job.wanted.table)
-    rows = tables.rows_file(path)
+    path, former = job.wanted.table, run_record.read(job.wanted.table)
+    rows = result_table.rows_file(path)
     if former is None or not os.path.exists(rows):
         is_complete = former is not None and former.get("complete") and os.path.exists(path)
         if former is not None and is_complete:
-            sidecar.check_same(path, former, about)
-        if former is None and os.path.exists(rows) and tables.is_begun(rows, layout):
-            raise sidecar.SidecarError(f"{rows} cannot be gone on with: {sidecar.path_of(path)} is not beside it")
-        return (None if is_complete else Place()), {}
-    sidecar.check_same(path, former, about)
+            run_record.check_same(path, former, about)
+        if former is None and os.path.exists(rows) and result_table.is_begun(rows, layout):
+            raise run_record.RunRecordError(
+                f"{rows} cannot be gone on with: {run_record.path_of(path)} is not beside it"
+            )
+        return (None if is_complete else ResumePoint()), {}
+    run_record.check_same(path, former, about)
     smooth = job.options.smoothing()
     names = [source.name for source in job.sources]
     try:
-        written = tables.written(rows, layout)
-        place = batching.place(written, names, detector.batch_size, smooth.window if smooth else 0.0)
+        written = result_table.written(rows, layout)
+        place = batching.resume_point(written, names, detector.batch_size, smooth.window if smooth else 0.0)
     except ValueError as error:
-        raise tables.TableError(f"{rows} cannot be gone on with: {error}") from error
-    say(f"going on after {place.rows} rows")
+        raise result_table.TableError(f"{rows} cannot be gone on with: {error}") from error
+    status("predict", f"going on after {place.rows} rows")
     return place, former.get("frame_rates", {})
 
 
-def _go(made: Run, found: Iterator[Found], opened: outlets.Outlets, stop: StopSignal, memory: _Memory) -> int:
+def _go(
+    made: PredictionRun,
+    found: Iterator[DetectedFrame],
+    opened: outputs.OpenOutputs,
+    stop: StopSignal,
+    memory: _HeapTrimmer,
+) -> int:
     """Sees and writes everything; returns the exit status."""
-    noun = "frames" if any(source.kind in ("video", "webcam") for source in made.job.sources) else "pictures"
-    pace, troubles, rates = Pace(len(made.job.sources), noun), _Troubles(), _Rates(made)
+    noun = "frames" if any(source.kind in ("video", "webcam") for source in made.job.sources) else "images"
+    pace, troubles, rates = Pace(len(made.job.sources), noun), _ProblemLog(), _FrameRates(made)
     successes = faces = 0
     status = None
     seen = _seen(made, found, stop)
     try:
         for one in seen:
-            rows = prediction.rows(one, made.limits, made.job.wanted.peaks)
-            frame = one.found.frame
+            rows = pipeline.rows(one, made.limits, made.job.wanted.peaks)
+            frame = one.detected.frame
             if (frame.index, frame.number) <= made.place.written:
                 continue
             troubles.tell(one, made.detector.config.image_size if made.job.options.aligned else None)
@@ -242,7 +251,7 @@ def _go(made: Run, found: Iterator[Found], opened: outlets.Outlets, stop: StopSi
             rates.add(frame)
             pace.add(1, frame.index, frame.number, frame.total)
             memory.trim()
-    except prediction.Stopped:
+    except pipeline.PredictionStopped:
         status = _SIGNALS[stop.received or "SIGINT"]
     finally:
         seen.close()
@@ -252,14 +261,14 @@ def _go(made: Run, found: Iterator[Found], opened: outlets.Outlets, stop: StopSi
         _say_stages(made, pace.done)
     rates.finish()
     if status is not None:
-        say("interrupted; what was finished is written")
+        status("predict", "interrupted; what was finished is written")
         return status
     opened.table.is_complete = True
     _write_about(made, complete=True)
     return 0 if faces or made.place.faces else 1
 
 
-def _seen(made: Run, found: Iterator[Found], stop: StopSignal) -> Generator[Seen, None, None]:
+def _seen(made: PredictionRun, found: Iterator[DetectedFrame], stop: StopSignal) -> Generator[FrameResult, None, None]:
     """All frames with what the network says, smoothed where that is wanted."""
     job, stages = made.job, made.stages
     causal = job.arguments.webcam is not None
@@ -267,22 +276,22 @@ def _seen(made: Run, found: Iterator[Found], stop: StopSignal) -> Generator[Seen
     with contextlib.ExitStack() as stack:
         watch = DeviceWatch(stages, "network (device)")
         stack.callback(watch.close)
-        answers = prediction.see(
+        answers = pipeline.predict_frames(
             made.detector,
             looked,
             job.wanted.heatmaps,
             lambda: stop.received is not None,
             lambda pending: watch.watch(pending.wait),
         )
-        yield from prediction.smoothed(answers, job.options.smoothing(causal))
+        yield from pipeline.smoothed(answers, job.options.smoothing(causal))
 
 
-def _found(made: Run) -> Iterator[Found]:
+def _found(made: PredictionRun) -> Iterator[DetectedFrame]:
     """Frames with their faces, from the place to go on from."""
     job, place = made.job, made.place
     read = frames.read(job.sources[place.source :], job.options.every, {0: place.done} if place.done else None)
     timed = made.stages.iterating("reading (thread)", _moved(read, place.source))
-    return finding.find(timed, job.options.finding(made.detector.config.image_size), made.stages.timed)
+    return finder.find(timed, job.options.finder_options(made.detector.config.image_size), made.stages.timed)
 
 
 def _moved(read: Iterator[Frame], by: int) -> Iterator[Frame]:
@@ -292,12 +301,12 @@ def _moved(read: Iterator[Frame], by: int) -> Iterator[Frame]:
             yield dataclasses.replace(frame, index=frame.index + by) if by else frame
 
 
-def _say_stages(made: Run, count: int) -> None:
+def _say_stages(made: PredictionRun, count: int) -> None:
     for line in made.stages.report(count):
-        say(line)
+        status("predict", line)
 
 
-class _Troubles:
+class _ProblemLog:
     """Says why frames have no result: the first time of each reason in full, then how often it came again."""
 
     def __init__(self) -> None:
@@ -306,40 +315,43 @@ class _Troubles:
         self._again: dict[str, int] = {}
         self._resized = False
 
-    def tell(self, one: Seen, aligned_size: int | None) -> None:
+    def tell(self, one: FrameResult, aligned_size: int | None) -> None:
         """Says what is to be said of a frame."""
-        frame = one.found.frame
+        frame = one.detected.frame
         if frame.index != self._source:
             self.finish()
             self._source, self._name = frame.index, frame.source.name
-        if aligned_size is not None and frame.picture is not None and one.found.faces:
-            self._tell_size(frame.source.name, frame.picture.shape, aligned_size)
-        reason = prediction.problem(one)
+        if aligned_size is not None and frame.image is not None and one.detected.faces:
+            self._tell_size(frame.source.name, frame.image.shape, aligned_size)
+        reason = pipeline.problem(one)
         if reason is None:
             return
         if reason not in self._again:
             where = f", frame {frame.number}" if frame.seconds is not None or frame.number > 1 else ""
-            say(f"{frame.source.name}{where}: {reason}")
+            status("predict", f"{frame.source.name}{where}: {reason}")
         self._again[reason] = self._again.get(reason, -1) + 1
 
     def finish(self) -> None:
         """Says how often each reason of the last source came again."""
         for reason, count in self._again.items():
             if count:
-                say(f"{self._name}: {reason} (so too {count} other frames)")
+                status("predict", f"{self._name}: {reason} (so too {count} other frames)")
         self._again = {}
 
     def _tell_size(self, name: str, shape: tuple[int, ...], size: int) -> None:
         if shape[0] != size and not self._resized:
             self._resized = True
             height, width = shape[:2]
-            say(f"{name}: resized from {width}x{height} to {size}x{size}, as others may be without further notice")
+            status(
+                "predict",
+                f"{name}: resized from {width}x{height} to {size}x{size}, as others may be without further notice",
+            )
 
 
-class _Rates:
+class _FrameRates:
     """Measures the frame rates of videos for the JSON."""
 
-    def __init__(self, made: Run):
+    def __init__(self, made: PredictionRun):
         self._made = made
         self._first: Frame | None = None
         self._last: Frame | None = None
@@ -349,7 +361,7 @@ class _Rates:
         if self._first is not None and self._first.index != frame.index:
             self.finish()
         if frame.seconds is not None and frame.source.kind in ("video", "webcam"):
-            self._last = dataclasses.replace(frame, picture=None)
+            self._last = dataclasses.replace(frame, image=None)
             self._first = self._first or self._last
 
     def finish(self) -> None:

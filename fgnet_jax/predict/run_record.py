@@ -9,16 +9,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fgnet_jax.runtime.provenance import atomic_write_text
+from fgnet_jax.runtime.files import write_text
 
 ALIGNMENT = "FFHQ's square (Karras et al., CVPR 2019, appendix C) from 68 landmarks"
-"""What pictures are cut out by."""
+"""What images are cut out by."""
 
 FREE = ("arguments", "device", "versions", "frame_rates", "complete", "time")
 """What may differ between a run and the one that goes on with its table."""
 
 
-class SidecarError(ValueError):
+class RunRecordError(ValueError):
     """A table's JSON that does not fit; the message says where."""
 
 
@@ -31,14 +31,14 @@ def write(table: str | os.PathLike[str], about: dict[str, Any]) -> None:
     """Writes it, whole or not at all."""
     text = json.dumps(about, indent=2, ensure_ascii=False, default=str) + "\n"
     # Bytes of file names that are no text: "\udcff", as Python spells it, is JSON's spelling too.
-    atomic_write_text(path_of(table), text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_text(path_of(table), text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read(table: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What an earlier run wrote; None where there is none.
 
     Raises:
-      SidecarError: for a file that is no JSON object.
+      RunRecordError: for a file that is no JSON object.
     """
     path = path_of(table)
     try:
@@ -46,9 +46,9 @@ def read(table: str | os.PathLike[str]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise SidecarError(f"{path}: not the JSON that stands beside a table: {error}") from error
+        raise RunRecordError(f"{path}: not the JSON that stands beside a table: {error}") from error
     if not isinstance(found, dict):
-        raise SidecarError(f"{path}: not the JSON that stands beside a table: {type(found).__name__}")
+        raise RunRecordError(f"{path}: not the JSON that stands beside a table: {type(found).__name__}")
     return found
 
 
@@ -56,10 +56,10 @@ def check_same(table: str | os.PathLike[str], former: dict[str, Any], about: dic
     """Refuses to go on with a table of another making.
 
     Raises:
-      SidecarError: names everything that differs.
+      RunRecordError: names everything that differs.
     """
     ours = json.loads(json.dumps(about, default=str))
     keys = [key for key in {**former, **ours} if key not in FREE and former.get(key) != ours.get(key)]
     if keys:
         differ = "; ".join(f"{key}: {former.get(key)!r} there, {ours.get(key)!r} now" for key in keys)
-        raise SidecarError(f"{table} cannot be gone on with, it was made otherwise ({differ})")
+        raise RunRecordError(f"{table} cannot be gone on with, it was made otherwise ({differ})")

@@ -35,11 +35,11 @@ class Smoothing:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Observed:
+class ObservedScores:
     """A frame's scores.
 
     Attributes:
-      video: What tells videos apart; None for a picture, whose scores stay as they are.
+      video: What tells videos apart; None for an image, whose scores stay as they are.
       seconds: When it is shown; None where nobody knows, and scores stay as they are.
       face_ids: Of the F faces.
       scores: (F, K), NaN where there is no result.
@@ -52,7 +52,7 @@ class Observed:
 
 
 def smooth(
-    items: Iterable[Item], observed: Callable[[Item], Observed], how: Smoothing
+    items: Iterable[Item], observed: Callable[[Item], ObservedScores], how: Smoothing
 ) -> Iterator[tuple[Item, np.ndarray]]:
     """Pairs every item with its smoothed scores (F, K), in order, as soon as the frames it needs are there.
 
@@ -62,8 +62,8 @@ def smooth(
       how: The window.
     """
     reach = 0.0 if how.causal else how.window / 2
-    waiting: collections.deque[tuple[Item, Observed]] = collections.deque()
-    around: collections.deque[Observed] = collections.deque()
+    waiting: collections.deque[tuple[Item, ObservedScores]] = collections.deque()
+    around: collections.deque[ObservedScores] = collections.deque()
 
     def ready() -> Iterator[tuple[Item, np.ndarray]]:
         item, about = waiting.popleft()
@@ -87,17 +87,17 @@ def smooth(
         yield from ready()
 
 
-def _seconds(about: Observed) -> float:
+def _seconds(about: ObservedScores) -> float:
     assert about.seconds is not None
     return about.seconds
 
 
-def _forget(around: collections.deque[Observed], before: float) -> None:
+def _forget(around: collections.deque[ObservedScores], before: float) -> None:
     while around and _seconds(around[0]) < before:
         around.popleft()
 
 
-def _mean(about: Observed, around: Iterable[Observed], how: Smoothing) -> np.ndarray:
+def _mean(about: ObservedScores, around: Iterable[ObservedScores], how: Smoothing) -> np.ndarray:
     """The weighted mean of each face's scores over the frames around that have the face and a result."""
     reach = how.window if how.causal else how.window / 2
     total, weights = np.zeros(about.scores.shape, np.float64), np.zeros((len(about.scores), 1))

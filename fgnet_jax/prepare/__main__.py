@@ -27,20 +27,18 @@ import tensorflow_datasets as tfds
 
 from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
 from fgnet_jax.data import schema
-from fgnet_jax.prepare import builders as real
-from fgnet_jax.prepare.layouts import fgnet as aligned, bp4d, disfa, csv_table as own
-from fgnet_jax.prepare.layouts import records as layouts
-from fgnet_jax.prepare.layouts.records import Found, LayoutError
-from fgnet_jax.runtime.workers import WorkerEnded
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.faces.dlib_detector import LICENCE
-from fgnet_jax.prepare import report_figure as page, settings as plan, pool, report, sequence as work
-from fgnet_jax.runtime.provenance import NotWritableError, atomic_write_text, check_writable
+from fgnet_jax.prepare import builders, pool, report, report_figure, sequence, settings
+from fgnet_jax.prepare.layouts import bp4d, csv_table, disfa, fgnet, records
+from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
+from fgnet_jax.runtime.files import NotWritableError, check_writable, write_text
+from fgnet_jax.runtime.workers import WorkerEnded
 
 Options = argparse.Namespace
 
 
-class NoFace(Exception):
+class NoFaceError(Exception):
     """A preparation that ended with nothing."""
 
 
@@ -54,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LayoutError, DetectorError, NotWritableError) as error:
         _say(f"error: {error}")
         return 2
-    except NoFace as error:
+    except NoFaceError as error:
         _say(f"error: {error}")
         return 1
     except WorkerEnded:
@@ -70,22 +68,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def prepare(found: Found, known: dict[str, Any], options: Options) -> None:
+def prepare(found: CorpusRecords, known: dict[str, Any], options: Options) -> None:
     """Prepares one corpus, or finds that it is there; writes the report.
 
     Raises:
       LayoutError: for a source without anything to prepare, or a dataset that is there of another source.
     """
-    plan.check(found)
-    real.builder_class(found.corpus)
+    settings.check(found)
+    builders.builder_class(found.corpus)
     data_dir = Path(options.data_dir)
     is_aligned = options.layout == "fgnet"
-    landmarks = options.landmarks or (aligned.landmarks_beside(found) if is_aligned else None)
-    how = plan.settings(found, landmarks, options.predictor, options.aligned_landmarks, is_aligned)
+    landmarks = options.landmarks or (fgnet.landmarks_beside(found) if is_aligned else None)
+    how = settings.settings(found, landmarks, options.predictor, options.aligned_landmarks, is_aligned)
     if how.predictor:
         _say(f"Faces are found by dlib. Note: {LICENCE}.")
-    preparation = plan.preparation(found, how, known)
-    there = real.prepared_as(found.corpus, data_dir)
+    preparation = settings.preparation(found, how, known)
+    there = builders.prepared_as(found.corpus, data_dir)
     if there is not None:
         return _already_there(found.corpus, data_dir, there, preparation)
     check_writable(data_dir)
@@ -93,13 +91,15 @@ def prepare(found: Found, known: dict[str, Any], options: Options) -> None:
         tfds.disable_progress_bar()  # a log would have thousands of its lines
     folder = data_dir / found.corpus
     with schema.only_writer(folder):
-        todo = real.Plan(found, folder / f".work-{preparation['source'][:12]}", preparation)
-        pace = report.Pace(*pool.process_all(found.sequences, how, todo.work, options.workers), options.workers)
+        todo = builders.DatasetPlan(found, folder / f".work-{preparation['source'][:12]}", preparation)
+        pace = report.ProcessingSpeed(
+            *pool.process_all(found.sequences, how, todo.work, options.workers), options.workers
+        )
         values, samples = report.collect(todo, preparation, pace)
         _write_report(options.report or data_dir / "reports" / found.corpus, values, samples)
         if not values["faces"]:
-            raise NoFace(f"no face of {found.corpus} could be prepared; see the report")
-        real.write(todo, data_dir)
+            raise NoFaceError(f"no face of {found.corpus} could be prepared; see the report")
+        builders.write(todo, data_dir)
         shutil.rmtree(todo.work)
 
 
@@ -121,19 +121,19 @@ def _write_report(folder: Path, values: dict[str, Any], samples: list[report.Sam
     folder.mkdir(parents=True, exist_ok=True)
     text = report.text(values)
     print(text)
-    atomic_write_text(folder / "report.txt", text)
-    atomic_write_text(folder / "report.json", json.dumps(values, indent=1) + "\n")
-    (folder / "report.png").write_bytes(page.draw(values, samples))
+    write_text(folder / "report.txt", text)
+    write_text(folder / "report.json", json.dumps(values, indent=1) + "\n")
+    (folder / "report.png").write_bytes(report_figure.draw(values, samples))
     print(f"report: {folder}")
 
 
-def _read(options: Options) -> list[tuple[Found, dict[str, Any]]]:
+def _read(options: Options) -> list[tuple[CorpusRecords, dict[str, Any]]]:
     """What was found in the source, with the options that decide what is made of it."""
     source = Path(options.source)
     if options.layout == "fgnet":
-        folders = aligned.corpora_in(source)
-        return [(aligned.read(folder, name), {"layout": "fgnet"}) for name, folder in sorted(folders.items())]
-    partition = layouts.read_partition(options.partition) if options.partition else None
+        folders = fgnet.corpora_in(source)
+        return [(fgnet.read(folder, name), {"layout": "fgnet"}) for name, folder in sorted(folders.items())]
+    partition = records.read_partition(options.partition) if options.partition else None
     known: dict[str, Any] = {"layout": options.layout, "partition": "own" if partition else "standard"}
     if options.layout == "disfa":
         known |= {"threshold": options.threshold, "camera": options.camera}
@@ -141,7 +141,7 @@ def _read(options: Options) -> list[tuple[Found, dict[str, Any]]]:
     if options.layout == "bp4d":
         return [(bp4d.read(source, partition, options.aus, options.unknown), known | {"unknown": options.unknown})]
     known |= {"threshold": options.threshold}
-    return [(own.read(_table(source), options.name, partition, options.threshold), known)]
+    return [(csv_table.read(_table(source), options.name, partition, options.threshold), known)]
 
 
 def _table(source: Path) -> Path:
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_disfa(layout.add_parser("disfa", help="DISFA as its owners lay it out", allow_abbrev=False))
     _add_bp4d(layout.add_parser("bp4d", help="BP4D as its owners lay it out", allow_abbrev=False))
     _add_common(layout.add_parser("fgnet", help="BP4D or DISFA, aligned as FG-Net's code has it", allow_abbrev=False))
-    _add_csv(layout.add_parser("csv", help="a corpus of your own, a table of pictures", allow_abbrev=False))
+    _add_csv(layout.add_parser("csv", help="a corpus of your own, a table of images", allow_abbrev=False))
     return parser
 
 
@@ -182,8 +182,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--predictor", type=Path, metavar="FILE", help="dlib's shape_predictor_68_face_landmarks.dat")
     add(
         "--aligned_landmarks",
-        choices=(work.AGAIN, work.CARRIED),
-        help="detected again on the aligned face, as published, or carried over from the picture",
+        choices=(sequence.AGAIN, sequence.CARRIED),
+        help="detected again on the aligned face, as published, or carried over from the image",
     )
     add("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="processes; as many as cores")
     add("--report", type=Path, metavar="DIR", help="where the report goes; DATA_DIR/reports/CORPUS")

@@ -12,11 +12,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from fgnet_jax import aus as au_tables
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.data import schema
 from fgnet_jax.prepare import chunks
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.prepare.layouts.records import Found, LayoutError, Sequence
+from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
 
 PREPARATION = "preparation"
 """Where a dataset's metadata say how it was prepared."""
@@ -25,7 +25,7 @@ _METADATA = "metadata.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class DatasetPlan:
     """What a dataset is written from.
 
     Attributes:
@@ -34,11 +34,11 @@ class Plan:
       preparation: Options, and a fingerprint of the source.
     """
 
-    found: Found
+    found: CorpusRecords
     work: Path
     preparation: Mapping[str, Any]
 
-    def folder(self, sequence: Sequence) -> Path:
+    def folder(self, sequence: LabelledSequence) -> Path:
         """Where the chunks of a sequence lie."""
         return self.work / sequence.key
 
@@ -48,7 +48,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, plan: Plan | None = None, **kwargs: Any):
+    def __init__(self, *, plan: DatasetPlan | None = None, **kwargs: Any):
         self._plan = plan
         super().__init__(**kwargs)
 
@@ -68,7 +68,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
             return self._plan.found.aus, dict(self._plan.preparation)
         stored = Path(self._data_dir) / _METADATA
         values: dict[str, Any] = (
-            json.loads(stored.read_text()) if stored.exists() else {"aus": au_tables.CORPUS_AUS[self.name]}
+            json.loads(stored.read_text()) if stored.exists() else {"aus": aus_lib.CORPUS_AUS[self.name]}
         )
         return tuple(values["aus"]), values.get(PREPARATION, {})
 
@@ -77,17 +77,17 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
         if self._plan is None:
             raise LayoutError(f"{self.name} is not prepared: python -m fgnet_jax.prepare {self.name} --source DIR")
         folds = {
-            protocols.split_name(k): [s for s in self._plan.found.sequences if s.fold == k]
-            for k in range(protocols.NUM_FOLDS)
+            folds_lib.split_name(k): [s for s in self._plan.found.sequences if s.fold == k]
+            for k in range(folds_lib.NUM_FOLDS)
         }
         return {name: self._generate_examples(items) for name, items in folds.items() if self._has_face(items)}
 
-    def _has_face(self, items: list[Sequence]) -> bool:
+    def _has_face(self, items: list[LabelledSequence]) -> bool:
         """TFDS refuses to write a split of nothing."""
         assert self._plan is not None
         return any(len(chunk.rows) for item in items for chunk in chunks.read(self._plan.folder(item)))
 
-    def _generate_examples(self, items: list[Sequence]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, items: list[LabelledSequence]) -> Iterator[tuple[int, dict[str, Any]]]:
         assert self._plan is not None
         key = 0
         for item in items:
@@ -97,7 +97,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
                     key += 1
 
 
-def _record(item: Sequence, row: int, image: bytes, landmarks: Any) -> dict[str, Any]:
+def _record(item: LabelledSequence, row: int, image: bytes, landmarks: Any) -> dict[str, Any]:
     return {
         "image": image,
         "landmarks": landmarks,
@@ -125,7 +125,7 @@ def builder_class(name: str) -> type[_Prepared]:
     """
     if name in ("disfa", "bp4d"):
         return {"disfa": Disfa, "bp4d": Bp4d}[name]
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(protocols.SYNTHETIC):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(folds_lib.SYNTHETIC):
         raise LayoutError(f"a corpus cannot be named {name!r}: expected small letters, digits and _, such as my_corpus")
     made = type("Own", (_Prepared,), {"__module__": __name__}, skip_registration=True)
     made.name = name
@@ -140,7 +140,7 @@ def prepared_as(name: str, data_dir: Path) -> dict[str, Any] | None:
     return json.loads((folder / _METADATA).read_text()).get(PREPARATION, {})
 
 
-def write(plan: Plan, data_dir: Path) -> tfds.core.DatasetBuilder:
+def write(plan: DatasetPlan, data_dir: Path) -> tfds.core.DatasetBuilder:
     """Writes a dataset from finished chunks, under `schema.only_writer`."""
     builder = builder_class(plan.found.corpus)(plan=plan, data_dir=str(data_dir))
     schema.write(builder, data_dir / plan.found.corpus)

@@ -25,7 +25,7 @@ class Chunk:
       landmarks: (n, 68, 2) float32, on the aligned face.
       apart: (n,) float32, how far landmarks detected again lie from those carried over, in inter-ocular distances; NaN
         where only one of them is known.
-      images: Encoded pictures, 256x256.
+      images: Encoded images, 256x256.
       problems: Frames without a face here, and why.
     """
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import tqdm
 
-from fgnet_jax.prepare.layouts.records import Sequence
+from fgnet_jax.prepare.layouts.records import LabelledSequence
+from fgnet_jax.prepare.sequence import PrepareSettings, process
 from fgnet_jax.runtime.workers import as_done
-from fgnet_jax.prepare.sequence import Settings, process
 
 _counter: Any = None  # of this worker: frames done by all of them
 
 
-def process_all(sequences: Items[Sequence], settings: Settings, work: Path, workers: int) -> tuple[int, float]:
+def process_all(
+    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int
+) -> tuple[int, float]:
     """Prepares all sequences into chunks below `work`; what is there already is left.
 
     Args:
@@ -42,7 +44,9 @@ def process_all(sequences: Items[Sequence], settings: Settings, work: Path, work
     return bar.n - skipped, time.perf_counter() - start
 
 
-def _here(sequences: Items[Sequence], settings: Settings, work: Path, workers: int, bar: tqdm.tqdm) -> int:
+def _here(
+    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int, bar: tqdm.tqdm
+) -> int:
     del workers
     skipped = 0
     for sequence in sequences:
@@ -57,7 +61,9 @@ def _here(sequences: Items[Sequence], settings: Settings, work: Path, workers: i
     return skipped
 
 
-def _in_processes(sequences: Items[Sequence], settings: Settings, work: Path, workers: int, bar: tqdm.tqdm) -> int:
+def _in_processes(
+    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int, bar: tqdm.tqdm
+) -> int:
     # Frames done, and those of them that were there. Read without its lock, which a worker that was killed may hold.
     counter = multiprocessing.get_context("spawn").Array("q", 2)
     done = counter.get_obj()
@@ -79,7 +85,7 @@ def _begin(counter: Any) -> None:
     cv2.setNumThreads(1)  # every core has a worker
 
 
-def _process(item: tuple[Sequence, Settings, Path]) -> None:
+def _process(item: tuple[LabelledSequence, PrepareSettings, Path]) -> None:
     first = True
 
     def tick(count: int) -> None:

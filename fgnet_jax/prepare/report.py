@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax import aus as au_tables
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.prepare import chunks
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.prepare.layouts import records as lib
+from fgnet_jax.prepare.builders import DatasetPlan
+from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import Problem
-from fgnet_jax.prepare.builders import Plan
 
 SHOWN = 8
 """Problems of a kind that the text lists; the JSON has all."""
@@ -23,7 +23,7 @@ SAMPLES = 12
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A prepared face for the page: encoded picture, its landmarks (68, 2), and what it shows."""
+    """A prepared face for the page: encoded image, its landmarks (68, 2), and what it shows."""
 
     image: bytes
     landmarks: np.ndarray
@@ -31,7 +31,7 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pace:
+class ProcessingSpeed:
     """Frames done in this run and the seconds it took, in how many processes."""
 
     frames: int
@@ -39,7 +39,9 @@ class Pace:
     workers: int
 
 
-def collect(plan: Plan, settings: Mapping[str, Any], pace: Pace) -> tuple[dict[str, Any], list[Sample]]:
+def collect(
+    plan: DatasetPlan, settings: Mapping[str, Any], pace: ProcessingSpeed
+) -> tuple[dict[str, Any], list[Sample]]:
     """Everything that a report says, ready for JSON, and sample faces for its page."""
     found = plan.found
     rows = {sequence.key: [] for sequence in found.sequences}
@@ -51,7 +53,7 @@ def collect(plan: Plan, settings: Mapping[str, Any], pace: Pace) -> tuple[dict[s
             problems += chunk.problems
             apart.append(chunk.apart)
             total += len(chunk.rows)
-    counts = {protocols.split_name(fold): _fold(plan, rows, fold) for fold in range(protocols.NUM_FOLDS)}
+    counts = {folds_lib.split_name(fold): _fold(plan, rows, fold) for fold in range(folds_lib.NUM_FOLDS)}
     values = {
         "corpus": found.corpus,
         "aus": list(found.aus),
@@ -60,7 +62,7 @@ def collect(plan: Plan, settings: Mapping[str, Any], pace: Pace) -> tuple[dict[s
         "labelled_frames": sum(len(sequence.frames) for sequence in found.sequences),
         "folds": counts,
         "all": _sum(counts.values(), found.aus),
-        "published_rates": {au_tables.label(au): rate for au, rate in _published(found.corpus, found.aus).items()},
+        "published_rates": {aus_lib.label(au): rate for au, rate in _published(found.corpus, found.aus).items()},
         "problems": _by_kind(problems),
         "landmarks_apart": _spread(np.concatenate(apart)),
         "pace": {"frames": pace.frames, "seconds": round(pace.seconds, 2), "workers": pace.workers},
@@ -70,16 +72,16 @@ def collect(plan: Plan, settings: Mapping[str, Any], pace: Pace) -> tuple[dict[s
 
 
 def _published(corpus: str, aus: Iterable[int]) -> dict[int, float]:
-    rates = protocols.BASE_RATES.get(corpus, {})
+    rates = folds_lib.BASE_RATES.get(corpus, {})
     return {au: rates[au] for au in aus if au in rates}
 
 
-def _fold(plan: Plan, rows: Mapping[str, list[np.ndarray]], fold: int) -> dict[str, Any]:
+def _fold(plan: DatasetPlan, rows: Mapping[str, list[np.ndarray]], fold: int) -> dict[str, Any]:
     found = plan.found
     items = [sequence for sequence in found.sequences if sequence.fold == fold]
     kept = [item.labels[np.concatenate([np.empty(0, np.int32), *rows[item.key]])] for item in items]
     labels = np.concatenate([np.empty((0, len(found.aus)), np.int8), *kept])
-    published = protocols.PUBLISHED_FRAMES.get(found.corpus)
+    published = folds_lib.PUBLISHED_FRAMES.get(found.corpus)
     return {
         "subjects": sorted({item.subject for item in items}),
         "frames": len(labels),
@@ -90,11 +92,11 @@ def _fold(plan: Plan, rows: Mapping[str, list[np.ndarray]], fold: int) -> dict[s
 
 
 def _by_au(aus: Iterable[int], values: Iterable[Any]) -> dict[str, int]:
-    return {au_tables.label(au): int(value) for au, value in zip(aus, values, strict=True)}
+    return {aus_lib.label(au): int(value) for au, value in zip(aus, values, strict=True)}
 
 
 def _sum(folds: Iterable[Mapping[str, Any]], aus: Iterable[int]) -> dict[str, Any]:
-    folds, names = list(folds), [au_tables.label(au) for au in aus]
+    folds, names = list(folds), [aus_lib.label(au) for au in aus]
     published = [fold["published_frames"] for fold in folds]
     return {
         "subjects": sorted({name for fold in folds for name in fold["subjects"]}),
@@ -114,7 +116,7 @@ def _by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, Any]]:
             "frames": sum(problem.count for problem in kinds[kind]),
             "list": [{"where": p.where, "detail": p.detail, "frames": p.count} for p in kinds[kind]],
         }
-        for kind in lib.KINDS
+        for kind in records.KINDS
         if kind in kinds
     }
 
@@ -132,7 +134,7 @@ def _spread(apart: np.ndarray) -> dict[str, float] | None:
     }
 
 
-def _samples(plan: Plan, total: int) -> list[Sample]:
+def _samples(plan: DatasetPlan, total: int) -> list[Sample]:
     """Faces from all over the corpus, evenly spaced."""
     wanted = set(np.linspace(0, total - 1, min(SAMPLES, total)).astype(int).tolist()) if total else set()
     samples, place = [], 0

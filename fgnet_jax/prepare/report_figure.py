@@ -1,4 +1,4 @@
-"""A preparation's report as a picture: shares of positives beside the published ones, and sample faces."""
+"""A preparation's report as an image: shares of positives beside the published ones, and sample faces."""
 
 import io
 import textwrap
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.data import folds as protocols
+from fgnet_jax.data import folds
 from fgnet_jax.prepare.report import Sample
 
 _COLUMNS = 6
@@ -42,7 +42,7 @@ def draw(values: Mapping[str, Any], samples: Sequence[Sample]) -> bytes:
 def _rates(axes: Any, values: Mapping[str, Any]) -> None:
     names = list(values["all"]["known"])
     place = np.arange(len(names))
-    width = 0.8 / protocols.NUM_FOLDS
+    width = 0.8 / folds.NUM_FOLDS
     for k, (fold, counts) in enumerate(values["folds"].items()):
         shares = [counts["positives"][name] / max(counts["known"][name], 1) for name in names]
         axes.bar(place + (k - 1) * width, shares, width, color=_FOLDS[k], label=fold.replace("_", " "))

@@ -8,19 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fgnet_jax.prepare.layouts.records import Found, LayoutError, Sequence
-from fgnet_jax.faces import dlib_detector
-from fgnet_jax.faces import landmark_files as stored
+from fgnet_jax.faces import dlib_detector, landmark_files
 from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.prepare.sequence import AGAIN, CARRIED, Settings
+from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
+from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PrepareSettings
 
 _RECIPE = 2
 """Raised when the same source gives other faces than before."""
 
 
 def settings(
-    found: Found, landmarks: Path | None, predictor: Path | None, choice: str | None, is_aligned: bool = False
-) -> Settings:
+    found: CorpusRecords, landmarks: Path | None, predictor: Path | None, choice: str | None, is_aligned: bool = False
+) -> PrepareSettings:
     """How faces of a corpus are prepared.
 
     Args:
@@ -28,7 +27,7 @@ def settings(
       landmarks: Folder of landmarks on disk; None to detect them.
       predictor: dlib's data file, if named.
       choice: `AGAIN` or `CARRIED`; None for again where a detector is at work, else carried.
-      is_aligned: Whether the pictures are aligned faces already.
+      is_aligned: Whether the images are aligned faces already.
 
     Raises:
       LayoutError: if no landmarks of the corpus are in the folder.
@@ -41,29 +40,29 @@ def settings(
     file = dlib_detector.find_predictor(predictor) if needs_detector else None
     if file:
         dlib_detector.load(file)
-    return Settings(file, landmarks, found.root, choice, is_aligned)
+    return PrepareSettings(file, landmarks, found.root, choice, is_aligned)
 
 
-def _check_landmarks(found: Found, landmarks: Path) -> None:
+def _check_landmarks(found: CorpusRecords, landmarks: Path) -> None:
     """Refuses a folder without a single file of landmarks in the right place."""
     first = None
     for path in media(found):
-        file = stored.mirrored(landmarks, found.root, path)
+        file = landmark_files.mirrored(landmarks, found.root, path)
         first = first or file
         if file.is_file():
             return
     raise LayoutError(f"no landmarks of {found.corpus} are in {landmarks}: looked for {first} and the like")
 
 
-def media(found: Found) -> Iterator[Path]:
-    """Videos, and pictures that have a label."""
+def media(found: CorpusRecords) -> Iterator[Path]:
+    """Videos, and images that have a label."""
     for sequence in found.sequences:
         if sequence.video is not None:
             yield sequence.video
-        yield from (sequence.pictures[n] for n in sequence.frames.tolist() if n in sequence.pictures)
+        yield from (sequence.images[n] for n in sequence.frames.tolist() if n in sequence.images)
 
 
-def check(found: Found) -> None:
+def check(found: CorpusRecords) -> None:
     """Refuses a corpus with nothing to prepare, or that cannot be read for want of a library.
 
     Raises:
@@ -79,7 +78,7 @@ def check(found: Found) -> None:
         raise LayoutError(f"no sequence of {found.corpus} can be used: {reasons}")
 
 
-def preparation(found: Found, how: Settings, options: dict[str, Any]) -> dict[str, Any]:
+def preparation(found: CorpusRecords, how: PrepareSettings, options: dict[str, Any]) -> dict[str, Any]:
     """What a dataset's metadata say of where it comes from: nothing that differs from machine to machine.
 
     Returns:
@@ -99,11 +98,11 @@ def preparation(found: Found, how: Settings, options: dict[str, Any]) -> dict[st
     for path in media(found):
         _add_file(digest, path, found.root)
         if how.landmarks:
-            _add_file(digest, stored.mirrored(how.landmarks, found.root, path), how.landmarks)
+            _add_file(digest, landmark_files.mirrored(how.landmarks, found.root, path), how.landmarks)
     return known | {"source": digest.hexdigest()}
 
 
-def _add(digest: Any, sequence: Sequence) -> None:
+def _add(digest: Any, sequence: LabelledSequence) -> None:
     digest.update(f"{sequence.key}:{sequence.fold}".encode())
     for array in (sequence.frames, sequence.labels, sequence.intensities):
         digest.update(array.tobytes())

@@ -6,63 +6,130 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 Item = TypeVar("Item")
 
-SECONDS = 5.0
-"""How often progress is said."""
+LINE_SECONDS = 10.0
+"""How often a line of progress is printed where there is no terminal."""
 
 
-def say(message: str) -> None:
-    """A line on standard error."""
-    print(f"fgnet_jax.predict: {message}", file=sys.stderr, flush=True)
+class Progress:
+    """Reports how far long work is: a bar on a terminal, elsewhere a line every `LINE_SECONDS`. A context manager.
 
+        with Progress("runs/demo", 900, "steps") as progress:
+            progress.update(1, note="loss 0.031")
 
-class Pace:
-    """Says now and then how far a run is and how fast."""
+    Rates leave out what went before the first update: compilation, mostly.
+    """
 
-    def __init__(self, sources: int, noun: str):
-        """Takes how many inputs there are, and what is counted: pictures or frames."""
-        self._sources, self._noun = sources, noun
-        self.done = 0
-        """Frames so far."""
-        self._share = 0.0
-        self._start = self._said = time.perf_counter()
-        self._from: float | None = None  # the share that earlier runs had done
-        self._first: tuple[float, int] | None = None  # when the first batch was done, and how many frames it had
+    def __init__(
+        self,
+        title: str,
+        total: int | None,
+        unit: str,
+        *,
+        start: int = 0,
+        rate: tuple[int, str] | None = None,
+        active: bool = True,
+        stream: TextIO | None = None,
+    ):
+        """Draws the empty bar, where there is a terminal.
 
-    def add(self, count: int, source: int, number: int, total: int | None) -> None:
-        """Counts frames as done, the last of them the so-manieth of `total` of a source."""
-        now = time.perf_counter()
-        self.done += count
-        within = min(number / total, 1.0) if total else 0.0
-        self._share = (source + within) / self._sources
-        self._from = self._share if self._from is None else self._from
-        self._first = self._first or (now, self.done)
-        if now - self._said > SECONDS:
-            self._said = now
-            rate = f"{self._rate(now):.2f} a second"
-            say(f"{self.done} {self._noun}, {100 * self._share:.0f} %, {rate}{self._left(now)}")
+        Args:
+          title: What the work is; stands before each line.
+          total: How much there is in all; None where nobody knows.
+          unit: What is counted: "steps", "frames".
+          start: How much was done before.
+          rate: What the rate is shown in, where not in units: how many of them are in a unit, and their name.
+          active: False shows nothing, for processes other than the first.
+          stream: Where to; standard error by default.
+        """
+        self._title, self._total, self._unit, self._active = title, total, unit, active
+        self._per_unit, self._rate_unit = rate or (1, unit)
+        self._stream = stream or sys.stderr
+        self._start, self.done = start, start
+        self._fraction = start / total if total else 0.0
+        self._shown = self._begun = time.monotonic()
+        self._first: tuple[float, int, float] | None = None  # time, count and fraction of the first update
+        self._bar = None
+        if active and self._stream.isatty():
+            from tqdm import tqdm
 
-    def finish(self, succeeded: int) -> None:
-        """Says how it went."""
-        now = time.perf_counter()
-        say(f"{succeeded} of {self.done} {self._noun} succeeded in {now - self._start:.1f} s after loading")
-        say(f"steady state: {self._rate(now):.2f} {self._noun} a second")
+            form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+            self._bar = tqdm(
+                total=total,
+                initial=start,
+                desc=title,
+                unit=unit,
+                bar_format=form if total else None,
+                file=self._stream,
+                dynamic_ncols=True,
+            )
 
-    def _left(self, now: float) -> str:
-        gained = self._share - (self._from or 0.0)
-        if gained <= 0 or self._first is None:
-            return ""
-        return f", {(now - self._first[0]) / gained * (1 - self._share):.0f} s left"
+    def __enter__(self) -> "Progress":
+        return self
 
-    def _rate(self, now: float) -> float:
-        """Frames a second, without the first batch where there are others: it still warms up caches and memory."""
-        since, before = self._first or (self._start, 0)
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, done: int, note: str = "", fraction: float | None = None) -> None:
+        """Shows that so much is done in all.
+
+        Args:
+          done: Units done, those before included.
+          note: What else to show, a loss say.
+          fraction: Share of the whole that is done, where `total` does not tell.
+        """
+        now = time.monotonic()
+        self.done = done
+        self._fraction = fraction if fraction is not None else done / self._total if self._total else 0.0
+        self._first = self._first or (now, done, self._fraction)
+        if self._bar is not None:
+            text = (
+                f"{note}, {self.rate():.1f} {self._rate_unit}/s" if note else f"{self.rate():.1f} {self._rate_unit}/s"
+            )
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif self._active and (now - self._shown >= LINE_SECONDS or done == self._total):
+            self._shown = now
+            self.say(self._line(note))
+
+    def say(self, text: str) -> None:
+        """Prints lines that the bar does not run into."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        elif self._active:
+            print(text, file=self._stream, flush=True)
+
+    def rate(self) -> float:
+        """Computes how many of the rate's units are done in a second since the first update; since the start before."""
+        begun, before, _ = self._first or (self._begun, self._start, 0.0)
         if self.done == before:
-            since, before = self._start, 0
-        return (self.done - before) / max(now - since, 1e-9)
+            begun, before = self._begun, self._start
+        return (self.done - before) * self._per_unit / max(time.monotonic() - begun, 1e-9)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the beginning."""
+        return time.monotonic() - self._begun
+
+    def _line(self, note: str) -> str:
+        count = f"{self.done:,} of {self._total:,} {self._unit}" if self._total else f"{self.done:,} {self._unit}"
+        share = [] if self._total else [f"{100 * self._fraction:.0f} %"]
+        parts = [count, *share, *filter(None, [note]), f"{self.rate():.1f} {self._rate_unit}/s", *self._left()]
+        return f"{self._title}: {', '.join(parts)}"
+
+    def _left(self) -> list[str]:
+        """Time left, `1:02:03` or `2:03`, by how long the share since the first update took."""
+        begun, _, before = self._first or (self._begun, 0, 0.0)
+        gained = self._fraction - before
+        if gained <= 0:
+            return []
+        minutes, second = divmod(round((time.monotonic() - begun) / gained * (1 - self._fraction)), 60)
+        hours, minute = divmod(minutes, 60)
+        return [f"{hours}:{minute:02d}:{second:02d} left" if hours else f"{minute}:{second:02d} left"]
 
 
 class Stages:

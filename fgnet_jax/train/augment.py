@@ -1,4 +1,4 @@
-"""Augmentation of a batch on the device; landmarks follow the picture."""
+"""Augmentation of a batch on the device; landmarks follow the image."""
 
 import jax
 import jax.numpy as jnp

@@ -10,17 +10,17 @@ from typing import Any, NoReturn
 
 from fgnet_jax.aus import Centres
 from fgnet_jax.data.corpus import Corpus
-from fgnet_jax.data.pipeline import Loading
-from fgnet_jax.train.targets import au_centres
+from fgnet_jax.data.pipeline import LoaderConfig
 from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.train.optimizer import PARTS, OptimConfig
 from fgnet_jax.train.steps import StepConfig
+from fgnet_jax.train.targets import au_centres
 
 Config = Any
 """An `ml_collections.ConfigDict` with the keys of configs/base.py, which a type checker cannot know."""
 
 
-NEUTRAL = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
+RESUMABLE_KEYS = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
 """Keys that may differ when a run is continued: they change no number."""
 
 
@@ -64,8 +64,15 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
         raise ConfigError(f"model.num_heatmaps is {model.num_heatmaps}, but the corpus has {len(aus)} AUs")
     if train.select_on not in ("held_out", "test"):
         raise ConfigError(f'train.select_on must be "held_out" or "test", got {train.select_on!r}')
-    values = (model, optim_config(config), centres(config, aus), train.accumulate, train.flip, train.colour)
-    return _build(lambda v: StepConfig(*v), values, "train")
+    values = {
+        "model": model,
+        "optim": optim_config(config),
+        "centres": centres(config, aus),
+        "accumulate": train.accumulate,
+        "flip": train.flip,
+        "colour": train.colour,
+    }
+    return _build(lambda v: StepConfig(**v), values, "train")
 
 
 def centres(config: Config, aus: tuple[int, ...]) -> tuple[Centres, ...]:
@@ -108,10 +115,14 @@ def check_divides(config: Config, devices: int) -> None:
         raise ConfigError(f"train.eval_batch_size {train.eval_batch_size} does not divide over {devices} devices")
 
 
-def loading(config: Config, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> Loading:
+def loader_config(config: Config, batch_size: int, corpus: Corpus, aus: tuple[int, ...]) -> LoaderConfig:
     """How faces of a corpus are loaded for a network of these AUs."""
-    columns = tuple(corpus.aus.index(au) if au in corpus.aus else -1 for au in aus)
-    return Loading(batch_size, config.model.image_size, config.data.threads, columns)
+    return LoaderConfig(
+        batch_size=batch_size,
+        image_size=config.model.image_size,
+        threads=config.data.threads,
+        columns=corpus.columns(aus),
+    )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -144,7 +155,7 @@ def check_same(config: Config, workdir: Path) -> None:
         return
     as_json = json.loads(json.dumps(config.to_dict()))
     lines = differences(json.loads(file.read_text()), as_json)
-    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in NEUTRAL))]
+    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in RESUMABLE_KEYS))]
     if lines:
         text = "\n  ".join(lines)
         raise ConfigError(f"{workdir} was begun with another configuration; give another --workdir\n  {text}")

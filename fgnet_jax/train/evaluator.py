@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fgnet_jax.data.corpus import Corpus
-from fgnet_jax.data.pipeline import Loading, Share, eval_batches
+from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.metrics.classification import confusion, f1, mean_f1
 from fgnet_jax.models.fgnet import Variables
 from fgnet_jax.runtime.sharding import Sharding, global_batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class ScoredFaces:
     """Scores of faces, in the order of their indices.
 
     Attributes:
@@ -43,10 +43,10 @@ def score(
     variables: Variables,
     corpus: Corpus,
     indices: np.ndarray,
-    loading: Loading,
+    loading: LoaderConfig,
     sharding: Sharding,
-    share: Share,
-) -> Scored:
+    share: ProcessShard,
+) -> ScoredFaces:
     """Scores these faces; every process gets all of them.
 
     Args:
@@ -64,4 +64,4 @@ def score(
         parts.append({name: x[out["valid"]] for name, x in out.items()})
     whole = {name: np.concatenate([part[name] for part in parts]) for name in ("scores", "labels", "index")}
     order = np.argsort(whole["index"], kind="stable")
-    return Scored(whole["scores"][order], whole["labels"][order], whole["index"][order])
+    return ScoredFaces(whole["scores"][order], whole["labels"][order], whole["index"][order])

@@ -1,7 +1,7 @@
 """What a run tells of itself while it goes: metrics as JSON lines and for TensorBoard, and progress on the terminal.
 
 WORKDIR/metrics.jsonl   one object a line: {"step": 20, "time": 1754650000.1, "loss": 0.031, ...}
-WORKDIR/tensorboard/    event files with the same figures, and pictures
+WORKDIR/tensorboard/    event files with the same figures, and images
 """
 
 import contextlib
@@ -24,7 +24,7 @@ LINE_SECONDS = 10.0
 
 
 class MetricsWriter:
-    """Writes figures and pictures of a run. A context manager.
+    """Writes figures and images of a run. A context manager.
 
     A run that was killed may have written steps that it goes through again once it is resumed. These are dropped at
     the start, and so the resumed run's file ends as an undisturbed run's does, apart from the times. (For that, a
@@ -82,7 +82,7 @@ class MetricsWriter:
         self._add(step, [summary.scalar(name, value) for name, value in figures.items()])
 
     def image(self, step: int, name: str, array: np.ndarray) -> None:
-        """Writes a picture, uint8 (height, width, 3), for TensorBoard."""
+        """Writes an image, uint8 (height, width, 3), for TensorBoard."""
         if self._events is None:
             return
         from tensorboardX import summary

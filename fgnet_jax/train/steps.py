@@ -8,15 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fgnet_jax.train import augment, two_pass as twice
 from fgnet_jax.aus import Centres
-from fgnet_jax.train.targets import targets
-from fgnet_jax.train.losses import heatmap_loss
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.fgnet import Arrays, Variables, apply, apply_train, normalise, scores
-from fgnet_jax.models.stages import Stage, run, stages
+from fgnet_jax.models.fgnet import Arrays, Variables, apply_train, au_heatmaps, normalise, scores
+from fgnet_jax.train import augment
+from fgnet_jax.train.losses import heatmap_loss
 from fgnet_jax.train.optimizer import OptimConfig, split
 from fgnet_jax.train.state import TrainState
+from fgnet_jax.train.targets import targets
 
 Batch = Mapping[str, jax.Array]
 """`image` (N, S, S, 3) uint8, `landmarks` (N, 68, 2) float32 in pixels of that image, `labels` (N, K) int8."""
@@ -42,10 +41,6 @@ class StepConfig:
     flip: bool = False
     colour: float = 0.0
 
-    def __post_init__(self):
-        if self.accumulate > 1 and self.model.remat == "twice":
-            raise ValueError('accumulate must be 1 with model.remat "twice", which moves what it would have to add up')
-
 
 def train_step(
     config: StepConfig, tx: optax.GradientTransformationExtraArgs, state: TrainState, batch: Batch, key: jax.Array
@@ -58,19 +53,14 @@ def train_step(
       The next state, and `loss` and `grad_norm` (before clipping), float32 scalars.
     """
     with jax.default_matmul_precision(config.model.matmul_precision):
-        return _moved(config, tx, state, batch, key)
+        return _updated(config, tx, state, batch, key)
 
 
-def _moved(
+def _updated(
     config: StepConfig, tx: optax.GradientTransformationExtraArgs, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     trained, frozen = split(state.params, config.optim)
     key = jax.random.fold_in(key, state.step)
-    if config.model.remat == "twice":
-        moved = _moved_twice(config, tx, state, batch, key)
-        batch_stats, _ = moved.carried
-        after = TrainState(state.step + 1, moved.params | frozen, batch_stats, state.buffers, moved.opt_state)
-        return after, {"loss": moved.loss, "grad_norm": moved.norm}
 
     def loss_fn(trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array):
         variables = Variables(trained | frozen, batch_stats, state.buffers)
@@ -104,30 +94,9 @@ def _prepared(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[jax.Arr
     return images, wanted, dropout_key
 
 
-def _moved_twice(config: StepConfig, tx, state: TrainState, batch: Batch, key: jax.Array) -> twice.Moved:
-    """The update by the network's stages, one after the other; running statistics and dropout's key are carried."""
-    trained, frozen = split(state.params, config.optim)
-    images, wanted, dropout_key = _prepared(config, batch, key)
-
-    def link(stage: Stage, is_last: bool) -> twice.Link:
-        def call(own: Arrays, x, carried: tuple[Arrays, jax.Array]):
-            batch_stats, key = carried
-            variables = Variables(trained | frozen | own, batch_stats, state.buffers)
-            x, batch_stats = run(config.model, stage, variables, x, jax.random.wrap_key_data(key))
-            return heatmap_loss(x, wanted, batch["labels"] >= 0) if is_last else x, (batch_stats, key)
-
-        return twice.Link(tuple(path for path in trained if stage.owns(path)), call)
-
-    parts = stages(config.model, config.optim.trained)
-    chain = [link(part, part is parts[-1]) for part in parts]
-    carried = (state.batch_stats, jax.random.key_data(dropout_key))
-    return twice.update(chain, tx, trained, state.opt_state, images, carried)
-
-
 def eval_step(config: StepConfig, variables: Variables, batch: Batch) -> jax.Array:
     """Scores (N, K) in [-1, 1] of a batch's images; an AU is present where its score is above 0."""
-    heatmaps = apply(config.model, variables, normalise(batch["image"]))
-    return scores(heatmaps[..., : len(config.centres)])
+    return scores(au_heatmaps(config.model, variables, batch["image"], len(config.centres)))
 
 
 def _gradients(loss_fn, trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array, accumulate: int):

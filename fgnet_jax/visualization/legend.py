@@ -1,4 +1,4 @@
-"""The panel beside a drawn picture: every AU with its colour, score and whether it is present, for one face or several.
+"""The panel beside a drawn image: every AU with its colour, score and whether it is present, for one face or several.
 
 Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.visualization import painting as brushes
+from fgnet_jax.visualization import painting
 
 WIDTH = 440
 """Of the panel at scale 1, in pixels."""
@@ -23,7 +23,7 @@ _FULL_BAR = 0.3  # what a score reaches where both of an AU's blobs stand in ful
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Entry:
+class LegendEntry:
     """A face in the legend: what it is called, its scores (K,) and which AUs are present (K,)."""
 
     name: str
@@ -36,32 +36,32 @@ def height(count: int, scale: float = 1.0) -> int:
     return round(_ROW * scale) * (count + 2)
 
 
-def beside(picture: Image.Image, aus: Sequence[int], faces: Sequence[Entry], scale: float = 1.0) -> Image.Image:
-    """Puts the panel to the right of a picture.
+def beside(image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -> Image.Image:
+    """Puts the panel to the right of an image.
 
     Args:
-      picture: RGB.
+      image: RGB.
       aus: The K AU numbers.
       faces: Whose scores to show.
-      scale: Size of the panel; 1 suits a picture of 640 pixels.
+      scale: Size of the panel; 1 suits an image of 640 pixels.
 
     Returns:
-      An RGB picture, as wide as both and as high as the higher one.
+      An RGB image, as wide as both and as high as the higher one.
     """
     panel = draw(aus, faces, scale)
-    canvas = Image.new("RGB", (picture.width + panel.width, max(picture.height, panel.height)), brushes.BACKGROUND)
-    canvas.paste(picture, (0, (canvas.height - picture.height) // 2))
-    canvas.paste(panel, (picture.width, (canvas.height - panel.height) // 2))
+    canvas = Image.new("RGB", (image.width + panel.width, max(image.height, panel.height)), painting.BACKGROUND)
+    canvas.paste(image, (0, (canvas.height - image.height) // 2))
+    canvas.paste(panel, (image.width, (canvas.height - panel.height) // 2))
     return canvas
 
 
-def draw(aus: Sequence[int], faces: Sequence[Entry], scale: float = 1.0) -> Image.Image:
+def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -> Image.Image:
     """The panel alone: with names and bars for one face, as a table for several."""
-    panel = Image.new("RGB", (round(WIDTH * scale), height(len(aus), scale)), brushes.BACKGROUND)
+    panel = Image.new("RGB", (round(WIDTH * scale), height(len(aus), scale)), painting.BACKGROUND)
     pen = ImageDraw.Draw(panel)
     row = round(_ROW * scale)
     title = _title(len(aus), faces)
-    pen.text((round(28 * scale), row // 2), title, brushes.TEXT, brushes.font(22 * scale), anchor="lm")
+    pen.text((round(28 * scale), row // 2), title, painting.TEXT, painting.font(22 * scale), anchor="lm")
     shown = faces[:MAX_FACES]
     if len(shown) > 1:
         _heads(pen, shown, row // 2, scale)
@@ -81,18 +81,18 @@ def _colour_scale(panel: Image.Image, top: int, scale: float) -> None:
     pen, middle = ImageDraw.Draw(panel), top + round(24 * scale)
     left, right, half = round(156 * scale), round((WIDTH - 52) * scale), round(7 * scale)
     steps = np.linspace(0, 1, max(right - left, 2), dtype=np.float32)
-    ramp = brushes.tint(
-        np.full((2 * half, len(steps), 3), brushes.BACKGROUND, np.uint8),
+    ramp = painting.tint(
+        np.full((2 * half, len(steps), 3), painting.BACKGROUND, np.uint8),
         [np.tile(steps, (2 * half, 1))],
-        [brushes.TEXT],
+        [painting.TEXT],
     )
     panel.paste(Image.fromarray(ramp), (left, middle - half))
-    pen.rectangle((left - 1, middle - half - 1, left + len(steps), middle + half), outline=brushes.LINE)
+    pen.rectangle((left - 1, middle - half - 1, left + len(steps), middle + half), outline=painting.LINE)
     for x, text, anchor in ((28, "heatmap", "lm"), (144, "0", "rm"), (WIDTH - 28, "1", "rm")):
-        pen.text((round(x * scale), middle), text, brushes.DIM, brushes.font(19 * scale), anchor=anchor)
+        pen.text((round(x * scale), middle), text, painting.DIM, painting.font(19 * scale), anchor=anchor)
 
 
-def _title(count: int, faces: Sequence[Entry]) -> str:
+def _title(count: int, faces: Sequence[LegendEntry]) -> str:
     if not faces:
         return "no face"
     if len(faces) > MAX_FACES:
@@ -104,32 +104,32 @@ def _title(count: int, faces: Sequence[Entry]) -> str:
 
 def _au(panel: Image.Image, top: int, au: int, is_present: bool, scale: float) -> None:
     """An AU's swatch, filled where it is present and an outline where it is not, and its number."""
-    left, rgb = round(28 * scale), brushes.colour(au)
-    brushes.rounded(panel, _scaled((28, 7, 50, 29), scale, top), round(6 * scale), rgb)
+    left, rgb = round(28 * scale), painting.colour(au)
+    painting.rounded(panel, _scaled((28, 7, 50, 29), scale, top), round(6 * scale), rgb)
     if not is_present:
-        brushes.rounded(panel, _scaled((30, 9, 48, 27), scale, top), round(4 * scale), brushes.BACKGROUND)
-    place, ink = (left + round(36 * scale), top + round(18 * scale)), brushes.TEXT if is_present else brushes.DIM
-    ImageDraw.Draw(panel).text(place, aus_lib.label(au), ink, brushes.font(22 * scale), anchor="lm")
+        painting.rounded(panel, _scaled((30, 9, 48, 27), scale, top), round(4 * scale), painting.BACKGROUND)
+    place, ink = (left + round(36 * scale), top + round(18 * scale)), painting.TEXT if is_present else painting.DIM
+    ImageDraw.Draw(panel).text(place, aus_lib.label(au), ink, painting.font(22 * scale), anchor="lm")
 
 
 def _bar(panel: Image.Image, top: int, au: int, score: float, is_present: bool, scale: float) -> None:
     """The AU's name, its score, and that as a bar from the middle: to the right where it is above 0."""
-    pen, ink = ImageDraw.Draw(panel), brushes.TEXT if is_present else brushes.DIM
+    pen, ink = ImageDraw.Draw(panel), painting.TEXT if is_present else painting.DIM
     left, name, right, middle = (round(x * scale) for x in (64, 132, WIDTH - 28, 18))
-    pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, brushes.font(19 * scale), anchor="lm")
-    pen.text((right, top + middle), _score(score), ink, brushes.font(22 * scale), anchor="rm")
+    pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, painting.font(19 * scale), anchor="lm")
+    pen.text((right, top + middle), _score(score), ink, painting.font(22 * scale), anchor="rm")
     y, zero, half = top + round(38 * scale), (left + right) // 2, (right - left) // 2
     end = zero + round(float(np.clip(np.nan_to_num(score) / _FULL_BAR, -1, 1)) * half)
-    pen.line((left, y, right, y), brushes.LINE, round(2 * scale))
-    rgb = brushes.colour(au) if is_present else brushes.DIM
+    pen.line((left, y, right, y), painting.LINE, round(2 * scale))
+    rgb = painting.colour(au) if is_present else painting.DIM
     pen.line((min(zero, end), y, max(zero, end), y), rgb, round(5 * scale))
-    pen.line((zero, y - round(5 * scale), zero, y + round(5 * scale)), brushes.DIM, round(2 * scale))
+    pen.line((zero, y - round(5 * scale), zero, y + round(5 * scale)), painting.DIM, round(2 * scale))
 
 
-def _heads(pen: ImageDraw.ImageDraw, faces: Sequence[Entry], y: int, scale: float) -> None:
+def _heads(pen: ImageDraw.ImageDraw, faces: Sequence[LegendEntry], y: int, scale: float) -> None:
     for place, face in enumerate(faces):
         left, right = _columns(place, len(faces), scale)
-        pen.text(((left + right) // 2, y), face.name, brushes.TEXT, brushes.font(22 * scale), anchor="mm")
+        pen.text(((left + right) // 2, y), face.name, painting.TEXT, painting.font(22 * scale), anchor="mm")
 
 
 def _cell(
@@ -139,10 +139,10 @@ def _cell(
     left, right = _columns(*place, scale)
     if is_present:
         box = (left + round(2 * scale), top + round(2 * scale), right - round(2 * scale), top + round(34 * scale))
-        brushes.rounded(panel, box, round(8 * scale), brushes.colour(au))
-    ink = brushes.BACKGROUND if is_present else brushes.DIM
+        painting.rounded(panel, box, round(8 * scale), painting.colour(au))
+    ink = painting.BACKGROUND if is_present else painting.DIM
     middle = (left + right) // 2, top + round(18 * scale)
-    ImageDraw.Draw(panel).text(middle, _score(score, 2), ink, brushes.font(18 * scale), anchor="mm")
+    ImageDraw.Draw(panel).text(middle, _score(score, 2), ink, painting.font(18 * scale), anchor="mm")
 
 
 def _score(score: float, digits: int = 3) -> str:

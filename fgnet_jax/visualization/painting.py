@@ -1,4 +1,4 @@
-"""What overlays are painted with: a colour for every AU, heatmaps as tints, rings and names over a picture.
+"""What overlays are painted with: a colour for every AU, heatmaps as tints, rings and names over an image.
 
 Every AU has one colour everywhere (`COLOURS`). A present AU's positive heatmap tints the face, the more the stronger it
 is; a ring marks where it falls to a share of its own peak, and a tag names it at the peak. AUs that share their places
@@ -54,29 +54,29 @@ def colour(au: int) -> Colour:
 
 
 def paint(
-    picture: np.ndarray, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float = 1.0, tags: bool = True
+    image: np.ndarray, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float = 1.0, tags: bool = True
 ) -> Image.Image:
-    """Lays AUs over a picture of a face: tints, rings, and names at the peaks.
+    """Lays AUs over an image of a face: tints, rings, and names at the peaks.
 
     Args:
-      picture: uint8 (height, width, 3).
+      image: uint8 (height, width, 3).
       heatmaps: A map (height, width) for each AU.
       aus: Their numbers.
       scale: Size of rings and names; 1 suits a face of 640 pixels.
       tags: Whether to write the names.
     """
     colours = [colour(au) for au in aus]
-    image = Image.fromarray(_rings(tint(picture, heatmaps, colours), heatmaps, colours, scale))
+    painted = Image.fromarray(_rings(tint(image, heatmaps, colours), heatmaps, colours, scale))
     if tags:
-        _tags(image, heatmaps, aus, scale)
-    return image
+        _tags(painted, heatmaps, aus, scale)
+    return painted
 
 
-def tint(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour]) -> np.ndarray:
-    """Lays coloured heatmaps over a picture.
+def tint(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour]) -> np.ndarray:
+    """Lays coloured heatmaps over an image.
 
     Args:
-      picture: uint8 (height, width, 3).
+      image: uint8 (height, width, 3).
       heatmaps: Maps (height, width); their negative parts are not drawn.
       colours: One RGB colour a map; where maps overlap, their colours mix by strength.
 
@@ -84,9 +84,9 @@ def tint(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[
       uint8 (height, width, 3).
     """
     if not heatmaps:
-        return picture
-    mixed = np.zeros(picture.shape, np.float32)
-    shares, strongest = np.full(picture.shape[:2], 1e-9, np.float32), np.zeros(picture.shape[:2], np.float32)
+        return image
+    mixed = np.zeros(image.shape, np.float32)
+    shares, strongest = np.full(image.shape[:2], 1e-9, np.float32), np.zeros(image.shape[:2], np.float32)
     for heatmap, rgb in zip(heatmaps, colours, strict=True):
         strength = np.clip(heatmap, 0, 1).astype(np.float32, copy=False)
         share = strength * strength * strength  # the cube lets the stronger map's colour win over a grey mixture
@@ -94,12 +94,12 @@ def tint(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[
         shares += share
         np.maximum(strongest, strength, out=strongest)
     opacity = (_TINT * strongest * strongest)[..., None]
-    return np.rint(picture * (1 - opacity) + mixed * (opacity / shares[..., None])).astype(np.uint8)
+    return np.rint(image * (1 - opacity) + mixed * (opacity / shares[..., None])).astype(np.uint8)
 
 
-def _rings(picture: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour], scale: float) -> np.ndarray:
+def _rings(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour], scale: float) -> np.ndarray:
     """Draws around each map the line where it falls to a share of its peak, another share for every map."""
-    drawn = picture.copy()
+    drawn = image.copy()
     for heatmap, rgb, share in zip(heatmaps, colours, np.linspace(0.7, 0.9, len(heatmaps)), strict=True):
         line = share * heatmap.max()
         rows, columns = _around(heatmap > 0.9 * line)

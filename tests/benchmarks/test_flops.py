@@ -7,7 +7,7 @@ import pytest
 from benchmarks import flops
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 
 X = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
 KERNEL = jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
@@ -69,6 +69,6 @@ def test_the_published_features_stay_cheap():
 
         return flops.count(features, fgnet.abstract(config), w)
 
-    with fast.without([*fast.PATHS]):
+    with switches.without([*switches.PATHS]):
         plain = count()
     assert count() < 120e9 < 140e9 < plain

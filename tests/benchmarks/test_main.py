@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 
 
 def _run(folder: Path, *arguments: str) -> tuple[str, dict]:
@@ -45,14 +45,14 @@ def test_paths_are_switched_off_one_by_one(tmp_path):
     """What each saves, here only the first: the plain network computes most."""
     _, found = _run(tmp_path, "paths")
     gflop = {each["paths"]: each["gflop"] for each in found["paths"]}
-    assert list(gflop) == ["all on", f"without {[*fast.PATHS][0]}", "all off"]
+    assert list(gflop) == ["all on", f"without {[*switches.PATHS][0]}", "all off"]
     assert gflop["all off"] == max(gflop.values()) > gflop["all on"]
 
 
 def test_cold_start_and_input(tmp_path):
     """Every lap of a fresh process, and faces a second."""
     said, found = _run(tmp_path, "start")
-    assert list(found["start"]["cold"]) == ["import", "load", "compile", "first picture", "second picture"]
+    assert list(found["start"]["cold"]) == ["import", "load", "compile", "first image", "second image"]
     assert all(pace > 0 for pace in found["start"]["input"].values()) and "cold start" in said
 
 

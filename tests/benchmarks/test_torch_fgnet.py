@@ -62,7 +62,7 @@ def test_names_and_shapes_are_the_published_ones(part: str, fused: bool):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_paths_agree_on_every_output(count: int):
-    """One picture and several go different ways through the fused path."""
+    """One image and several go different ways through the fused path."""
     images = _images(count)
     with torch.inference_mode():
         fused, unfused = (_network(path).outputs(images) for path in (True, False))
@@ -77,7 +77,7 @@ def test_paths_agree_on_every_output(count: int):
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_forward_gives_the_heatmaps_of_outputs(fused: bool):
-    """Although the fused path leaves the last style and the picture out."""
+    """Although the fused path leaves the last style and the image out."""
     network, images = _network(fused), _images(2)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), network.outputs(images).heatmaps)
@@ -174,7 +174,7 @@ def test_loading_is_strict():
 @pytest.mark.full_size
 @pytest.mark.parametrize("fused", [True, False])
 def test_full_size_matches_the_golden_numbers(fused: bool):
-    """Both paths at the published sizes: codes, w, features, picture and heatmaps of the published code."""
+    """Both paths at the published sizes: codes, w, features, image and heatmaps of the published code."""
     network = torch_fgnet.FGNet(ModelConfig(), fused).eval()
     arrays = {reference: reference_weights.state_dict(reference) for reference in PARTS.values()}
     files.load_arrays(network, **arrays, latent_avg=reference_weights.latent_avg())

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from configs import base
-from fgnet_jax.train import config as experiment
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.optimizer import OptimConfig
 
 FILES = sorted(set(Path(base.__file__).parent.glob("*.py")) - {Path(base.__file__).with_name("__init__.py")})
@@ -33,10 +33,10 @@ def test_opens_and_builds(name):
     config = _module(name).get_config()
     own = tuple(row[0] for row in config.centres)
     aus = CORPUS_AUS.get(config.data.corpus.removeprefix("synthetic_"), (1, 12, *own))
-    step = experiment.step_config(config, aus)
+    step = config_lib.step_config(config, aus)
     assert len(step.centres) == len(aus)
-    assert experiment.schedule(config, 100_000).total == config.train.epochs * config.train.steps_per_epoch
-    experiment.check_divides(config, 1)
+    assert config_lib.schedule(config, 100_000).total == config.train.epochs * config.train.steps_per_epoch
+    config_lib.check_divides(config, 1)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -89,8 +89,8 @@ def test_the_published_recipe(name):
 def test_the_network_and_optimiser_are_the_published_ones(name):
     """The defaults of the code and of the configuration files are one."""
     config = _module(name).get_config()
-    assert experiment.model_config(config) == ModelConfig()
-    assert experiment.optim_config(config) == OptimConfig()
+    assert config_lib.model_config(config) == ModelConfig()
+    assert config_lib.optim_config(config) == OptimConfig()
     assert {field.name for field in dataclasses.fields(ModelConfig)} == set(config.model)
     assert {field.name for field in dataclasses.fields(OptimConfig)} == set(config.optim)
 
@@ -107,7 +107,7 @@ def test_updates_of_few_samples():
     """Published: 15 epochs of what the faces make; equal: as many as with all faces."""
     for words, total in (("samples=100", 15 * 6), ("samples=100,updates=equal", 7500), ("samples=10000", 7500)):
         config = _module("bp4d").get_config(words)
-        assert experiment.schedule(config, config.data.samples).total == total
+        assert config_lib.schedule(config, config.data.samples).total == total
 
 
 def test_a_corpus_of_ones_own():

@@ -1,6 +1,6 @@
 """NVIDIA's conventions, proven: their formulas on their tensors give what our network gives on the converted ones.
 
-The formulas are written out here as the papers have them, naively: every weight modulated per picture, and an
+The formulas are written out here as the papers have them, naively: every weight modulated per image, and an
 upsampling convolution as zeros between the pixels, then the low-pass, then an ordinary convolution. The two code bases
 differ in the order of that convolution's taps and in where the style's 1 is added.
 """
@@ -37,7 +37,7 @@ def resample(x, before: int, after: int):
 
 
 def upsampling_conv(x, weight):
-    """An ordinary convolution (a correlation with `weight`) of the upsampled picture: (N, C, H, W) to twice that."""
+    """An ordinary convolution (a correlation with `weight`) of the upsampled image: (N, C, H, W) to twice that."""
     # Upsampling alone pads (2, 1); the 3x3 convolution's own padding of 1 goes before the filter, as NVIDIA has it.
     return F.conv2d(resample(x, 3, 2), weight)
 
@@ -49,7 +49,7 @@ def published_upsampling_conv(x, weight):
 
 
 def test_taps_of_the_upsampling_convolution():
-    """A transposed convolution has its taps flipped against the convolution of the upsampled picture, and only so."""
+    """A transposed convolution has its taps flipped against the convolution of the upsampled image, and only so."""
     torch.manual_seed(0)
     x, weight = torch.randn(2, 3, 5, 6), torch.randn(4, 3, 3, 3)
     theirs = published_upsampling_conv(x, weight)
@@ -108,15 +108,15 @@ def linear(x, layer, multiplier: float = 1.0):
 
 
 def modulated(x, w, layer: dict, demodulate: bool):
-    """Modulated convolution of one picture (1, C, H, W)."""
+    """Modulated convolution of one image (1, C, H, W)."""
     weight = layer["weight"] / math.sqrt(layer["weight"][0].numel()) * linear(w, layer["style"])[:, :, None, None]
     if demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
     return upsampling_conv(x, weight) if layer.get("up") else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 
-def picture(z, constant, mapping: list, convs: list, to_rgbs: list):
-    """The generator's picture of one latent (1, style_dim), with the fixed noise."""
+def image(z, constant, mapping: list, convs: list, to_rgbs: list):
+    """The generator's image of one latent (1, style_dim), with the fixed noise."""
     w = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
     for layer in mapping:
         w = activate(linear(w, layer, 0.01))
@@ -138,22 +138,22 @@ def picture(z, constant, mapping: list, convs: list, to_rgbs: list):
     ],
     ids=["tensorflow", "pytorch"],
 )
-def test_pictures_are_equal(table, weights, constant):
-    """NVIDIA's formula on NVIDIA's tensors, and our generator on the converted ones, give one picture."""
+def test_images_are_equal(table, weights, constant):
+    """NVIDIA's formula on NVIDIA's tensors, and our generator on the converted ones, give one image."""
     arrays = writers.arrays_for(table(TINY), GENERATOR)
     for name in arrays:
         if name.split("/")[0] == "G_mapping" or name.startswith("mapping."):
             arrays[name] *= 100  # stored divided by the multiplier of 0.01
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     z = np.random.default_rng(5).standard_normal((1, TINY.style_dim)).astype(np.float32)
-    theirs = picture(torch.from_numpy(z), tensors[constant].reshape(1, -1, 4, 4), *weights(tensors))
-    ours = our_picture(table, arrays, z)
+    theirs = image(torch.from_numpy(z), tensors[constant].reshape(1, -1, 4, 4), *weights(tensors))
+    ours = our_image(table, arrays, z)
     scale = float(theirs.abs().max())
     np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-5 * scale)
 
 
-def our_picture(table, arrays: dict, z: np.ndarray) -> np.ndarray:
-    """Our generator's picture on converted tensors."""
+def our_image(table, arrays: dict, z: np.ndarray) -> np.ndarray:
+    """Our generator's image on converted tensors."""
     group = Group("net", {name: from_array(array) for name, array in arrays.items()}, table(TINY))
     converted = engine.convert([group], GENERATOR)
     variables = fgnet.init(TINY, 0)
@@ -163,6 +163,6 @@ def our_picture(table, arrays: dict, z: np.ndarray) -> np.ndarray:
     @jax.jit
     def run(variables, z):
         generator = fgnet.merge(TINY, variables).generator
-        return generator.picture(jax.numpy.repeat(generator.map(z)[:, None], TINY.num_styles, 1))
+        return generator.image(jax.numpy.repeat(generator.map(z)[:, None], TINY.num_styles, 1))
 
     return np.asarray(run(variables, z))

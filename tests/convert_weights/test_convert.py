@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from convert_weights import convert, nvidia_rules
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import sha256
-from fgnet_jax import __version__
-from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.train.checkpoints import WeightsError
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
+from fgnet_jax.models.weights import WeightsError
+from fgnet_jax.runtime.version import __version__
 from tests.convert_weights import writers
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +91,7 @@ def test_problems_of_all_files_at_once(files, tmp_path):
     tree["g_all"]["extra"] = np.zeros(1, np.float32)
     writers.save_zip(tmp_path / "model.pth", tree)
     writers.save_zip(tmp_path / "encoder.pt", {"state_dict": {}, "latent_avg": np.zeros(3, np.float32)})
-    with pytest.raises(Refused, match="3 problems") as refusal:
+    with pytest.raises(ConversionError, match="3 problems") as refusal:
         convert.trained(tmp_path / "model.pth", tmp_path / "encoder.pt", TINY, "disfa")
     for part in ("layer0.1.bias: missing", "g_all: extra: unknown", "latent_avg: has shape (3,)"):
         assert part in str(refusal.value)
@@ -103,14 +102,14 @@ def test_existing_output(files, tmp_path):
     conversion = convert.pretrained(files.generator, files.encoder, TINY)
     out = tmp_path / "deep" / "out"
     convert.write(out, conversion)
-    with pytest.raises(Refused, match="exists; give another --output, or --overwrite"):
+    with pytest.raises(ConversionError, match="exists; give another --output, or --overwrite"):
         convert.write(out, conversion)
     convert.write(out, convert.trained(files.model, files.encoder, TINY, "bp4d"), overwrite=True)
     assert weights.load(out)[2].corpus == "bp4d"
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(Refused, match="is no weights directory, so it is not replaced"):
+    with pytest.raises(ConversionError, match="is no weights directory, so it is not replaced"):
         convert.write(tmp_path / "mine", conversion, overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").exists()
 

@@ -7,7 +7,7 @@ import pytest
 
 from convert_weights import nvidia
 from convert_weights.allowed import as_tensor
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import PICKLE, TORCH_LEGACY, TORCH_ZIP, read, sha256
 from tests.convert_weights import make_fixtures, writers
 from tests.convert_weights.writers import EVIL, Call, Name
@@ -43,7 +43,7 @@ def test_files_of_no_known_kind(tmp_path, start, message):
     """The message names the file and what it seems to be."""
     path = tmp_path / "weights.pt"
     path.write_bytes(start)
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(ConversionError, match=message) as refusal:
         read(path)
     assert str(path) in str(refusal.value)
 
@@ -128,7 +128,7 @@ def test_hostile_pickles(tmp_path, monkeypatch, case):
     """Code anywhere in NVIDIA's pickles, or in the files inside them, is refused by name and not run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pkl").write_bytes(writers.dump(HOSTILE[case]))
-    with pytest.raises(Refused, match=r"os\.system"):
+    with pytest.raises(ConversionError, match=r"os\.system"):
         read(tmp_path / "x.pkl")
     assert not (tmp_path / "evidence").exists()
 
@@ -143,7 +143,7 @@ def test_files_inside_files_end(tmp_path):
     ):
         value = Call(Name("torch.storage", "_load_from_bytes"), (blob,))
         (tmp_path / "x.pkl").write_bytes(writers.dump(value))
-        with pytest.raises(Refused, match=message):
+        with pytest.raises(ConversionError, match=message):
             read(tmp_path / "x.pkl")
 
 
@@ -173,7 +173,7 @@ START = (Name("numpy", "ndarray"), (0,), b"b")
 def test_broken_arrays(tmp_path, value, message):
     """An array must have as many bytes as its shape and format say."""
     (tmp_path / "x.pkl").write_bytes(writers.dump(value))
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConversionError, match=message):
         as_tensor(read(tmp_path / "x.pkl").value)
 
 

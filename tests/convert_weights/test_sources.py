@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convert_weights import engine, nvidia_rules, sources
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import read
 from fgnet_jax.models.config import TINY
 from tests.convert_weights import fileset, writers
@@ -61,7 +61,7 @@ def test_prefix_and_none_at_once(tmp_path, files):
     state = files.states["g_all"]
     writers.save_zip(tmp_path / "g.pt", {"g_ema": state | {"module.style.1.bias": state["style.1.bias"]}})
     group = sources.generator(read(tmp_path / "g.pt"), TINY)
-    with pytest.raises(Refused, match=r"style\.1\.bias: used twice"):
+    with pytest.raises(ConversionError, match=r"style\.1\.bias: used twice"):
         engine.convert([group], GENERATOR)
 
 
@@ -98,17 +98,19 @@ def test_files_in_the_wrong_place(tmp_path, files, take, wanted):
     reader = getattr(sources, take)
     others = {files.generator: "generator", files.encoder: "encoder", files.model: "fgnet"}
     for path in (path for path, name in others.items() if name != take):
-        with pytest.raises(Refused, match=rf"is not what --{take} takes: it lacks .*{wanted}.*; it has "):
+        with pytest.raises(ConversionError, match=rf"is not what --{take} takes: it lacks .*{wanted}.*; it has "):
             reader(read(path), TINY)
-    with pytest.raises(Refused, match="is not what --encoder takes|is not what --fgnet takes|a pickle of plain data"):
+    with pytest.raises(
+        ConversionError, match="is not what --encoder takes|is not what --fgnet takes|a pickle of plain data"
+    ):
         reader(pickled(tmp_path, {"a": 1}), TINY)
 
 
 def test_files_of_something_else(tmp_path):
     """PyTorch files that are no dictionary, or have unknown entries, are refused."""
-    with pytest.raises(Refused, match="is not what --generator takes"):
+    with pytest.raises(ConversionError, match="is not what --generator takes"):
         sources.generator(read(writers.save_zip(tmp_path / "x.pt", np.ones(3, np.float32))), TINY)
-    with pytest.raises(Refused, match="entries that are not known: surprise"):
+    with pytest.raises(ConversionError, match="entries that are not known: surprise"):
         sources.generator(read(writers.save_zip(tmp_path / "x.pt", {"g_ema": {}, "surprise": 1})), TINY)
 
 
@@ -117,19 +119,19 @@ def test_state_dicts_of_something_else(tmp_path):
     tree = {"interpreter": 3, "g_all": {"style.1.bias": "text"}, "pspencoder": {}}
     groups = sources.fgnet(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)
     with pytest.raises(
-        Refused, match=r"interpreter: is a int, no state dict[\s\S]*style\.1\.bias: is a str, no tensor"
+        ConversionError, match=r"interpreter: is a int, no state dict[\s\S]*style\.1\.bias: is a str, no tensor"
     ):
         engine.convert(groups, SHAPES)
     tree = {"state_dict": {"encoder.x": 1, "other.y": 1}, "latent_avg": "text"}
     groups = sources.encoder(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)
-    with pytest.raises(Refused, match=r"other\.y: unknown[\s\S]*latent_avg: is a str, no tensor"):
+    with pytest.raises(ConversionError, match=r"other\.y: unknown[\s\S]*latent_avg: is a str, no tensor"):
         engine.convert(groups, encoder_shapes())
 
 
 def test_wrong_latent_avg(tmp_path, files):
     """An average latent of one style only is refused by its shape."""
     writers.save_zip(tmp_path / "e.pt", fileset.psp(files.states, files.latent_avg[0]))
-    with pytest.raises(Refused, match=r"latent_avg: has shape \(32,\), expected \(10, 32\)"):
+    with pytest.raises(ConversionError, match=r"latent_avg: has shape \(32,\), expected \(10, 32\)"):
         engine.convert([sources.latent_avg(read(tmp_path / "e.pt"))], {sources.LATENT_AVG: (10, 32)})
 
 
@@ -182,7 +184,7 @@ FILTERS = ("synthesis.b4.resample_filter", "synthesis.b8.conv0.resample_filter")
 def test_other_tf_networks(tmp_path, settings, message):
     """A network of the same tensors that computes something else is refused."""
     group = sources.generator(pickled(tmp_path, writers.tf_pickle(tf_arrays(), **settings)), TINY)
-    with pytest.raises(Refused, match=re.escape(message)):
+    with pytest.raises(ConversionError, match=re.escape(message)):
         engine.convert([group], GENERATOR)
 
 
@@ -197,7 +199,7 @@ def test_other_tf_networks(tmp_path, settings, message):
 def test_other_torch_networks(tmp_path, module, settings, message):
     """The same, for PyTorch's modules; what they say of themselves is in their attributes."""
     value = {"G_ema": writers.ada_module(ada_arrays(), {module: settings})}
-    with pytest.raises(Refused, match=re.escape(message)):
+    with pytest.raises(ConversionError, match=re.escape(message)):
         engine.convert([sources.generator(pickled(tmp_path, value), TINY)], GENERATOR)
 
 
@@ -210,7 +212,7 @@ def test_clamping_is_noted(tmp_path):
 def test_conditional_networks_are_refused(tmp_path):
     """A label embedding is an unknown tensor."""
     value = {"G_ema": writers.ada_module(ada_arrays() | {"mapping.embed.weight": np.zeros((4, 4), np.float32)})}
-    with pytest.raises(Refused, match=r"mapping\.embed\.weight: unknown"):
+    with pytest.raises(ConversionError, match=r"mapping\.embed\.weight: unknown"):
         engine.convert([sources.generator(pickled(tmp_path, value), TINY)], GENERATOR)
 
 
@@ -236,7 +238,7 @@ MODULE = Name("torch_utils.persistence", "_reconstruct_persistent_obj")
 )
 def test_broken_networks(tmp_path, value, message):
     """Network objects that are not what they should be are refused with the file's name."""
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConversionError, match=message):
         sources.generator(pickled(tmp_path, value), TINY)
 
 
@@ -252,12 +254,12 @@ def test_networks_without_end(tmp_path):
     variables = b"X\x09\x00\x00\x00variables]"
     path = tmp_path / "x.pkl"
     path.write_bytes(endless(b"cdnnlib.tflib.network\nNetwork\n)\x81", b"b", b"components", variables))
-    with pytest.raises(Refused, match="without end"):
+    with pytest.raises(ConversionError, match="without end"):
         sources.generator(read(path), TINY)
     # A module's state comes first: its dictionary of modules is filled with the module after it is made.
     module = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     state = b"}(X\x05\x00\x00\x00state}(X\x08\x00\x00\x00_modules}q\x02uu\x85R"
     fill = b"q\x010h\x02(X\x01\x00\x00\x00ah\x01X\x01\x00\x00\x00bh\x01u0h\x01"
     path.write_bytes(b"\x80\x02" + module + state + fill + b".")
-    with pytest.raises(Refused, match="without end"):
+    with pytest.raises(ConversionError, match="without end"):
         sources.generator(read(path), TINY)

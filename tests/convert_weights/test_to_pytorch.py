@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from convert_weights import convert, to_pytorch
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.sources import FGNET_PARTS
-from fgnet_jax.train.checkpoints import WeightsError
 from fgnet_jax.models.config import TINY
+from fgnet_jax.models.weights import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,12 @@ def test_existing_file(converted, tmp_path):
     """An existing file is refused, or replaced when asked to; a directory never is."""
     pytest.importorskip("torch")
     (tmp_path / "model.pth").write_text("mine")
-    with pytest.raises(Refused, match="exists; give another name, or --overwrite"):
+    with pytest.raises(ConversionError, match="exists; give another name, or --overwrite"):
         to_pytorch.export(converted, tmp_path / "model.pth")
     assert (tmp_path / "model.pth").read_text() == "mine"
     to_pytorch.export(converted, tmp_path / "model.pth", overwrite=True)
     assert (tmp_path / "model.pth").stat().st_size > 1000
-    with pytest.raises(Refused, match="exists"):
+    with pytest.raises(ConversionError, match="exists"):
         to_pytorch.export(converted, tmp_path, overwrite=True)
 
 
@@ -90,7 +90,7 @@ def test_failed_writing_leaves_nothing(converted, tmp_path, monkeypatch):
 def test_without_pytorch(converted, tmp_path, monkeypatch):
     """Where PyTorch is missing, the message says how to get it."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(Refused, match=r"pip install 'fgnet_jax\[torch\]'"):
+    with pytest.raises(ConversionError, match=r"pip install 'fgnet_jax\[torch\]'"):
         to_pytorch.export(converted, tmp_path / "model.pth")
 
 

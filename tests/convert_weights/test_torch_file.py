@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convert_weights import torch_file
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.files import TORCH_LEGACY, TORCH_ZIP, read
 from convert_weights.records import Record
 from tests.convert_weights import make_fixtures, writers
@@ -127,7 +127,7 @@ def claim(count: int, offset: object, shape: object, strides: object, key: str =
 def test_claims_are_checked(tmp_path, tensor, message):
     """A tensor must lie inside its storage, and its storage inside the file."""
     path = zipped(tmp_path, {"a": tensor}, {"0": bytes(16)})
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(ConversionError, match=message) as refusal:
         read(path)
     assert str(path) in str(refusal.value)
 
@@ -135,7 +135,7 @@ def test_claims_are_checked(tmp_path, tensor, message):
 def test_hostile_zip(tmp_path, monkeypatch):
     """Code in data.pkl is refused by name and not run."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Refused, match=r"os\.system"):
+    with pytest.raises(ConversionError, match=r"os\.system"):
         read(zipped(tmp_path, {"a": EVIL}, {}))
     assert not (tmp_path / "evidence").exists()
 
@@ -149,7 +149,7 @@ def test_hostile_legacy(tmp_path, monkeypatch, place):
     start = b"\x80\x02" + torch_file.LEGACY_START
     parts = [start, writers.dump(1001), writers.dump(writers.SYSTEM), writers.dump({}), writers.dump([])]
     path.write_bytes(b"".join([*parts[: place + 1], evil, *parts[place + 2 :]]))
-    with pytest.raises(Refused, match=r"os\.system"):
+    with pytest.raises(ConversionError, match=r"os\.system"):
         read(path)
     assert not (tmp_path / "evidence").exists()
 
@@ -160,7 +160,7 @@ def test_zip_bomb(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", writers.dump({"a": claim(1 << 22, 0, (1 << 22,), (1,))}))
         archive.writestr("a/data/0", bytes(4 << 22))
-    with pytest.raises(Refused, match="claims 16,777,216 bytes"):
+    with pytest.raises(ConversionError, match="claims 16,777,216 bytes"):
         read(path)
 
 
@@ -195,7 +195,7 @@ def test_directory_that_lies(tmp_path, offset, code, value, message):
     start = directory_entry(path, "a/data/0") + offset
     data[start : start + struct.calcsize(code)] = struct.pack(code, value)
     path.write_bytes(data)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConversionError, match=message):
         read(path).value["a"].array()
 
 
@@ -212,7 +212,7 @@ def test_deflated_member_that_lies(tmp_path):
             start = directory_entry(path, "a/data.pkl") + 24
             data[start : start + 4] = struct.pack("<I", 20)
         path.write_bytes(data)
-        with pytest.raises(Refused, match=message):
+        with pytest.raises(ConversionError, match=message):
             read(path)
 
 
@@ -221,22 +221,22 @@ def test_other_zip_files(tmp_path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(Refused, match="none of PyTorch's: it has 0 members"):
+    with pytest.raises(ConversionError, match="none of PyTorch's: it has 0 members"):
         read(path)
-    with pytest.raises(Refused, match="TorchScript"):
+    with pytest.raises(ConversionError, match="TorchScript"):
         read(zipped(tmp_path, {}, {}, **{"constants.pkl": b"x"}))
-    with pytest.raises(Refused, match="big-endian"):
+    with pytest.raises(ConversionError, match="big-endian"):
         read(zipped(tmp_path, {}, {}, byteorder=b"big"))
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("readme.txt", "y")
-    with pytest.raises(Refused, match="one name twice"):
+    with pytest.raises(ConversionError, match="one name twice"):
         read(path)
 
 
 def test_large_pickle_is_refused(tmp_path, monkeypatch):
     """A data.pkl of more bytes than any weights need is not run."""
     monkeypatch.setattr(torch_file, "MAX_PICKLE_BYTES", 10)
-    with pytest.raises(Refused, match="which no weights need"):
+    with pytest.raises(ConversionError, match="which no weights need"):
         read(zipped(tmp_path, {"a": "x" * 20}, {}))
 
 
@@ -247,7 +247,7 @@ def test_cut_off_files(tmp_path, name):
     path = tmp_path / name
     for end in range(40, len(whole), 61):
         path.write_bytes(whole[:end])
-        with pytest.raises(Refused, match=name):
+        with pytest.raises(ConversionError, match=name):
             read(path)
 
 
@@ -270,12 +270,12 @@ def test_broken_legacy_files(tmp_path):
     cases.append((writers.legacy(writers.dump(huge), {"0": ONES}), "more than the file has"))
     for data, message in cases:
         path.write_bytes(data)
-        with pytest.raises(Refused, match=message):
+        with pytest.raises(ConversionError, match=message):
             read(path)
 
 
 def test_zip_directory_needs_no_trust():
-    """Random damage anywhere in a zip file raises nothing but Refused."""
+    """Random damage anywhere in a zip file raises nothing but ConversionError."""
     whole = (FIXTURES / "zip.pt").read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(300):
@@ -286,5 +286,5 @@ def test_zip_directory_needs_no_trust():
             value = torch_file.read_zip(memoryview(bytes(data)), io.BytesIO(data))
             for tensor in value.get("state_dict", {}).values():
                 tensor.array()
-        except (Refused, AttributeError):  # AttributeError: a damaged name of "state_dict" or of its parts
+        except (ConversionError, AttributeError):  # AttributeError: a damaged name of "state_dict" or of its parts
             pass

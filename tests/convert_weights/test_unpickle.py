@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from convert_weights import allowed, unpickle
-from convert_weights.errors import Refused
+from convert_weights.errors import ConversionError
 from convert_weights.records import MAX_OPERATIONS, Budget, Record, budget_for
 from tests.convert_weights.writers import EVIL, Call, Name, Persistent, Raw, dump
 
@@ -74,9 +74,9 @@ def test_globals_that_are_not_allowed_are_refused_by_name(module, name, full):
     stacked = dump(Raw(_text(module) + _text(name) + b"\x93"))
     instance = b"(i" + f"{module}\n{name}\n".encode() + b"."
     for data in (dump(Name(module, name)), dump(Call(Name(module, name), ("x",))), stacked):
-        with pytest.raises(Refused, match=f"asks for {full},"):
+        with pytest.raises(ConversionError, match=f"asks for {full},"):
             run(data)
-    with pytest.raises(Refused, match="opcode INST"):
+    with pytest.raises(ConversionError, match="opcode INST"):
         run(instance)
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_imported_or_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sys.modules.pop("antigravity", None)
     for value in (EVIL, Name("antigravity", "fly")):
-        with pytest.raises(Refused):
+        with pytest.raises(ConversionError):
             run(dump([value]))
     assert "antigravity" not in sys.modules and not list(tmp_path.iterdir())
 
@@ -142,14 +142,14 @@ def test_refusals(value, message):
     if message is None:
         run(dump(value))
         return
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConversionError, match=message):
         run(dump(value))
 
 
 def test_stack_ends_in_nothing():
     """An empty pickle is refused."""
     for data in (b".", b"\x80\x02.", b"(."):
-        with pytest.raises(Refused):
+        with pytest.raises(ConversionError):
             run(data)
 
 
@@ -160,7 +160,7 @@ def test_large_memo_index_costs_nothing():
 
 def test_operations_are_bounded():
     """A file that is nothing but opcodes ends at the limit."""
-    with pytest.raises(Refused, match="2,000,000 operations"):
+    with pytest.raises(ConversionError, match="2,000,000 operations"):
         run(b"]0" * (MAX_OPERATIONS // 2 + 1))
 
 
@@ -168,7 +168,7 @@ def test_copies_are_bounded():
     """A large argument in the memo cannot be copied again and again."""
     data = b"\x80\x02X" + struct.pack("<I", 10_000) + b"x" * 10_000 + b"q\x000"
     data += b"c_codecs\nencode\nq\x010X\x06\x00\x00\x00latin1q\x020" + b"h\x01h\x00h\x02\x86R0" * 1000
-    with pytest.raises(Refused, match="16 times the bytes"):
+    with pytest.raises(ConversionError, match="16 times the bytes"):
         run(data + b"N.")
 
 
@@ -176,7 +176,7 @@ def test_deep_nesting_is_harmless():
     """A million tuples inside each other can be read and thrown away, but not hashed."""
     deep = b")" + b"\x85" * 500_000
     assert isinstance(run(deep + b"."), tuple)
-    with pytest.raises(Refused, match="a tuple for a key"):
+    with pytest.raises(ConversionError, match="a tuple for a key"):
         run(b"}" + deep + b"Ns.")
 
 
@@ -187,7 +187,7 @@ def test_an_object_that_holds_itself():
 
 
 def test_every_cut_and_many_flips_are_refused_or_read():
-    """No broken pickle raises anything but Refused."""
+    """No broken pickle raises anything but ConversionError."""
     whole = pickle.dumps(PLAIN, 4) + pickle.dumps(PLAIN, 0)
     rng = random.Random(0)
     for i in range(len(whole)):
@@ -196,7 +196,7 @@ def test_every_cut_and_many_flips_are_refused_or_read():
         for data in (whole[:i], bytes(broken)):
             try:
                 run(data)
-            except Refused:
+            except ConversionError:
                 pass
 
 

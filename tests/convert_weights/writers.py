@@ -209,8 +209,7 @@ def arrays_for(table: tuple, shapes: dict[str, tuple[int, ...]], seed: int = 0) 
 
 def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape by path of every variable of a network."""
-    from fgnet_jax.models import weights
-    from fgnet_jax.models import fgnet
+    from fgnet_jax.models import fgnet, weights
 
     groups = weights.groups(fgnet.abstract(config)).values()
     return {path: tuple(struct.shape) for group in groups for path, struct in group.items()}

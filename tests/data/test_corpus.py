@@ -10,9 +10,9 @@ class Source(list):
     """A data source of records with labels and intensities 10 + column."""
 
     def __init__(self, people, columns):
-        picture = {"image": b"", "landmarks": np.zeros((68, 2), np.float32), "sequence": b"s", "frame": 1}
+        image = {"image": b"", "landmarks": np.zeros((68, 2), np.float32), "sequence": b"s", "frame": 1}
         values = {"labels": np.arange(columns, dtype=np.int8), "intensities": 10 + np.arange(columns, dtype=np.float32)}
-        super().__init__({**picture, **values, "subject": name.encode()} for name in people)
+        super().__init__({**image, **values, "subject": name.encode()} for name in people)
 
 
 @pytest.fixture

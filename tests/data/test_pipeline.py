@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from fgnet_jax.data import pipeline
-from fgnet_jax.data.pipeline import Loading, Share
+from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard
 
-LOADING = Loading(batch_size=4, image_size=32, threads=2)
+LOADING = LoaderConfig(batch_size=4, image_size=32, threads=2)
 
 
 class Numbered:
@@ -20,7 +20,7 @@ class Numbered:
         self._count = count
         stream = io.BytesIO()
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(stream, "PNG")
-        self._picture = stream.getvalue()
+        self._image = stream.getvalue()
 
     def __len__(self):
         return self._count
@@ -31,11 +31,11 @@ class Numbered:
         landmarks[0] = index, index / 2
         labels = np.array([1, 0, -1], np.int8)
         words = {"subject": "F001", "sequence": f"T{index % 2}", "frame": index}
-        return {"image": self._picture, "landmarks": landmarks, "labels": labels, **words}
+        return {"image": self._image, "landmarks": landmarks, "labels": labels, **words}
 
 
 FACES = Numbered()
-ALL = Share()
+ALL = ProcessShard()
 INDICES = np.arange(2, 28)  # of which 24 make three batches of eight
 
 
@@ -51,7 +51,7 @@ def numbers(parts):
 
 
 def test_a_batch_has_what_a_step_takes():
-    """Pictures at the network's size, landmarks in their pixels, labels, and which faces they are."""
+    """Images at the network's size, landmarks in their pixels, labels, and which faces they are."""
     (first,) = batches(1)
     shapes = {name: (x.shape, str(x.dtype)) for name, x in first.items()}
     assert shapes == {
@@ -85,7 +85,7 @@ def test_every_epoch_is_another_permutation_without_a_repetition():
 def test_processes_share_the_batch_that_one_process_has(count):
     """As a set, at every step, also when they resume."""
     for start in (0, 5):
-        shares = [numbers(batches(9, Share(index, count), start)) for index in range(count)]
+        shares = [numbers(batches(9, ProcessShard(index, count), start)) for index in range(count)]
         for parts, wanted in zip(zip(*shares, strict=True), numbers(batches(9, start=start)), strict=True):
             assert all(len(part) == 4 // count for part in parts)
             assert sorted(itertools.chain(*parts)) == sorted(wanted)
@@ -95,7 +95,9 @@ def test_processes_share_the_batch_that_one_process_has(count):
 @pytest.mark.parametrize("faces", [1, 4, 9, 26])
 def test_evaluation_sees_every_face_once_in_as_many_batches_everywhere(count, faces):
     """What fills up the end is not valid."""
-    shares = [list(pipeline.eval_batches(FACES, INDICES[:faces], LOADING, Share(k, count))) for k in range(count)]
+    shares = [
+        list(pipeline.eval_batches(FACES, INDICES[:faces], LOADING, ProcessShard(k, count))) for k in range(count)
+    ]
     assert {len(share) for share in shares} == {-(-faces // 4)}
     every = list(itertools.chain(*shares))
     assert {part["image"].shape for part in every} == {(4 // count, 32, 32, 3)}
@@ -105,13 +107,13 @@ def test_evaluation_sees_every_face_once_in_as_many_batches_everywhere(count, fa
 
 def test_labels_come_in_the_networks_order():
     """An AU that the corpus lacks is unknown."""
-    loading = Loading(batch_size=4, image_size=32, columns=(1, -1, 2, 0))
+    loading = LoaderConfig(batch_size=4, image_size=32, columns=(1, -1, 2, 0))
     np.testing.assert_array_equal(batches(1, loading=loading)[0]["labels"], [[0, -1, -1, 1]] * 4)
 
 
 def test_threads_change_nothing():
     """One that decodes, or eight."""
-    one, many = (batches(8, loading=Loading(4, 32, threads)) for threads in (1, 8))
+    one, many = (batches(8, loading=LoaderConfig(4, 32, threads)) for threads in (1, 8))
     for a, b in zip(one, many, strict=True):
         assert all(np.array_equal(a[name], b[name]) for name in a)
 
@@ -124,6 +126,6 @@ def test_faces_are_named_for_messages():
 def test_what_cannot_be_divided_is_refused():
     """A batch over processes, an epoch of more faces than there are."""
     with pytest.raises(ValueError, match="a batch of 4 does not divide over 3 processes"):
-        batches(1, Share(0, 3))
+        batches(1, ProcessShard(0, 3))
     with pytest.raises(ValueError, match="7 batches of 4 need more than 26 faces"):
         batches(1, per_epoch=7)

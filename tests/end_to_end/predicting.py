@@ -1,4 +1,4 @@
-"""The prediction command in a process of its own, a tiny network for it, and a real photograph as picture and video."""
+"""The prediction command in a process of its own, a tiny network for it, and a real photograph as image and video."""
 
 import csv
 import dataclasses
@@ -13,9 +13,7 @@ import skimage.data
 from PIL import Image
 
 from fgnet_jax import aus
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from tests.end_to_end.command import ROOT
 
@@ -70,12 +68,12 @@ def astronaut(scale: float = 1.0) -> np.ndarray:
 
 def moving(count: int, size: tuple[int, int] = (320, 240)) -> list[np.ndarray]:
     """Her face, in frames that move over the photograph; in the third quarter she is out of sight."""
-    picture = Image.fromarray(astronaut())
+    image = Image.fromarray(astronaut())
     frames = []
     for k in range(count):
         away = count // 2 <= k < count // 2 + count // 8
         left, top = (190, 270) if away else (60 + 20 * np.sin(k / 9), 5 + 5 * np.cos(k / 7))
-        frames.append(np.asarray(picture.transform(size, Image.Transform.AFFINE, (1, 0, left, 0, 1, top))))
+        frames.append(np.asarray(image.transform(size, Image.Transform.AFFINE, (1, 0, left, 0, 1, top))))
     return frames
 
 
@@ -83,6 +81,6 @@ def moving(count: int, size: tuple[int, int] = (320, 240)) -> list[np.ndarray]:
 def predict(tmp_path_factory) -> Predict:
     """The command."""
     base = tmp_path_factory.mktemp("predict")
-    meta = checkpoint.WeightsMeta(model={}, aus=AUS, corpus="disfa")
+    meta = weights.WeightsMeta(model={}, aus=AUS, corpus="disfa")
     weights.save(base / "tiny", TINY, fgnet.init(TINY), meta)
     return Predict(base / "tiny", base / "cache")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.prepare import __main__ as prepare
-from fgnet_jax.models import weights
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data.synthetic.corpus import random_faces
+from fgnet_jax.models import weights
+from fgnet_jax.prepare import __main__ as prepare
 from tests.end_to_end import command
 
 
@@ -19,7 +19,7 @@ def mine(train):
     root = train.shared / "mine"
     root.mkdir()
     images, points, _ = random_faces("synthetic_bp4d", 24, seed=1)
-    rows = ["picture,subject,au12,au43"]
+    rows = ["image,subject,au12,au43"]
     for k, (image, landmarks) in enumerate(zip(images, points, strict=True)):
         Image.fromarray(image).save(root / f"{k}.png")
         np.save(root / f"{k}.npy", landmarks)

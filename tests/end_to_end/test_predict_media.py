@@ -1,4 +1,4 @@
-"""Pictures and videos of a real person through the whole of prediction: found, aligned, scored, laid back, written."""
+"""Images and videos of a real person through the whole of prediction: found, aligned, scored, laid back, written."""
 
 import dataclasses
 import json
@@ -16,15 +16,13 @@ from PIL import Image
 
 import fgnet_jax
 from fgnet_jax import aus
-from fgnet_jax.train import targets as heatmaps
-from fgnet_jax.visualization import scene as scenes
-from fgnet_jax.metrics import thresholds
-from fgnet_jax.predict import __main__ as command
-from fgnet_jax.faces import dlib_detector
+from fgnet_jax.faces import back_projection, dlib_detector, finder
 from fgnet_jax.media import frames, sources
-from fgnet_jax.faces import finder as finding
+from fgnet_jax.metrics import thresholds
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
+from fgnet_jax.predict import __main__ as command
+from fgnet_jax.train import targets
 from tests.end_to_end.predicting import AUS, astronaut, moving, predict, rows  # noqa: F401
 from tests.miniature import write_video
 
@@ -61,7 +59,7 @@ def test_a_photograph_goes_the_whole_way(predict, photograph, landmarks, tmp_pat
     thresholds.save(limits, AUS, [-1.0] * 4 + [1.0] * 4, {})
     predict(
         "--csv", tmp_path / "r.csv", "--overlays", tmp_path / "seen", "--heatmaps", tmp_path / "r.npz",
-        "--heatmaps_on", "picture", "--peaks", "--thresholds", limits, photograph,
+        "--heatmaps_on", "image", "--peaks", "--thresholds", limits, photograph,
     )  # fmt: skip
     (row,) = rows(tmp_path / "r.csv")
     assert (row["success"], row["frame"], row["face_id"], row["timestamp"]) == ("1", "1", "0", "")
@@ -82,24 +80,24 @@ def test_a_photograph_goes_the_whole_way(predict, photograph, landmarks, tmp_pat
     assert about["precision"] == "float32" and about["device"]["platform"] == "cpu" and about["smoothing"] is None
 
 
-def face_of(picture):
-    """The face that is found in a picture."""
-    (found,) = finding.find(frames.read(sources.given(picture)), finding.Finding(largest=True))
+def face_of(image):
+    """The face that is found in an image."""
+    (found,) = finder.find(frames.read(sources.given(image)), finder.FinderOptions(largest=True))
     return found.faces[0]
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_aus_drawn_at_landmarks_return_to_them(scale):
-    """Within 2 pixels of the picture: aligned, drawn as training draws them, and laid back."""
-    picture = astronaut(scale)
-    face = face_of(picture)
+    """Within 2 pixels of the image: aligned, drawn as training draws them, and laid back."""
+    image = astronaut(scale)
+    face = face_of(image)
     points = face.alignment.to_aligned(face.face.landmarks)[None].astype(np.float32)
     drawn = (LEFT_CORNER, 17, 26, 54)
     centres = tuple(aus.Centres((point,), (point,)) for point in drawn)
-    maps = np.asarray(heatmaps.targets(jnp.asarray(points), jnp.ones((1, len(drawn)), int), centres)[0])
-    apart = scenes.peaks(maps, face.alignment) - face.face.landmarks[list(drawn)]
+    maps = np.asarray(targets.targets(jnp.asarray(points), jnp.ones((1, len(drawn)), int), centres)[0])
+    apart = back_projection.peaks(maps, face.alignment) - face.face.landmarks[list(drawn)]
     assert np.linalg.norm(apart, axis=1).max() < 2.0
-    laid = scenes.lay_back(maps, face.alignment, *picture.shape[1::-1])
+    laid = back_projection.warp_to_image(maps, face.alignment, *image.shape[1::-1])
     for k, point in enumerate(drawn):
         middle = np.argwhere(laid[..., k] > 0.97 * laid[..., k].max()).mean(0)[::-1]
         assert np.linalg.norm(middle - face.face.landmarks[point]) < 2.0
@@ -219,7 +217,7 @@ def trouble(tmp_path_factory, photograph, clip):
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "empty folder").mkdir()
     (folder / "zero.png").touch()
-    (folder / "text.jpg").write_text("not a picture")
+    (folder / "text.jpg").write_text("not an image")
     (folder / "cut.png").write_bytes(photograph.read_bytes()[:20_000])
     Image.new("L", (10_000, 10_000)).save(folder / "huge.png")
     Image.fromarray(np.full((300, 300, 3), 90, np.uint8)).save(folder / "wall.png")
@@ -229,9 +227,9 @@ def trouble(tmp_path_factory, photograph, clip):
     (folder / "cut.avi").write_bytes(whole[: len(whole) // 2])
     return folder, {
         "nowhere.png": "no such file",
-        "empty folder": "without pictures or videos",
+        "empty folder": "without images or videos",
         "zero.png": "empty",
-        "text.jpg": "not a picture",
+        "text.jpg": "not an image",
         "cut.png": "cut off",
         "huge.png": "larger than",
         "wall.png": "no face found",
@@ -308,6 +306,6 @@ def test_python_callers_get_the_same_answers(predict, photograph, clip, tmp_path
     assert found.plot(0).height == 640 and found.plot(2, whole=True).size[0] > 850
     with pytest.raises(ValueError, match="row 1 has no result: there is no such file"):
         found.plot(1)
-    arrays = detector.predict(iter([astronaut(), moving(1)[0]]), heatmaps=False)
+    arrays = detector.predict(iter([astronaut(), moving(1)[0]]), targets=False)
     assert arrays.heatmaps is None and [row.input for row in arrays.rows] == ["array 0", "array 1"]
     np.testing.assert_allclose(arrays.scores[0], found.scores[0], atol=1e-6)

@@ -7,9 +7,7 @@ import time
 
 import pytest
 
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from tests.end_to_end import command
 
@@ -44,7 +42,7 @@ def test_wrong_words_are_refused(train, tmp_path):
 
 def test_weights_of_another_network_are_refused_and_can_be_put_right(train, tmp_path):
     """With what differs; then the same workdir takes the right ones, as nothing had begun."""
-    weights.save(tmp_path / "weights", TINY, fgnet.init(TINY), checkpoint.WeightsMeta())
+    weights.save(tmp_path / "weights", TINY, fgnet.init(TINY), weights.WeightsMeta())
     said = train(tmp_path / "run", f"--config.init_from={tmp_path / 'weights'}", status=2)
     assert "holds another network than the configuration's:" in said
     assert "  image_size: 64 there, 32 here" in said

@@ -1,4 +1,4 @@
-"""Alignment: the pixels of the published recipe, and an exact map between aligned face and picture."""
+"""Alignment: the pixels of the published recipe, and an exact map between aligned face and image."""
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ def _scene(drawn, case):
 def test_pixels_are_the_published_recipes(drawn, case):
     """Within a grey level: Pillow cuts fractions off where we round; the recipe's rounding of sizes moves edges."""
     scene = _scene(drawn, case)
-    ours, _ = alignment.align(scene.picture, scene.landmarks)
-    wanted = np.asarray(ffhq_recipe.align(Image.fromarray(scene.picture), scene.landmarks.astype(np.float64)))
+    ours, _ = alignment.align(scene.image, scene.landmarks)
+    wanted = np.asarray(ffhq_recipe.align(Image.fromarray(scene.image), scene.landmarks.astype(np.float64)))
     difference = np.abs(ours.astype(int) - wanted)
     assert ours.shape == (256, 256, 3) and ours.dtype == np.uint8
     assert difference.mean() < (1.0 if case == "shrunk" else 0.6)
@@ -42,40 +42,40 @@ def test_pixels_are_the_published_recipes(drawn, case):
 
 
 def test_the_map_goes_both_ways(drawn):
-    """To picture and back, exactly; corners in the recipe's order."""
+    """To image and back, exactly; corners in the recipe's order."""
     _, lie = alignment.align(*_parts(_scene(drawn, "within")))
     points = np.random.default_rng(0).uniform(-50, 300, (9, 5, 2))
-    np.testing.assert_allclose(lie.to_aligned(lie.to_picture(points)), points, atol=1e-9)
+    np.testing.assert_allclose(lie.to_aligned(lie.to_image(points)), points, atol=1e-9)
     top_left, bottom_left, bottom_right, top_right = lie.corners()
     assert top_left[1] < bottom_left[1] and top_left[0] < top_right[0]
     np.testing.assert_allclose(top_left + bottom_right, bottom_left + top_right)
 
 
 def _parts(scene):
-    return scene.picture, scene.landmarks
+    return scene.image, scene.landmarks
 
 
 def test_carried_landmarks_are_where_the_renderer_put_them(drawn):
-    """A face that was framed exactly, laid in a picture and cut out again, has its landmarks and pixels back."""
+    """A face that was framed exactly, laid in an image and cut out again, has its landmarks and pixels back."""
     face, points = drawn[0]
     first, framed = alignment.align(np.pad(face, ((64, 64), (64, 64), (0, 0)), "edge"), points + 64)
     exact = framed.to_aligned(points + 64)
     scene = place(first, exact.astype(np.float32), (800, 600), 6, 1.9)
-    again, lie = alignment.align(scene.picture, scene.landmarks)
+    again, lie = alignment.align(scene.image, scene.landmarks)
     np.testing.assert_allclose(lie.to_aligned(scene.landmarks), exact, atol=0.02)
     middle = slice(16, 240)
     assert np.abs(again.astype(int) - first)[middle, middle].mean() < 2.5
 
 
 def test_a_dot_lands_where_the_map_says(drawn):
-    """To a tenth of an aligned pixel, also where the picture is shrunk by a whole factor or padded."""
+    """To a tenth of an aligned pixel, also where the image is shrunk by a whole factor or padded."""
     for case in ("within", "small", "shrunk", "leaves"):
         scene = _scene(drawn, case)
         lie = alignment.ffhq(scene.landmarks)
         target = np.array([100.0, 150.0])
-        rows, columns = np.mgrid[: scene.picture.shape[0], : scene.picture.shape[1]]
+        rows, columns = np.mgrid[: scene.image.shape[0], : scene.image.shape[1]]
         spread = 3 * np.hypot(*lie.matrix[:, 0])
-        x, y = lie.to_picture(target)
+        x, y = lie.to_image(target)
         dot = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2))
         cut = alignment.cut_out(np.repeat(dot[..., None], 3, 2).round().astype(np.uint8), lie)[..., 0].astype(float)
         cut[cut < 8] = 0
@@ -93,14 +93,14 @@ def test_an_aligned_face_comes_out_as_itself(drawn):
     large = np.asarray(Image.fromarray(face).resize((512, 512), Image.Resampling.BICUBIC))
     out, lie = alignment.align(large, (points + 0.5) * 2 - 0.5)
     assert out.shape == (256, 256, 3) and np.abs(out.astype(int) - face).mean() < 1.5
-    np.testing.assert_allclose(lie.to_picture(np.array([[0.0, 255.0]])), [[0.5, 510.5]])
+    np.testing.assert_allclose(lie.to_image(np.array([[0.0, 255.0]])), [[0.5, 510.5]])
 
 
-def test_a_square_picture_of_something_else_is_aligned(drawn):
+def test_a_square_image_of_something_else_is_aligned(drawn):
     """Only where the face fills it as FFHQ's recipe says is it left alone."""
     face, points = drawn[0]
     scene = place(face, points, (400, 400), 3, 1.0)
-    out, lie = alignment.align(scene.picture, scene.landmarks)
+    out, lie = alignment.align(scene.image, scene.landmarks)
     assert out.shape == (256, 256, 3) and abs(lie.matrix[0, 0] - 400 / 256) > 0.2
 
 
@@ -118,8 +118,8 @@ def test_what_is_no_face_is_refused(points, message):
         alignment.align(np.zeros((50, 60, 3), np.uint8), points)
 
 
-def test_a_face_outside_of_the_picture_is_refused(drawn):
+def test_a_face_outside_of_the_image_is_refused(drawn):
     """Rather than filled with reflections alone."""
     face, points = drawn[0]
-    with pytest.raises(alignment.AlignmentError, match="lies outside of the picture \\(256x256\\)"):
+    with pytest.raises(alignment.AlignmentError, match="lies outside of the image \\(256x256\\)"):
         alignment.align(face, points + 300)

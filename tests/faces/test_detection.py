@@ -22,7 +22,7 @@ def test_dlib_finds_the_drawn_landmarks(detect, name):
     errors = []
     for seed, (image, points) in enumerate(zip(images, landmarks, strict=True)):
         scene = place(image, points, seed=seed)
-        face = detection.largest(detect(scene.picture))
+        face = detection.largest(detect(scene.image))
         assert face is not None
         errors.append(detection.distance(face.landmarks, scene.landmarks))
         left, top, width, height = face.box
@@ -32,7 +32,7 @@ def test_dlib_finds_the_drawn_landmarks(detect, name):
 
 def test_no_face_is_found_where_there_is_none(detect):
     """A wall."""
-    assert detect(empty().picture) == []
+    assert detect(empty().image) == []
 
 
 def test_the_largest_face_is_taken(detect):
@@ -40,7 +40,7 @@ def test_the_largest_face_is_taken(detect):
     images, landmarks, _ = random_faces("synthetic_bp4d", 3)
     small = place(images[0], landmarks[0], scale=0.6)
     large = place(images[1], landmarks[1])
-    faces = detect(np.concatenate([small.picture, large.picture], 1))
+    faces = detect(np.concatenate([small.image, large.image], 1))
     assert len(faces) == 2
     found = detection.largest(faces)
     assert found is not None and found.landmarks[:, 0].min() > 384

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.media import video
-from fgnet_jax.media import frames, sources
+from fgnet_jax.media import frames, sources, video
 from tests.miniature import write_video
 
 
@@ -23,7 +22,7 @@ def _read(*words, **options):
 
 
 def test_frames_come_in_the_order_of_the_sources(tmp_path):
-    """Pictures without times, videos with them, and what is missing in its place."""
+    """Images without times, videos with them, and what is missing in its place."""
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     write_video(tmp_path / "v.avi", _grey(3))
     found = _read(tmp_path / "v.avi", "nowhere.png", tmp_path / "a.png")
@@ -34,12 +33,12 @@ def test_frames_come_in_the_order_of_the_sources(tmp_path):
         (1, 1, None, 1),
         (2, 1, None, 1),
     ]
-    assert [f.picture is None for f in found] == [False, False, False, True, False]
+    assert [f.image is None for f in found] == [False, False, False, True, False]
     assert found[3].problem == "there is no such file or folder"
 
 
 def test_every_so_many_and_what_is_done(tmp_path):
-    """Pictures that are done are not read; a video's frames are, and say so."""
+    """Images that are done are not read; a video's frames are, and say so."""
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     write_video(tmp_path / "v.avi", _grey())
     found = _read(tmp_path / "a.png", tmp_path / "v.avi", every=5, skip={0: 1, 1: 6})
@@ -58,9 +57,9 @@ def test_a_turned_video_comes_upright(tmp_path, turn):
     place = content.index(b"tkhd") + 44
     content[place : place + 36] = struct.pack(">9i", *(65536 * v for v in (cos, sin, 0, -sin, cos, 0, 0, 0)), 1 << 30)
     path.write_bytes(content)
-    picture = _read(path)[0].picture
-    assert picture is not None and picture.shape == (48, 64, 3)
-    np.testing.assert_allclose(picture[8:40:16, 8:64:16, 0] > 128, upright[8:40:16, 8:64:16, 0] > 128)
+    image = _read(path)[0].image
+    assert image is not None and image.shape == (48, 64, 3)
+    np.testing.assert_allclose(image[8:40:16, 8:64:16, 0] > 128, upright[8:40:16, 8:64:16, 0] > 128)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -71,8 +70,8 @@ def test_uneven_times_are_the_files(tmp_path, suffix):
         stream = cast(av.VideoStream, container.add_stream("libx264", rate=25))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        for milliseconds, picture in zip(times, _grey(), strict=False):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for milliseconds, image in zip(times, _grey(), strict=False):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -90,8 +89,8 @@ def test_of_every_so_many_frames_damaged_ones_too(tmp_path):
     for packet in packets[5:8]:  # frames 6 to 8
         content[packet.pos or 0 : (packet.pos or 0) + packet.size] = bytes(packet.size)
     path.write_bytes(content)
-    assert [f.number for f in _read(path) if f.picture is None] == [6, 7, 8]
-    assert [(f.number, f.picture is None) for f in _read(path, every=5)] == [(1, False), (6, True), (11, False)]
+    assert [f.number for f in _read(path) if f.image is None] == [6, 7, 8]
+    assert [(f.number, f.image is None) for f in _read(path, every=5)] == [(1, False), (6, True), (11, False)]
 
 
 def _noise(count=60):
@@ -108,14 +107,14 @@ def test_a_video_cut_off_in_the_middle_says_where(tmp_path, suffix):
     with av.open(str(path), "w", options=options) as container:
         stream = cast(av.VideoStream, container.add_stream("libx264", rate=20))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for picture in _noise():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in _noise():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     *found, last, after = _read(path, "nowhere.png")
     assert last.problem and len(found) > 5 and [f.number for f in found] == list(range(1, len(found) + 1))
-    assert found[0].picture is not None and found[0].total == 60
-    assert last.picture is None and last.number == len(found) + 1
+    assert found[0].image is not None and found[0].total == 60
+    assert last.image is None and last.number == len(found) + 1
     assert last.problem and last.problem.startswith("cut off at ") and last.problem.endswith("of 3.0 seconds")
     assert after.index == 1
 
@@ -127,8 +126,8 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
         stream = cast(av.VideoStream, container.add_stream("libx264", rate=20))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.options = {"g": "10", "sc_threshold": "0"}
-        for picture in _noise(40):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in _noise(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     whole = list(video.read(path))
     with av.open(str(path)) as container:
@@ -139,13 +138,13 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
     content[where] = bytes(packet.size)
     path.write_bytes(content)
     found = _read(path)
-    damaged = [f.number for f in found if f.picture is None]
+    damaged = [f.number for f in found if f.image is None]
     assert len(found) == 40 and 14 in damaged and set(damaged) <= set(range(8, 21)) and damaged
     assert {f.problem for f in found} == {None, "a damaged frame"}
     for before, now in zip(whole, found, strict=True):
         assert now.seconds == pytest.approx(before.seconds, abs=1e-6)
-        if now.picture is not None and now.number > 20:
-            np.testing.assert_array_equal(now.picture, before.picture)
+        if now.image is not None and now.number > 20:
+            np.testing.assert_array_equal(now.image, before.image)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +153,14 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
         ("a.mp4", b"", "cannot be read as video: the file is empty"),
         ("a.mp4", b"text" * 100, "cannot be read as video: Invalid data found"),
         ("a.jpg", b"", "the file is empty"),
-        ("a.jpg", b"text", "not a picture of a kind"),
+        ("a.jpg", b"text", "not an image of a kind"),
     ],
 )
 def test_broken_files_have_one_frame_that_says_so(tmp_path, name, content, problem):
     """Empty ones, and text under another name."""
     (tmp_path / name).write_bytes(content)
     (found,) = _read(tmp_path / name)
-    assert found.picture is None and found.problem and found.problem.startswith(problem) and found.number == 1
+    assert found.image is None and found.problem and found.problem.startswith(problem) and found.number == 1
 
 
 def test_a_camera_is_read_as_it_comes(tmp_path):
@@ -169,7 +168,7 @@ def test_a_camera_is_read_as_it_comes(tmp_path):
     write_video(tmp_path / "v.avi", _grey(3))
     source = sources.Source("webcam", "webcam", str(tmp_path / "v.avi"))
     *found, last = frames.read([source])
-    assert [round((float(f.picture.mean()) - 10) / 20) for f in found if f.picture is not None] == [0, 1, 2]
+    assert [round((float(f.image.mean()) - 10) / 20) for f in found if f.image is not None] == [0, 1, 2]
     times = [f.seconds for f in found if f.seconds is not None]
     assert times == sorted(times) and found[0].total is None
     assert last.problem == f"camera {source.path} gave 3 frames and then no more"

@@ -14,12 +14,12 @@ from tests.miniature import write_video
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A folder of odds and ends, which is the working folder."""
-    picture = np.zeros((40, 40, 3), np.uint8)
+    image = np.zeros((40, 40, 3), np.uint8)
     for name in ("a10.png", "a2.PNG", "sub/b.jpg", ".hidden.png", ".git/c.png", "sub/deep/d.webp", "sub/notes.txt"):
         path = tmp_path / "folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, "PNG")
-    write_video(tmp_path / "folder/clip.avi", [picture])
+        Image.fromarray(image).save(path, "PNG")
+    write_video(tmp_path / "folder/clip.avi", [image])
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -34,7 +34,7 @@ def test_a_folder_is_walked_in_natural_order(tree):
     found = sources.find(["folder"])
     folders = ["sub/b.jpg", "sub/deep/d.webp"]
     assert _names(found) == [f"folder/{name}" for name in ("a2.PNG", "a10.png", "clip.avi", *folders)]
-    assert [source.kind for source in found] == ["picture", "picture", "video", "picture", "picture"]
+    assert [source.kind for source in found] == ["image", "image", "video", "image", "image"]
     assert found[2].path == "folder/clip.avi"
 
 
@@ -55,10 +55,10 @@ def test_patterns_lists_and_standard_input(tree):
 def test_lists_of_other_systems(tree, monkeypatch):
     """A mark at the beginning and CRLF, as Windows writes them; names that are no text."""
     (tree / "list.txt").write_bytes(b"\xef\xbb\xbffolder/a10.png\r\n")
-    assert [source.kind for source in sources.find(["@list.txt"])] == ["picture"]
+    assert [source.kind for source in sources.find(["@list.txt"])] == ["image"]
     os.link("folder/a10.png", b"\xff.png")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff.png\n"), "utf-8"))
-    assert [(source.name, source.kind) for source in sources.find(["-"])] == [("\udcff.png", "picture")]
+    assert [(source.name, source.kind) for source in sources.find(["-"])] == [("\udcff.png", "image")]
 
 
 def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
@@ -66,20 +66,20 @@ def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
     for name in ("face[1].png", "@me.png"):
         os.link("folder/a10.png", name)
         (source,) = sources.find([name])
-        assert (source.kind, source.name) == ("picture", name)
+        assert (source.kind, source.name) == ("image", name)
 
 
 def test_without_an_ending_the_first_bytes_decide(tree):
     """Of files that are named; a folder's are taken by their endings."""
     os.rename("folder/clip.avi", "clip")
-    assert [source.kind for source in sources.find(["clip", "folder/sub/notes.txt"])] == ["video", "picture"]
+    assert [source.kind for source in sources.find(["clip", "folder/sub/notes.txt"])] == ["video", "image"]
 
 
 @pytest.mark.parametrize(
     ("word", "problem"),
     [
         ("nowhere.png", "there is no such file or folder"),
-        ("empty", "a folder without pictures or videos"),
+        ("empty", "a folder without images or videos"),
         ("*.xyz", "no file matches"),
         ("@nowhere.txt", "the list cannot be read: No such file or directory"),
         ("-", "names no files"),
@@ -90,7 +90,7 @@ def test_what_gives_nothing_says_why(tree, word, problem):
     """One source of kind "missing" each, and others are still found."""
     wrong, good = sources.find([word, "folder/a10.png"], io.StringIO(""))
     assert (wrong.kind, wrong.name, wrong.problem) == ("missing", word, problem)
-    assert good.kind == "picture"
+    assert good.kind == "image"
 
 
 def test_a_folder_that_cannot_be_entered_is_said(tree, monkeypatch):
@@ -103,25 +103,25 @@ def test_a_folder_that_cannot_be_entered_is_said(tree, monkeypatch):
 
     monkeypatch.setattr(os, "walk", forbidden)
     good, wrong = sources.find(["folder"])
-    assert good.kind == "picture" and wrong.name == "folder/sub"
+    assert good.kind == "image" and wrong.name == "folder/sub"
     assert wrong.problem == "the folder cannot be read: Permission denied"
 
 
 def test_python_hands_in_arrays_paths_and_iterators_of_them(tree):
     """As they come: an endless one too."""
-    picture = np.zeros((8, 9, 3), np.uint8)
+    image = np.zeros((8, 9, 3), np.uint8)
 
     def endless():
         while True:
-            yield picture
+            yield image
 
-    assert [s.name for s in sources.given([picture, "folder/a10.png", picture])] == [
+    assert [s.name for s in sources.given([image, "folder/a10.png", image])] == [
         "array 0",
         "folder/a10.png",
         "array 1",
     ]
     assert [s.kind for s in sources.given(np.zeros((3, 8, 8, 3), np.uint8))] == ["array"] * 3
-    assert next(sources.given(endless())).array is picture
+    assert next(sources.given(endless())).array is image
     assert [s.name for s in sources.given(tree / "folder" / "a10.png")] == [str(tree / "folder" / "a10.png")]
     (wrong,) = sources.given([np.zeros((8, 8))])
     assert wrong.problem == "an array must be uint8 (height, width, 3), got float64 (8, 8)"

@@ -101,7 +101,7 @@ def test_gradients_and_statistics_equal_pytorchs(gradients, remat):
                 np.testing.assert_allclose(batch_stats[rule.path], expected, rtol=1e-4, atol=1e-5, err_msg=rule.path)
 
 
-def test_what_only_the_picture_needs_has_no_gradient():
+def test_what_only_the_image_needs_has_no_gradient():
     """ToRGB and the last style block: their gradients are exactly zero."""
     variables = fgnet.init(CONFIG)
 
@@ -149,11 +149,11 @@ def test_codes_can_be_w_already():
     np.testing.assert_allclose(mapped, fgnet.merge(TINY, variables).generator.map(codes), rtol=1e-6)
 
 
-def test_the_generator_alone_makes_a_picture():
+def test_the_generator_alone_makes_a_image():
     """For inversion: (N, size, size, 3)."""
     model = fgnet.merge(TINY, jax.tree.map(jnp.asarray, fgnet.init(TINY)))
-    picture = jax.jit(lambda w: model.generator.picture(w))(jnp.ones((2, TINY.num_styles, TINY.style_dim)))
-    assert picture.shape == (2, 64, 64, 3) and np.isfinite(picture).all() and np.std(picture) > 0
+    image = jax.jit(lambda w: model.generator.image(w))(jnp.ones((2, TINY.num_styles, TINY.style_dim)))
+    assert image.shape == (2, 64, 64, 3) and np.isfinite(image).all() and np.std(image) > 0
 
 
 def test_bfloat16_compute_stays_near_float32():

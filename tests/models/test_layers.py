@@ -11,9 +11,9 @@ from flax import nnx
 
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.layers import BatchNorm, Conv, EqualLinear, Linear, PReLU
+from fgnet_jax.models.ops.activations import scaled_leaky_relu
 from fgnet_jax.models.psp import SqueezeExcite, StyleBlock, Unit
 from fgnet_jax.models.stylegan2 import StyledConv, ToRGB
-from fgnet_jax.models.ops.activations import scaled_leaky_relu
 
 torch = pytest.importorskip("torch")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from fgnet_jax.train import config as experiment
-from fgnet_jax.runtime import sharding
 from fgnet_jax.models import fgnet
+from fgnet_jax.runtime import sharding
+from fgnet_jax.train import config
 from tests.end_to_end import command
 from tests.end_to_end.command import ROOT
 
@@ -35,7 +35,7 @@ KINDS = {
     "adamw": {"optim.name": "adamw", "optim.lr": 5e-5, "optim.clip": 0.1},
 }
 MODEL = dataclasses.replace(
-    experiment.model_config(tiny.get_config()),
+    config.model_config(tiny.get_config()),
     **{key.removeprefix("model."): value for key, value in COMMON.items() if key.startswith("model.")},
 )
 TOPOLOGIES = {"one of 8": (1, 8), "two of 2": (2, 2)}

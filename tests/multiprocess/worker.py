@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from configs import tiny
-from fgnet_jax.train.__main__ import train
+from fgnet_jax.train.loop import train
 
 
 def main(specs: str, coordinator: str = "", processes: str = "", process: str = "") -> None:

@@ -26,7 +26,7 @@ def _command(module: str, *arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A directory with the published files and two pictures, and PyTorch's heatmaps (2, 128, 128, 8) of these."""
+    """A directory with the published files and two images, and PyTorch's heatmaps (2, 128, 128, 8) of these."""
     from benchmarks.torch_fgnet import FGNet, files
 
     directory = tmp_path_factory.mktemp("published")
@@ -43,7 +43,7 @@ def published(tmp_path_factory):
 
 
 def test_converted_files_predict_what_pytorch_does(published):
-    """Heatmaps to 1e-4, and the same AUs; the pictures of them are written."""
+    """Heatmaps to 1e-4, and the same AUs; the images of them are written."""
     directory, expected = published
     _command(
         "convert_weights", "--fgnet", directory / "model.pth", "--encoder", directory / "psp_ffhq_encode.pt",

@@ -22,14 +22,14 @@ def _stages(variables, images):
         "codes": codes,
         "w": w,
         **{f"feature{i}": feature for i, feature in enumerate(features)},
-        "rgb": model.generator.picture(w),
+        "rgb": model.generator.image(w),
         "heatmaps": model.interpreter(features),
     }
 
 
 @pytest.fixture(scope="module")
 def outputs():
-    """Every stage's output for the reference pictures."""
+    """Every stage's output for the reference images."""
     images = fgnet.normalise(reference_weights.images())
     with jax.default_matmul_precision("highest"):
         return jax.device_get(jax.jit(_stages)(reference.variables(), images))
@@ -49,7 +49,7 @@ def test_codes(outputs, golden, name):
 
 @pytest.mark.parametrize("name", [*(f"feature{i}" for i in range(9)), "rgb", "heatmaps"])
 def test_maps(outputs, golden, name):
-    """Features, picture and heatmaps, at the places that the golden file keeps."""
+    """Features, image and heatmaps, at the places that the golden file keeps."""
     actual = reference.sample(outputs[name], int(golden[f"{name}_stride"]), golden[name].size)
     np.testing.assert_allclose(actual, golden[name], rtol=0, atol=TOLERANCE)
 
@@ -68,7 +68,7 @@ def test_scores_and_labels(outputs, golden):
 
 
 def test_the_jitted_whole_is_its_stages(outputs):
-    """`apply`, which skips what only the picture needs, gives the heatmaps of the stages one by one."""
+    """`apply`, which skips what only the image needs, gives the heatmaps of the stages one by one."""
     images = fgnet.normalise(reference_weights.images())
     with jax.default_matmul_precision("highest"):
         heatmaps = jax.jit(fgnet.apply, static_argnums=0)(reference.PUBLISHED, reference.variables(), images)

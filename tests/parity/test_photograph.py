@@ -9,9 +9,7 @@ import pytest
 from PIL import Image
 
 from fgnet_jax import aus
-from fgnet_jax.train import checkpoints as checkpoint
-from fgnet_jax.models import weights
-from fgnet_jax.models import fgnet
+from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from tests.end_to_end.predicting import Predict, astronaut, moving, rows
 from tests.miniature import write_video
@@ -28,7 +26,7 @@ BUSY = 0.9
 def predict(tmp_path_factory):
     """The command with weights of the published size."""
     base = tmp_path_factory.mktemp("published")
-    meta = checkpoint.WeightsMeta(model={}, aus=AUS, corpus="disfa")
+    meta = weights.WeightsMeta(model={}, aus=AUS, corpus="disfa")
     # scalars of the reference are arrays of one number
     made = jax.tree.map(
         lambda x, shape: np.reshape(x, shape.shape), reference.variables(), fgnet.abstract(ModelConfig())
@@ -42,7 +40,7 @@ def test_a_photograph(predict, tmp_path):
     Image.fromarray(astronaut()).save(tmp_path / "astronaut.png")
     predict(
         "--csv", tmp_path / "r.csv", "--overlays", tmp_path / "seen", "--heatmaps", tmp_path / "r.npz",
-        "--heatmaps_on", "picture", "--peaks", tmp_path / "astronaut.png",
+        "--heatmaps_on", "image", "--peaks", tmp_path / "astronaut.png",
     )  # fmt: skip
     (row,) = rows(tmp_path / "r.csv")
     assert row["success"] == "1" and all(-1 <= float(row[f"{aus.label(au)}_score"]) <= 1 for au in AUS)

@@ -17,15 +17,15 @@ import numpy as np
 import optax
 import pytest
 
-from fgnet_jax.train import losses, optimizer as optim, state
-from fgnet_jax.runtime import xla
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.train import losses, optimizer, state
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
 
-OPTIM = optim.OptimConfig()
+OPTIM = optimizer.OptimConfig()
 RATE_ENDS = 7500
 
 
@@ -37,14 +37,14 @@ def network(dtype: str, remat: str) -> ModelConfig:
 def begin(dtype: str) -> tuple[state.TrainState, jax.Array, jax.Array]:
     """The state before the first step, images and targets of the reference batch; inside x64 mode for float64."""
     variables = jax.tree.map(lambda array: jnp.array(array, dtype), reference.variables())
-    first = state.create(variables, OPTIM, optim.optimizer(OPTIM, RATE_ENDS))
+    first = state.create(variables, OPTIM, optimizer.optimizer(OPTIM, RATE_ENDS))
     images = fgnet.normalise(reference_weights.images()).astype(dtype)
     return first, images, jnp.asarray(reference_weights.target_heatmaps().transpose(0, 2, 3, 1), dtype)
 
 
 def _step(config, tx, current, images, targets):
     """One update on given targets, with every gradient's norm."""
-    trained, frozen = optim.split(current.params, OPTIM)
+    trained, frozen = optimizer.split(current.params, OPTIM)
 
     def loss_fn(trained):
         variables = fgnet.Variables(trained | frozen, current.batch_stats, current.buffers)
@@ -63,8 +63,8 @@ def train(config: ModelConfig, steps: int):
     """Figures of this many steps, and how far every tensor moved: the norm of after minus before."""
     with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision("highest"):
         current, images, targets = begin(config.dtype)
-        update = functools.partial(_step, config, optim.optimizer(OPTIM, RATE_ENDS))
-        step = jax.jit(update, donate_argnums=0, compiler_options=xla.training(config.remat))
+        update = functools.partial(_step, config, optimizer.optimizer(OPTIM, RATE_ENDS))
+        step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.training())
         figures = []
         for _ in range(steps):
             current, out = step(current, images, targets)

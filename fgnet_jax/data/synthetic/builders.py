@@ -9,10 +9,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from fgnet_jax import aus as au_tables
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.data import schema
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.data.synthetic import corpus as corpora
+from fgnet_jax.data.synthetic import corpus as corpus_lib
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -36,7 +36,7 @@ class SyntheticConfig(tfds.core.BuilderConfig):
 def make_config(frames: int, seed: int = 0, rates: Mapping[int, float] | None = None) -> SyntheticConfig:
     """A configuration whose name holds the frames, the seed and a fingerprint of the rest."""
     pairs = tuple(sorted((int(au), float(rate)) for au, rate in (rates or {}).items()))
-    text = json.dumps([frames, seed, pairs, corpora.source_fingerprint()])
+    text = json.dumps([frames, seed, pairs, corpus_lib.source_fingerprint()])
     name = f"frames{frames}_seed{seed}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return SyntheticConfig(name=name, frames=frames, seed=seed, rates=pairs, description="Synthetic faces.")
 
@@ -48,7 +48,7 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
     workers = 1
 
     def _info(self) -> tfds.core.DatasetInfo:
-        aus = au_tables.CORPUS_AUS[protocols.family(self.name)]
+        aus = aus_lib.CORPUS_AUS[folds_lib.family(self.name)]
         return tfds.core.DatasetInfo(
             builder=self,
             description="Drawn faces showing facial action units; subjects, folds and AUs of the corpus in the name.",
@@ -61,16 +61,16 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
         del dl_manager
         config = self.builder_config
         assert isinstance(config, SyntheticConfig)
-        planned = corpora.recordings(self.name, config.frames, seed=config.seed, rates=dict(config.rates))
-        folds: dict[int, list[corpora.Recording]] = {k: [] for k in range(protocols.NUM_FOLDS)}
+        planned = corpus_lib.recordings(self.name, config.frames, seed=config.seed, rates=dict(config.rates))
+        folds: dict[int, list[corpus_lib.Recording]] = {k: [] for k in range(folds_lib.NUM_FOLDS)}
         for recording in planned:
-            folds[protocols.fold_of(self.name, recording.subject)].append(recording)
-        return {protocols.split_name(k): self._generate_examples(items) for k, items in folds.items()}
+            folds[folds_lib.fold_of(self.name, recording.subject)].append(recording)
+        return {folds_lib.split_name(k): self._generate_examples(items) for k, items in folds.items()}
 
-    def _generate_examples(self, items: list[corpora.Recording]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, items: list[corpus_lib.Recording]) -> Iterator[tuple[int, dict[str, Any]]]:
         key = 0
-        for recording, drawn in corpora.draw_all(items, self.workers):
-            present = corpora.labels(recording.intensities)
+        for recording, drawn in corpus_lib.draw_all(items, self.workers):
+            present = corpus_lib.labels(recording.intensities)
             for frame, (jpeg, landmarks) in enumerate(drawn):
                 yield (
                     key,
@@ -133,7 +133,9 @@ def prepare_synthetic(
     """
     if corpus not in _BUILDERS:
         raise ValueError(f"unknown synthetic corpus {corpus!r}: expected one of {', '.join(_BUILDERS)}")
-    corpora.recordings(corpus, frames, seed=seed, rates=rates)  # wrong arguments are named before anything is written
+    corpus_lib.recordings(
+        corpus, frames, seed=seed, rates=rates
+    )  # wrong arguments are named before anything is written
     config = make_config(frames, seed, rates)
     builder = _open(corpus, config, data_dir)
     if builder.is_prepared():

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from fgnet_jax import aus as au_tables
-from fgnet_jax.data import folds as protocols
+from fgnet_jax import aus as aus_lib
+from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.data.jpeg import encode
-from fgnet_jax.data.synthetic.projection import View
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
-from fgnet_jax.data.synthetic.render import Face, render_face
+from fgnet_jax.data.synthetic.projection import View
+from fgnet_jax.data.synthetic.render import RenderedFace, render_face
 from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
 from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
 from fgnet_jax.runtime.workers import in_order
@@ -47,7 +47,7 @@ class Recording:
     intensities: np.ndarray
     views: tuple[View, ...]
 
-    def render(self, frame: int) -> Face:
+    def render(self, frame: int) -> RenderedFace:
         """Draws one frame, counted from 0."""
         return render_face(
             self.who, dict(zip(self.aus, self.intensities[frame].tolist(), strict=True)), self.views[frame]
@@ -56,12 +56,12 @@ class Recording:
 
 def base_rates(corpus: str, floor: float = RATE_FLOOR) -> dict[int, float]:
     """Published share of positive frames per AU, none below the floor; `floor=0` gives the published ones."""
-    return {au: max(rate, floor) for au, rate in protocols.BASE_RATES[protocols.family(corpus)].items()}
+    return {au: max(rate, floor) for au, rate in folds_lib.BASE_RATES[folds_lib.family(corpus)].items()}
 
 
 def labels(intensities: np.ndarray) -> np.ndarray:
     """1 where an AU is present (intensity 2 of 5 or more), else 0; int8, same shape."""
-    return (intensities >= au_tables.PRESENT_INTENSITY).astype(np.int8)
+    return (intensities >= aus_lib.PRESENT_INTENSITY).astype(np.int8)
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:
@@ -71,7 +71,7 @@ def _generator(seed: int, *names: str) -> np.random.Generator:
 
 def person(corpus: str, subject: str, seed: int = 0) -> Identity:
     """The person behind a subject's name; a name that begins with F or M tells the sex."""
-    family = protocols.family(corpus)
+    family = folds_lib.family(corpus)
     studio = STUDIOS[family]
     female = {"F": True, "M": False}.get(subject[0])
     who = sample_identity(_generator(seed, family, subject), female=female, tones=studio.tones)
@@ -97,10 +97,10 @@ def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, f
     Raises:
       ValueError: for an unknown corpus, an AU that it lacks, or a rate or a count out of range.
     """
-    family = protocols.family(corpus)
+    family = folds_lib.family(corpus)
     wanted = _checked_rates(family, frames, rates)
-    aus = au_tables.CORPUS_AUS[family]
-    names = [(s, q) for q in protocols.SEQUENCES[family] for s in _by_turns(protocols.FOLDS[family])]
+    aus = aus_lib.CORPUS_AUS[family]
+    names = [(s, q) for q in folds_lib.SEQUENCES[family] for s in _by_turns(folds_lib.FOLDS[family])]
     planned = [(s, q, n) for (s, q), n in zip(names, _counts(frames, len(names)), strict=True) if n]
     tracks = []
     for subject, sequence, count in planned:
@@ -113,7 +113,7 @@ def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, f
         views = draw_view(_generator(seed, family, subject, sequence, "views"), STUDIOS[family], count)
         who = person(family, subject, seed)
         result.append(Recording(who, subject, sequence, aus, intensities, tuple(views)))
-    order = {name: k for k, name in enumerate(protocols.subjects(family))}
+    order = {name: k for k, name in enumerate(folds_lib.subjects(family))}
     return sorted(result, key=lambda r: (order[r.subject], r.sequence))
 
 
@@ -124,9 +124,9 @@ def _by_turns(folds: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) -> dict[int, float]:
-    if frames < protocols.NUM_FOLDS:
+    if frames < folds_lib.NUM_FOLDS:
         raise ValueError(
-            f"cannot make a corpus of {frames} frames: expected at least one per fold, {protocols.NUM_FOLDS}"
+            f"cannot make a corpus of {frames} frames: expected at least one per fold, {folds_lib.NUM_FOLDS}"
         )
     wanted = base_rates(family)
     for au, rate in (rates or {}).items():
@@ -139,7 +139,7 @@ def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) 
 
 
 Drawn = list[tuple[bytes, np.ndarray]]
-"""Encoded picture and landmarks per frame of a recording."""
+"""Encoded image and landmarks per frame of a recording."""
 
 
 def draw(recording: Recording) -> Drawn:

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.projection import Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
+from fgnet_jax.data.synthetic.projection import Projection, View
 from fgnet_jax.data.synthetic.shape import LIP_STEPS, Half, Lips, Shape
 
 
@@ -23,7 +23,7 @@ def _disc(patch: Patch, distance: np.ndarray, radius: float) -> Patch:
     return Patch(patch.alpha * np.clip(radius + 0.5 - distance, 0, 1), patch.y, patch.x)
 
 
-def _eyeballs(canvas: np.ndarray, who: Identity, slits: Patch, frame: Frame, view: View) -> None:
+def _eyeballs(canvas: np.ndarray, who: Identity, slits: Patch, frame: Projection, view: View) -> None:
     """Paints what is seen of both eyes between their lids."""
     lit = min(1.0, view.ambient + 0.5)
     blend(canvas, slits, np.array((0.93, 0.91, 0.90)) * lit)
@@ -37,7 +37,7 @@ def _eyeballs(canvas: np.ndarray, who: Identity, slits: Patch, frame: Frame, vie
     blend(canvas, _disc(slits, _distance(slits, glints), 1.1 * scale).times(0.9), (1.0, 1.0, 1.0))
 
 
-def paint_eyes(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+def paint_eyes(canvas: np.ndarray, who: Identity, shape: Shape, frame: Projection, view: View) -> None:
     """Paints eyeballs between their lids, the lids' shadow and the lashes, in place."""
     lids = [part * (side, 1) for side, half in zip((-1, 1), shape.halves, strict=True) for part in _both_lids(half)]
     curves = frame(np.concatenate(lids)).reshape(2, 2, -1, 2)
@@ -70,7 +70,7 @@ _SWELL = 3.5 * (0.35 + 0.75 * np.minimum(_SPINE / 0.6, 1)) * (1 - 0.25 * np.maxi
 _LEAN = np.stack([0.3 + 1.0 * (1 - _SPINE[_ROOTS]), -(0.25 + 0.9 * _SPINE[_ROOTS])], 1)
 
 
-@functools.lru_cache(maxsize=64)  # the same on every picture of a person
+@functools.lru_cache(maxsize=64)  # the same on every image of a person
 def _hairs(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Where on the brow's height each hair begins, and how long it is, (hairs, 1) each."""
     rng = np.random.default_rng(seed)
@@ -88,7 +88,7 @@ def _brow_hairs(who: Identity, half: Half) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([spine - offset, (spine + offset)[::-1]]), np.stack([root, ends], 1).reshape(-1, 2)
 
 
-def paint_brows(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame) -> None:
+def paint_brows(canvas: np.ndarray, who: Identity, shape: Shape, frame: Projection) -> None:
     """Paints brows as soft bands under combed hairs, in place."""
     colour = who.hair * 0.55 + who.skin * 0.08
     sides = [
@@ -101,7 +101,7 @@ def paint_brows(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame) -
     blend(canvas, lines(hairs, [1.0] * len(hairs), [0.8] * len(hairs)), colour * 0.7)
 
 
-def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
+def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Projection) -> None:
     """Paints nostrils and the shadow under the nose, in place."""
     rings = []
     for side, half in zip((-1, 1), shape.halves, strict=True):
@@ -120,7 +120,7 @@ def paint_nostrils(canvas: np.ndarray, shape: Shape, frame: Frame) -> None:
     multiply(canvas, polygon(base).times(0.35), (0.6, 0.5, 0.48))
 
 
-def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Frame, lit: float) -> None:
+def _teeth(canvas: np.ndarray, lips: Lips, gap: Patch, frame: Projection, lit: float) -> None:
     """Upper teeth hang from the upper lip into the gap; the gap's own coverage keeps them inside."""
     top = lips.upper_inner
     size = 7.5 * (1 - LIP_STEPS**4)
@@ -149,7 +149,7 @@ def _lip(canvas: np.ndarray, upper: np.ndarray, lower: np.ndarray, colour: np.nd
     blend(canvas, patch, colour[:, None, None] * (light * grain)[None] + glow[None])
 
 
-def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+def paint_mouth(canvas: np.ndarray, who: Identity, shape: Shape, frame: Projection, view: View) -> None:
     """Paints the gap with teeth and tongue, both lips and the line between them, in place."""
     lips, lit = shape.lips, min(1.05, view.ambient + 0.5)
     parts = (lips.upper_outer, lips.upper_inner, lips.lower_inner, lips.lower_outer)

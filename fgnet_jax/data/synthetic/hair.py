@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.projection import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Patch, blend, lines, multiply, overlap, polygon, spline
+from fgnet_jax.data.synthetic.projection import SIZE, Projection, View
 from fgnet_jax.data.synthetic.shape import Shape
 
 
@@ -37,7 +37,7 @@ def _skull(who: Identity, shape: Shape) -> np.ndarray:
     return np.concatenate([jaw, top * (who.face_width, 1)])
 
 
-def face_outline(who: Identity, shape: Shape, frame: Frame) -> Patch:
+def face_outline(who: Identity, shape: Shape, frame: Projection) -> Patch:
     """Coverage of the face without hair, neck and ears."""
     return polygon(frame(spline(_skull(who, shape), steps=4, closed=True)), factor=2)
 
@@ -82,7 +82,7 @@ _WIDTHS = np.linspace(0.5, 1.7, _STRANDS // 2).tolist()
 _LEVELS = np.linspace(0.7, 0.3, _STRANDS // 2).tolist()
 
 
-@functools.lru_cache(maxsize=64)  # the same on every picture of a person
+@functools.lru_cache(maxsize=64)  # the same on every image of a person
 def _draws(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where strands lie along the hair's edges, (N,), and by how much they miss their end and middle, (N, 2) each."""
     rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def _comb(canvas: np.ndarray, who: Identity, strands: np.ndarray, inside: Patch)
         blend(canvas, drawn.times(0.6), colour)
 
 
-def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, view: View) -> None:
+def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Projection, view: View) -> None:
     """Paints in place what the face covers: hair at the back, neck, clothes, ears."""
     shade = view.ambient + 0.35
     if who.hair_style in _LENGTH:
@@ -125,7 +125,7 @@ def paint_behind(canvas: np.ndarray, who: Identity, shape: Shape, frame: Frame, 
             _ear(canvas, who, frame, view, side)
 
 
-def _ear(canvas: np.ndarray, who: Identity, frame: Frame, view: View, side: int) -> None:
+def _ear(canvas: np.ndarray, who: Identity, frame: Projection, view: View, side: int) -> None:
     w = who.face_width
     lit = view.ambient + 0.45 + math.copysign(0.2, view.light[0]) * side
     outer = np.array([(72, -8), (80, -16), (87, -10), (87, 8), (82, 24), (74, 30)], np.float32) * (side * w, 1)
@@ -134,7 +134,7 @@ def _ear(canvas: np.ndarray, who: Identity, frame: Frame, view: View, side: int)
     multiply(canvas, polygon(frame(spline(inner, closed=True))).times(0.45), (0.7, 0.58, 0.55))
 
 
-def paint_hair(canvas: np.ndarray, who: Identity, frame: Frame, view: View) -> None:
+def paint_hair(canvas: np.ndarray, who: Identity, frame: Projection, view: View) -> None:
     """Paints in place the hair that lies over the forehead and beside the face."""
     outer, inner = np.array(_cap(who), np.float32), np.array(_hairline(who), np.float32)
     edge, line = spline(outer, steps=5), spline(inner, steps=5)

@@ -71,7 +71,7 @@ class Identity:
       age: Depth of the creases that stay at rest, 0 to 1.
       strength: How strongly intensities show on this person.
       lean: Difference between the sides: the left side moves (1 + lean) times, the right side (1 - lean) times.
-      texture_seed: Seed of hairs and spots, which stay the same on every picture of the person.
+      texture_seed: Seed of hairs and spots, which stay the same on every image of the person.
     """
 
     face_width: float

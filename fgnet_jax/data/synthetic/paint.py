@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 from fgnet_jax.data.synthetic.projection import SIZE
 
 Window = tuple[slice, slice]
-"""Rows and columns of the picture."""
+"""Rows and columns of the image."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-    """Coverage of a part of the picture.
+    """Coverage of a part of the image.
 
     Attributes:
       alpha: (h, w) float32 in [0, 1].
@@ -69,7 +69,7 @@ def spline(points: np.ndarray, *, steps: int = 6, closed: bool = False) -> np.nd
 
 
 def _window(points: np.ndarray, margin: float) -> tuple[int, int, int, int] | None:
-    """The part of the picture that (N, 2) points can touch: x0, y0, x1, y1; None when they lie outside."""
+    """The part of the image that (N, 2) points can touch: x0, y0, x1, y1; None when they lie outside."""
     (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
     x0, y0 = max(0, math.floor(x0 - margin)), max(0, math.floor(y0 - margin))
     x1, y1 = min(SIZE, math.ceil(x1 + margin) + 1), min(SIZE, math.ceil(y1 + margin) + 1)
@@ -171,7 +171,7 @@ def ribbons(curves: Sequence[np.ndarray], widths: np.ndarray, levels: np.ndarray
       curves: (K, 2) pixel coordinates each; K may differ.
       widths: (N,) width of each at its middle, in pixels.
       levels: (N,) depth of each, 0 to 1.
-      window: The part of the picture to draw.
+      window: The part of the image to draw.
     """
     factor, (rows, columns) = 2, window
     image = Image.new("L", ((columns.stop - columns.start) * factor, (rows.stop - rows.start) * factor))
@@ -202,7 +202,7 @@ def spots(centres: np.ndarray, spreads: np.ndarray, heights: np.ndarray, window:
       centres: (K, 2) pixel coordinates.
       spreads: (K, 2) standard deviations along x and y.
       heights: (K, C) values at the centres.
-      window: The part of the picture to compute.
+      window: The part of the image to compute.
 
     Returns:
       (C, h, w) float32.

@@ -8,7 +8,7 @@ import numpy as np
 from fgnet_jax.data.synthetic.shape import Shape
 
 SIZE = 256
-"""Side of a rendered picture in pixels."""
+"""Side of a rendered image in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class View:
     """How a face is looked at: pose, framing, light and camera.
 
     Attributes:
-      yaw: Turn to the right of the picture, degrees.
+      yaw: Turn to the right of the image, degrees.
       pitch: Turn downwards, degrees.
       roll: Tilt left over by a misplaced alignment, degrees.
       shift: Framing error, pixels (x, y).
@@ -51,7 +51,7 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class Projection:
     """The map from face coordinates to pixels (centres at whole numbers), `points @ linear + depth * rise + offset`.
 
     Attributes:
@@ -95,12 +95,12 @@ def depth(points: np.ndarray) -> np.ndarray:
     return 48 * np.sqrt(np.maximum(1 - away[:, 0], 0)) + 19 * np.exp(-away[:, 1])
 
 
-def _turned(yaw: float, pitch: float) -> Frame:
+def _turned(yaw: float, pitch: float) -> Projection:
     """Turns by yaw and pitch (radians) about a point inside the head and projects in parallel; nothing else."""
     sin, cos, nod = math.sin(yaw), math.cos(yaw), math.sin(pitch)
     linear = np.array([(cos, -sin * nod), (0, math.cos(pitch))], np.float32)
     rise = np.array((sin, cos * nod), np.float32)
-    return Frame(linear, rise, -_PIVOT * rise, 1.0)
+    return Projection(linear, rise, -_PIVOT * rise, 1.0)
 
 
 def _rotate(v: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def _aligned(landmarks: np.ndarray) -> tuple[np.ndarray, float, float]:
     return (left + right) / 2 + 0.1 * down, 2 * float(np.hypot(*x)), float(np.arctan2(x[1], x[0]))
 
 
-def frame_face(shape: Shape, view: View) -> Frame:
+def frame_face(shape: Shape, view: View) -> Projection:
     """Frames a face by the FFHQ recipe on its own landmarks, off by the view's errors."""
     head = _turned(math.radians(view.yaw), math.radians(view.pitch))
     centre, side, angle = _aligned(head(shape.landmarks))
@@ -127,4 +127,4 @@ def frame_face(shape: Shape, view: View) -> Frame:
     rotation = np.array([(cos, sin), (-sin, cos)])
     offset = (SIZE - 1) / 2 + np.array(view.shift) + (head.offset - centre) @ rotation
     linear, rise = (part.astype(np.float32) for part in (head.linear @ rotation, head.rise @ rotation))
-    return Frame(linear, rise, offset.astype(np.float32), scale)
+    return Projection(linear, rise, offset.astype(np.float32), scale)

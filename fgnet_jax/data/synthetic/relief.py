@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.projection import Frame
 from fgnet_jax.data.synthetic.identity import Identity
+from fgnet_jax.data.synthetic.projection import Projection
 from fgnet_jax.data.synthetic.shape import Half, Shape
 
 
@@ -132,7 +132,7 @@ def _lip_edges(shape: Shape) -> tuple[float, float]:
     return float(shape.lips.upper_outer[14, 1]), float(shape.lips.lower_outer[14, 1])
 
 
-@functools.lru_cache(maxsize=64)  # the same on every picture of a person
+@functools.lru_cache(maxsize=64)  # the same on every image of a person
 def _dots(seed: int) -> list[list[float]]:
     """Where the chin dimples, (7, 2) in -1 to 1."""
     return np.random.default_rng(seed).uniform(-1, 1, (7, 2)).tolist()
@@ -194,7 +194,7 @@ def _half_creases(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -
     ]
 
 
-def relief(who: Identity, shape: Shape, frame: Frame) -> Relief:
+def relief(who: Identity, shape: Shape, frame: Projection) -> Relief:
     """All creases and bumps of a face, in pixels."""
     creases, points, bumps = [], [], []
     for side, half, corner in zip((-1, 1), shape.halves, corners(shape), strict=True):

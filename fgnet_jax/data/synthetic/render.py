@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from fgnet_jax.data.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nostrils
-from fgnet_jax.data.synthetic.projection import SIZE, Frame, View, frame_face
 from fgnet_jax.data.synthetic.hair import face_outline, paint_background, paint_behind, paint_hair
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import blend, soften
+from fgnet_jax.data.synthetic.projection import SIZE, Projection, View, frame_face
 from fgnet_jax.data.synthetic.relief import relief
 from fgnet_jax.data.synthetic.shape import Shape, face_shape
 from fgnet_jax.data.synthetic.skin import paint_skin
@@ -19,7 +19,7 @@ _NOISE_TILE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
+class RenderedFace:
     """A rendered face.
 
     Attributes:
@@ -33,15 +33,15 @@ class Face:
 
 @functools.cache
 def _noise() -> np.ndarray:
-    """A fixed tile of white noise: drawing it afresh for every picture would take a fifth of the time."""
+    """A fixed tile of white noise: drawing it afresh for every image would take a fifth of the time."""
     return np.random.default_rng(5).standard_normal((_NOISE_TILE, _NOISE_TILE), np.float32)
 
 
 def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
-    """Turns light (3, SIZE, SIZE), which it overwrites, into a picture (SIZE, SIZE, 3) uint8: lens, gain and noise."""
+    """Turns light (3, SIZE, SIZE), which it overwrites, into an image (SIZE, SIZE, 3) uint8: lens, gain and noise."""
     rng = np.random.default_rng(view.seed)
     offset, gain = 127.5 * (1 - view.contrast) + 0.5, view.exposure * 255 * view.contrast
-    picture = np.empty((SIZE, SIZE, 3), np.uint8)
+    image = np.empty((SIZE, SIZE, 3), np.uint8)
     for channel, (row, column) in enumerate(rng.integers(0, _NOISE_TILE - SIZE, (3, 2)).tolist()):
         plane = canvas[channel]
         for _ in range(view.blur):
@@ -49,11 +49,11 @@ def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
         plane *= view.tint[channel] * gain
         plane += _noise()[row : row + SIZE, column : column + SIZE] * view.noise
         plane += offset
-        picture[..., channel] = np.clip(plane, 0, 255, out=plane)
-    return picture
+        image[..., channel] = np.clip(plane, 0, 255, out=plane)
+    return image
 
 
-def _paint(who: Identity, shape: Shape, frame: Frame, view: View) -> np.ndarray:
+def _paint(who: Identity, shape: Shape, frame: Projection, view: View) -> np.ndarray:
     canvas = paint_background(view)
     paint_behind(canvas, who, shape, frame, view)
     outline = face_outline(who, shape, frame)
@@ -66,7 +66,7 @@ def _paint(who: Identity, shape: Shape, frame: Frame, view: View) -> np.ndarray:
     return canvas
 
 
-def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> Face:
+def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> RenderedFace:
     """Draws a face.
 
     Args:
@@ -81,6 +81,6 @@ def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> 
     return render_shape(who, shape, frame_face(shape, view), view)
 
 
-def render_shape(who: Identity, shape: Shape, frame: Frame, view: View) -> Face:
+def render_shape(who: Identity, shape: Shape, frame: Projection, view: View) -> RenderedFace:
     """Draws a face in a given frame; `render_face` frames every face by its own landmarks, as alignment does."""
-    return Face(_camera(_paint(who, shape, frame, view), view), frame(shape.landmarks))
+    return RenderedFace(_camera(_paint(who, shape, frame, view), view), frame(shape.landmarks))

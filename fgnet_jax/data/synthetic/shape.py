@@ -1,7 +1,7 @@
 """The geometry of a synthetic face: where brows, lids, nose, lips and jaw lie for an identity and AU intensities.
 
 Face coordinates: pixels of a nominal 256x256 aligned face, origin midway between the eyes, x to the right of the
-picture, y down. Every feature is first described for one half of the face with x pointing away from the middle, then
+image, y down. Every feature is first described for one half of the face with x pointing away from the middle, then
 mirrored.
 """
 
@@ -74,7 +74,7 @@ class Shape:
     """A face before it is turned and framed.
 
     Attributes:
-      halves: The left and the right half (of the picture).
+      halves: The left and the right half (of the image).
       lips: The mouth.
       bridge: (4, 2) points down the nose.
       landmarks: (68, 2) float32, dlib's numbering, in face coordinates.

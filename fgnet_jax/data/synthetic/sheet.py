@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fgnet_jax import aus as au_tables
-from fgnet_jax.data.synthetic.projection import View
+from fgnet_jax import aus
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
+from fgnet_jax.data.synthetic.projection import View
 from fgnet_jax.data.synthetic.render import render_face
 from fgnet_jax.data.synthetic.shape import MOVED
 
@@ -15,7 +15,7 @@ _SITTER = 10
 
 
 def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Lays pictures of one size (H, W, 3) out in rows; an unfilled last row is padded with black."""
+    """Lays images of one size (H, W, 3) out in rows; an unfilled last row is padded with black."""
     blank = [np.zeros_like(images[0])] * (-len(images) % columns)
     padded = [*images, *blank]
     rows = [np.concatenate(padded[k : k + columns], 1) for k in range(0, len(padded), columns)]
@@ -23,9 +23,9 @@ def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    picture = Image.fromarray(image)
-    ImageDraw.Draw(picture).text((6, 6), text, fill=(255, 255, 255))
-    return np.asarray(picture)
+    canvas = Image.fromarray(image)
+    ImageDraw.Draw(canvas).text((6, 6), text, fill=(255, 255, 255))
+    return np.asarray(canvas)
 
 
 def au_sheet(intensity: float = 4.0, *, who: Identity | None = None, columns: int = 4) -> np.ndarray:
@@ -39,7 +39,7 @@ def au_sheet(intensity: float = 4.0, *, who: Identity | None = None, columns: in
     who = who or sample_identity(np.random.default_rng(_SITTER))
     faces = [_captioned(render_face(who, {}, View()).image, "neutral")]
     for au in MOVED:
-        caption = f"{au_tables.label(au)} {au_tables.NAMES[au]}"
+        caption = f"{aus.label(au)} {aus.NAMES[au]}"
         faces.append(_captioned(render_face(who, {au: intensity}, View()).image, caption))
     return tile(faces, columns)
 

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from fgnet_jax.data.synthetic.projection import SIZE, Frame, View
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import Window, ribbons, slopes, soften, spots
+from fgnet_jax.data.synthetic.projection import SIZE, Projection, View
 from fgnet_jax.data.synthetic.relief import Relief
 from fgnet_jax.data.synthetic.shape import Shape
 
@@ -26,7 +26,7 @@ def mottling() -> np.ndarray:
     return (1 + 0.016 * tile / tile.std()).astype(np.float32)
 
 
-def _bowl(frame: Frame, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _bowl(frame: Projection, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Normal of the head as an ellipsoid: x along columns (1, w) and y along rows (h, 1)."""
     middle = frame(np.array([(0.0, 10.0)], np.float32))[0]
     x = (np.arange(window[1].start, window[1].stop, dtype=np.float32) - middle[0]) / np.float32(84 * frame.scale)
@@ -34,7 +34,9 @@ def _bowl(frame: Frame, window: Window) -> tuple[np.ndarray, np.ndarray]:
     return (0.75 * x + 0.9 * x**3)[None], (0.25 * y + 0.75 * y**3)[:, None]
 
 
-def _normals(frame: Frame, bumps: np.ndarray, creases: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _normals(
+    frame: Projection, bumps: np.ndarray, creases: np.ndarray, window: Window
+) -> tuple[np.ndarray, np.ndarray]:
     slope_x, slope_y = slopes(bumps[:, :2], bumps[:, 2:4], bumps[:, 4], window)
     nx, ny = _bowl(frame, window)
     nx, ny = nx - slope_x, ny - slope_y
@@ -50,7 +52,7 @@ _RED, _BLUE = np.array((0.0, -0.10, -0.09)), np.array((-0.10, -0.10, -0.06))
 _BEARD, _SOCKET = np.array((0.34, 0.30, 0.25)), np.array((-0.09, -0.10, -0.07))
 
 
-def _tints(who: Identity, shape: Shape, frame: Frame, window: Window) -> np.ndarray:
+def _tints(who: Identity, shape: Shape, frame: Projection, window: Window) -> np.ndarray:
     """Blush, sockets and stubble as a factor on the albedo, (3, h, w)."""
     a = ((shape.halves[0].amount + shape.halves[1].amount) / 2).tolist()
     beard, socket = -who.stubble * _BEARD, (1 + 0.6 * who.age) * _SOCKET
@@ -102,8 +104,8 @@ def _towards(nx: np.ndarray, ny: np.ndarray, length: np.ndarray, light: tuple[fl
     return np.maximum(facing, 0, out=facing)
 
 
-def paint_skin(who: Identity, shape: Shape, folds: Relief, frame: Frame, view: View, window: Window) -> np.ndarray:
-    """Lit skin all over a window of the picture, (3, h, w) float32; the face's outline is cut out of it later."""
+def paint_skin(who: Identity, shape: Shape, folds: Relief, frame: Projection, view: View, window: Window) -> np.ndarray:
+    """Lit skin all over a window of the image, (3, h, w) float32; the face's outline is cut out of it later."""
     creases = soften(soften(ribbons(folds.curves, folds.widths, folds.depths, window)))
     diffuse, shine = _lit(*_normals(frame, folds.bumps, creases, window), view)
     row, column = who.texture_seed % 61, who.texture_seed // 61 % 61

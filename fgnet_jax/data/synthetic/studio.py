@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Studio:
-    """Ranges that a corpus' pictures are drawn from.
+    """Ranges that a corpus' images are drawn from.
 
     Attributes:
       side: Light from the left (-) or the right (+), as a direction's x.

@@ -1,159 +1,39 @@
-"""Convolution of NHWC maps: as matrix products, the gradients too, where XLA's own are slow."""
+"""Convolution of NHWC maps, by the path that suits the platform."""
 
-import functools
-import itertools
-import math
 from collections.abc import Callable
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 
-from fgnet_jax.models.ops import switches as fast, winograd
-from fgnet_jax.models.ops.dtypes import wide
-from fgnet_jax.models.ops.remat import lean
+from fgnet_jax.models.ops import direct, switches
+from fgnet_jax.models.ops.cpu import taps
+from fgnet_jax.models.ops.direct import Padding
+from fgnet_jax.models.ops.remat import remat
 
-_FEW = 32  # channels, below which a tap's product is too narrow to be worth it
-_SMALL = 32  # rows and columns of a strided convolution's result, up to which a product is faster
-_SMALLER = 16  # the same of its gradient
-_STRIP = 2048  # pixels that a product sums over: over many more, XLA's take three times as long, and round more
-_MANY = 10_000_000  # multiplications, from which on the plain loops are felt in which XLA convolves float64 on CPUs
-# Where Winograd's way is faster: from so many channels on, more of them on maps that it works through in strips or
-# nearly so, and from so many rows and columns on.
-_WIDE, _WIDER, _LARGE = 128, 256, 32
+_FEW_CHANNELS = 32  # below which a tap's product is too narrow to be worth it
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
 Convolution = Callable[[jax.Array, jax.Array, Padding, int], jax.Array]
+"""A function of (map, kernel, padding, stride)."""
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> jax.Array:
-    """(N, H, W, Cin) convolved with (kh, kw, Cin, Cout), padded by (before, after) along rows and columns.
+    """Convolves (N, H, W, Cin) with (kh, kw, Cin, Cout), padded by (before, after) along rows and columns.
 
-    On CPUs, XLA's gradient of an even kernel runs at a fiftieth of the pace of its convolution, of a 5x5 kernel at a
-    quarter, and of a 3x3 kernel at an eighth, or a twentieth on large maps. There it is computed tap by tap instead,
-    as matrix products. Strided convolutions to small maps are products altogether: up to 10 times as fast, 20 for the
-    gradient of the map, into which XLA puts zeros. Where no gradient is wanted, wide large ones go Winograd's way.
+    On CPUs, where XLA's gradients are slow, tap by tap (`ops.cpu.taps`).
     """
+    return remat(_path(kernel), padding, stride)(x, kernel)
+
+
+def _path(kernel: jax.Array) -> Convolution:
+    """Chooses the way to convolve with a kernel (kh, kw, Cin, Cout)."""
+    if jax.default_backend() != "cpu":
+        return direct.conv
     height, width, features_in, _ = kernel.shape
-    is_slow = features_in >= _FEW or height % 2 == 0 or width % 2 == 0
-    by_taps = jax.default_backend() == "cpu" and is_slow and fast.is_on("taps")
-    return lean(cast(Convolution, _conv_by_taps) if by_taps else _conv, padding, stride)(x, kernel)
+    is_slow = features_in >= _FEW_CHANNELS or height % 2 == 0 or width % 2 == 0
+    return cast(Convolution, taps.conv_by_taps) if is_slow and switches.is_on("taps") else taps.direct_conv
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """(N, H, W, in) convolved with an odd square kernel (k, k, in, out), padded by k // 2 on every side."""
+    """Convolves (N, H, W, in) with an odd square kernel (k, k, in, out), padded by k // 2 on every side."""
     side = kernel.shape[0] // 2
     return conv(x, kernel, ((side, side), (side, side)), stride)
-
-
-def _conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    multiplications = math.prod(x.shape[:3]) * kernel.size
-    if x.dtype == jnp.float64 and multiplications > _MANY and jax.default_backend() == "cpu":
-        return _tap_by_tap(x, kernel, padding, stride)
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def _tap_by_tap(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """The convolution as a sum of products, one tap after the other."""
-    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-    extent = (x.shape[0], *(x.shape[axis + 1] - kernel.shape[axis] + 1 for axis in (0, 1)), x.shape[3])
-
-    def add(total: jax.Array, tap: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        row, column, weights = tap
-        seen = jax.lax.dynamic_slice(x, (0, row, column, 0), extent)[:, ::stride, ::stride]
-        return total + seen @ weights, None
-
-    rows, columns = jnp.indices(kernel.shape[:2]).reshape(2, -1)
-    sides = (-(-side // stride) for side in extent[1:3])
-    start = jnp.zeros((extent[0], *sides, kernel.shape[-1]), x.dtype)
-    return jax.lax.scan(add, start, (rows, columns, kernel.reshape(-1, *kernel.shape[2:])))[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv_by_taps(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """`_conv` with a gradient of its own. This body runs where no gradient is wanted, `_forward` where one is.
-
-    Winograd's way rounds more often: training goes without.
-    """
-    is_padded_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1)) and stride == 1
-    least = _WIDE if winograd.values(x) < winograd.WHOLE else _WIDER
-    is_large = min(x.shape[1:3]) >= _LARGE and min(kernel.shape[2:]) >= least
-    is_even = x.shape[1] % 2 == x.shape[2] % 2 == 0
-    if is_padded_3x3 and is_large and is_even and x.dtype == jnp.float32:
-        return winograd.conv3x3(x, kernel)
-    return _value(x, kernel, padding, stride)
-
-
-def _value(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    return (_product if _is_small(x, stride, _SMALL) else _conv)(x, kernel, padding, stride)
-
-
-def _is_small(x: jax.Array, stride: int, side: int) -> bool:
-    return stride > 1 and max(x.shape[1:3]) <= stride * side
-
-
-def _product(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """The convolution as one product: several that see the same map share what they see."""
-    return _seen(x, (kernel.shape[0], kernel.shape[1]), padding, stride) @ kernel.reshape(-1, kernel.shape[-1])
-
-
-def _seen(x: jax.Array, taps: tuple[int, int], padding: Padding, stride: int) -> jax.Array:
-    """What all taps see, side by side: (N, H, W, Cin) to (N, H / stride, W / stride, kh * kw * Cin)."""
-    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-    for axis, count in ((2, taps[1]), (1, taps[0])):
-        last = x.shape[axis] - count
-        shifted = (jax.lax.slice_in_dim(x, tap, tap + last + 1, stride, axis) for tap in range(count))
-        x = jnp.concatenate(list(shifted), axis=3)
-    return x
-
-
-def _forward(x, kernel, padding, stride):
-    return _value(x, kernel, padding, stride), (x, kernel)
-
-
-def _backward(padding, stride, residuals, gradient):
-    x, kernel = residuals
-    way = _product if _is_small(x, stride, _SMALLER) else _conv
-    of_x = jax.vjp(lambda x: way(x, kernel, padding, stride), x)[1](gradient)[0]
-    return of_x, _kernel_gradient(x, gradient, kernel.shape[:2], padding, stride).astype(kernel.dtype)
-
-
-_conv_by_taps.defvjp(_forward, _backward)
-
-
-def _kernel_gradient(
-    x: jax.Array, gradient: jax.Array, taps: tuple[int, int], padding: Padding, stride: int
-) -> jax.Array:
-    """(kh, kw, Cin, Cout): for each tap, what it saw, times the gradient of what it gave.
-
-    One strip of an image's rows after the other, and in it one tap after the other: what each saw is a copy, which
-    then fits into a cache.
-    """
-    n, height, width, features = gradient.shape
-    images = 1 if height * width > _STRIP // 2 else n  # small ones all at once
-    rows = max(1, min(height, _STRIP // width))
-    strips = -(-height // rows)
-    fill = strips * rows - height
-    x = jnp.pad(x, [(0, 0), (padding[0][0], padding[0][1] + stride * fill), padding[1], (0, 0)])
-    gradient = jnp.pad(gradient, [(0, 0), (0, fill), (0, 0), (0, 0)])
-    down, across = (stride * (count - 1) + 1 for count in (rows, width))
-    places = jnp.array(list(itertools.product(range(taps[0]), range(taps[1]))))
-
-    def add(total: jax.Array, strip: jax.Array) -> tuple[jax.Array, None]:
-        image, row = strip // strips * images, strip % strips * rows
-        start, extent = (image, stride * row, 0, 0), (images, down + taps[0] - 1, *x.shape[2:])
-        seen = jax.lax.dynamic_slice(x, start, extent)
-        wanted = jax.lax.dynamic_slice(gradient, (image, row, 0, 0), (images, rows, width, features))
-
-        def product(tap: jax.Array) -> jax.Array:
-            by_tap = jax.lax.dynamic_slice(seen, (0, tap[0], tap[1], 0), (images, down, across, x.shape[-1]))
-            by_tap = by_tap[:, ::stride, ::stride].reshape(-1, x.shape[-1])
-            return by_tap.T @ wanted.reshape(-1, features)
-
-        return total + jax.lax.map(product, places).astype(total.dtype), None
-
-    start = jnp.zeros((len(places), x.shape[-1], features), wide(x.dtype))
-    products, _ = jax.lax.scan(add, start, jnp.arange(n // images * strips))
-    return products.reshape(*taps, *products.shape[1:])

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 FLOAT32 = np.dtype(np.float32)
-"""As `wide` gives it."""
+"""As `accum_dtype` gives it."""
 
 
-def wide(dtype: Any) -> np.dtype:
+def accum_dtype(dtype: Any) -> np.dtype:
     """What sums, statistics and results are kept in where `dtype` is computed in: float32, or float64 for float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def widened(x: jax.Array) -> jax.Array:
+def to_accum_dtype(x: jax.Array) -> jax.Array:
     """The same numbers in the format that results are kept in."""
-    return x.astype(wide(x.dtype))
+    return x.astype(accum_dtype(x.dtype))

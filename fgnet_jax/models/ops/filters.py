@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 from fgnet_jax.models.ops.conv import conv
 
 LOW_PASS = (0.25, 0.75, 0.75, 0.25)
@@ -32,7 +32,7 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     The transposed convolution splits into four small ones, one per parity of row and column; the low-pass is applied
     to them before they are interleaved. Published as `conv_transpose2d(stride=2)` and `Blur(pad=(1, 1))`.
     """
-    if not fast.is_on("phases"):
+    if not switches.is_on("phases"):
         return _upsample_conv_plainly(x, kernel)
     by_column = []
     for column in (0, 1):

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax.models.ops import winograd
 from fgnet_jax.models.ops.conv import conv
+from fgnet_jax.models.ops.cpu import winograd
+from fgnet_jax.models.ops.dtypes import accum_dtype
 from fgnet_jax.models.ops.filters import LOW_PASS, phase_kernel
-from fgnet_jax.models.ops.dtypes import wide
 from fgnet_jax.models.ops.resize import bilinear_matrix
 
 PATCH = 4
@@ -73,7 +73,7 @@ def shrink_patches(x: jax.Array, side: int) -> jax.Array:
     """`ops.resize.shrink` of a map of this side, from what it reads: (N, 4 * size, size, C) to (N, size, size, C)."""
     size = x.shape[2]
     rows = patch_rows(side, size)[:, _READ]
-    weights = np.take_along_axis(bilinear_matrix(side, size, wide(x.dtype)), rows.clip(0, side - 1), axis=1)
+    weights = np.take_along_axis(bilinear_matrix(side, size, accum_dtype(x.dtype)), rows.clip(0, side - 1), axis=1)
     upper, lower = (jnp.asarray(row, x.dtype) for row in np.where(rows < side, weights, 0).T)
     upper_left, upper_right, lower_left, lower_right = jnp.split(x, 4, axis=1)
     up = upper_left * upper[:, None] + upper_right * lower[:, None]
@@ -84,7 +84,7 @@ def shrink_patches(x: jax.Array, side: int) -> jax.Array:
 def upsample_conv_patches(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     """Patches of `ops.filters.upsample_conv`: (N, H, W, Cin) and (3, 3, Cin, Cout) to (N, 16 * size, size, Cout).
 
-    The convolutions are needed nearly everywhere; their low-pass only at the patches. Zero outside the picture.
+    The convolutions are needed nearly everywhere; their low-pass only at the patches. Zero outside the image.
     """
     phases = _phases(x.shape[1], size)
     by_column = []

@@ -11,12 +11,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from fgnet_jax.models.ops.dtypes import widened
+from fgnet_jax.models.ops.dtypes import to_accum_dtype
 
 
 def axis_by_axis(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Sum of `x` over `axes`, which are kept with length one, in float32 at least and in the order given."""
-    x = widened(x)
+    x = to_accum_dtype(x)
     for axis in axes:
         # XLA would make one sum of two that follow each other.
         x = jax.lax.optimization_barrier(x.sum(axis, keepdims=True))
@@ -33,23 +33,23 @@ def batch_mean(x: jax.Array) -> jax.Array:
     return spatial_mean(x).mean((0, 1, 2))
 
 
-def spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def broadcast(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Broadcasts (C,) or (N, 1, 1, C) to (N, H, W, C) in `dtype`; its gradient is summed axis by axis."""
-    return cast(jax.Array, _spread(values, shape, dtype))
+    return cast(jax.Array, _broadcast(values, shape, dtype))
 
 
 def scale(x: jax.Array, factors: jax.Array) -> jax.Array:
     """(N, H, W, C) times factors (N, C), one an image and channel."""
-    return x * spread(factors[:, None, None], x.shape, x.dtype)
+    return x * broadcast(factors[:, None, None], x.shape, x.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _spread(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def _broadcast(values: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jnp.broadcast_to(values.astype(dtype), shape)
 
 
 def _forward(values, shape, dtype):
-    return _spread(values, shape, dtype), values
+    return _broadcast(values, shape, dtype), values
 
 
 def _backward(shape, dtype, values, gradient):
@@ -58,4 +58,4 @@ def _backward(shape, dtype, values, gradient):
     return (axis_by_axis(gradient, axes).reshape(values.shape).astype(values.dtype),)
 
 
-_spread.defvjp(_forward, _backward)
+_broadcast.defvjp(_forward, _backward)

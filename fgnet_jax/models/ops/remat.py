@@ -7,10 +7,10 @@ from typing import Any
 import jax
 from jax.custom_derivatives import SymbolicZero
 
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 
 
-def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]:
+def remat(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]:
     """`fn` of a map and other arrays, of which the backward pass keeps nothing but these arguments.
 
     For what costs next to nothing to compute again: products and sums of maps, and all of what is linear, such as a
@@ -23,7 +23,7 @@ def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]
       fn: A pure function of a map, other arrays, and `static`.
       static: What `fn` takes after the arrays.
     """
-    if not fast.is_on("lean"):
+    if not switches.is_on("lean"):
         return lambda *arrays: fn(*arrays, *static)
     kept = jax.checkpoint(lambda *arrays: fn(*arrays, *static))
     return (lambda *arrays: kept(*_in_order(*arrays))) if jax.default_backend() == "cpu" else kept
@@ -31,7 +31,7 @@ def lean(fn: Callable[..., jax.Array], *static: Any) -> Callable[..., jax.Array]
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class _Wanted:
+class _GradientMask:
     """Of which arguments somebody wants the gradient: it must not be computed for the order's sake."""
 
     others: tuple[bool, ...]
@@ -42,11 +42,11 @@ def _in_order(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     return arrays
 
 
-def _forward(x: Any, *others: Any) -> tuple[tuple[jax.Array, ...], _Wanted]:
-    return (x.value, *(other.value for other in others)), _Wanted(tuple(other.perturbed for other in others))
+def _forward(x: Any, *others: Any) -> tuple[tuple[jax.Array, ...], _GradientMask]:
+    return (x.value, *(other.value for other in others)), _GradientMask(tuple(other.perturbed for other in others))
 
 
-def _backward(wanted: _Wanted, gradients: Sequence[Any]) -> tuple[Any, ...]:
+def _backward(wanted: _GradientMask, gradients: Sequence[Any]) -> tuple[Any, ...]:
     of_x, *of_others = (None if isinstance(each, SymbolicZero) else each for each in gradients)
     if of_x is not None:
         for each, is_wanted in zip(of_others, wanted.others, strict=True):

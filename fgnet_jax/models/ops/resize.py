@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax.models.ops import switches as fast
+from fgnet_jax.models.ops import switches
 from fgnet_jax.models.ops.conv import conv2d
-from fgnet_jax.models.ops.dtypes import FLOAT32, wide
+from fgnet_jax.models.ops.dtypes import FLOAT32, accum_dtype
 
 
 @functools.cache
@@ -29,8 +29,8 @@ def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.n
 
 def upsample(x: jax.Array, size: int) -> jax.Array:
     """Enlarges (N, H, W, C) to (N, size, size, C): two products with constant matrices, one an axis."""
-    rows = jnp.asarray(bilinear_matrix(x.shape[1], size, wide(x.dtype)), x.dtype)
-    columns = jnp.asarray(bilinear_matrix(x.shape[2], size, wide(x.dtype)), x.dtype)
+    rows = jnp.asarray(bilinear_matrix(x.shape[1], size, accum_dtype(x.dtype)), x.dtype)
+    columns = jnp.asarray(bilinear_matrix(x.shape[2], size, accum_dtype(x.dtype)), x.dtype)
     return jnp.einsum("ph,qw,nhwc->npqc", rows, columns, x)
 
 
@@ -41,7 +41,7 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     Cout); each row and column of the result is then a weighted sum of those. At twice the side and k = 5 that is a
     third of the multiplications, all of them matrix products.
     """
-    if not fast.is_on("mix"):
+    if not switches.is_on("mix"):
         return conv2d(upsample(x, size), kernel)
     return _upsample_conv2d(x, kernel, size)
 
@@ -54,9 +54,9 @@ def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
     x = jnp.broadcast_to(x.reshape(n, 1, height * width, features_in), (n, taps, height * width, features_in))
     x = (x @ jnp.broadcast_to(kernels, (n, *kernels.shape))).reshape(n, taps * height, width * taps * features)
-    rows = jnp.asarray(_shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True), x.dtype)
+    rows = jnp.asarray(_shifted_matrix(height, size, taps, accum_dtype(x.dtype), taps_first=True), x.dtype)
     x = (jnp.broadcast_to(rows, (n, *rows.shape)) @ x).reshape(n, size, width * taps, features)
-    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False), x.dtype)
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, accum_dtype(x.dtype), taps_first=False), x.dtype)
     return jnp.broadcast_to(columns, (n, size, *columns.shape)) @ x
 
 
@@ -69,10 +69,10 @@ def _upsample_backward(size, residuals, gradient):
     x, kernel = residuals
     n, height, width, features_in = x.shape
     taps, features = kernel.shape[0], kernel.shape[-1]
-    columns = jnp.asarray(_shifted_matrix(width, size, taps, wide(x.dtype), taps_first=False).T, x.dtype)
+    columns = jnp.asarray(_shifted_matrix(width, size, taps, accum_dtype(x.dtype), taps_first=False).T, x.dtype)
     by_column = jnp.broadcast_to(columns, (n, size, *columns.shape)) @ gradient
     by_column = by_column.reshape(n, size, width * taps * features)
-    rows = _shifted_matrix(height, size, taps, wide(x.dtype), taps_first=True)
+    rows = _shifted_matrix(height, size, taps, accum_dtype(x.dtype), taps_first=True)
     rows = jnp.asarray(rows.reshape(size, taps, height).transpose(1, 2, 0), x.dtype)
 
     def of_row(of_x: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -111,7 +111,7 @@ def shrink(x: jax.Array, size: int) -> jax.Array:
         raise ValueError(f"a side of {side} is not a multiple of {size}")
     if factor == 1:
         return x
-    matrix = bilinear_matrix(side, size, wide(x.dtype))
+    matrix = bilinear_matrix(side, size, accum_dtype(x.dtype))
     own_block = matrix.reshape(size, size, factor)[np.arange(size), np.arange(size)]
     return weigh_blocks(x, own_block)
 

@@ -1,1 +1,1 @@
-"""What lies in the folders that corpora's owners give out: labels, pictures and videos, found by their names."""
+"""What lies in the folders that corpora's owners give out: labels, images and videos, found by their names."""

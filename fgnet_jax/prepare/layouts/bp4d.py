@@ -1,6 +1,6 @@
-"""BP4D as its owners lay it out: a file of codes and a folder of pictures per subject and task.
+"""BP4D as its owners lay it out: a file of codes and a folder of images per subject and task.
 
-`AUCoding/AU_OCC/F001_T1.csv` and `Sequences(2D+3D)/F001/T1/0001.jpg`, or `2D+3D/…`; pictures are known by the number in
+`AUCoding/AU_OCC/F001_T1.csv` and `Sequences(2D+3D)/F001/T1/0001.jpg`, or `2D+3D/…`; images are known by the number in
 their name, however it is padded.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.prepare.layouts import records as lib
-from fgnet_jax.prepare.layouts.records import FileError, Found, Partition, Problem, Sequence
+from fgnet_jax.prepare.layouts import records
+from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Partition, Problem
 
 UNKNOWN = ("mask", "negative", "drop")
 """What becomes of code 9: unknown, absent, or the frame is left out."""
@@ -28,8 +28,8 @@ def read(
     partition: Partition | None = None,
     aus: tuple[int, ...] = CORPUS_AUS["bp4d"],
     unknown: str = "mask",
-) -> Found:
-    """Finds codes and pictures.
+) -> CorpusRecords:
+    """Finds codes and images.
 
     Args:
       root: The owners' folder.
@@ -40,27 +40,27 @@ def read(
         nor tested on.
 
     Raises:
-      LayoutError: where no file of codes, or no picture of a coded sequence, is found, or no file codes an AU.
+      LayoutError: where no file of codes, or no image of a coded sequence, is found, or no file codes an AU.
     """
-    files = lib.files_under(root)
-    partition = lib.standard_partition("bp4d") if partition is None else partition
+    files = records.files_under(root)
+    partition = records.standard_partition("bp4d") if partition is None else partition
     labels, problems = _label_files(root, files)
     if not labels:
-        raise lib.refuse(root, files, "a file of codes AUCoding/AU_OCC/F001_T1.csv")
-    pictures = _picture_files(root, files)
-    if not set(labels) & set(pictures):
-        wanted = "a picture Sequences(2D+3D)/F001/T1/0001.jpg of a sequence that has a file of codes"
-        raise lib.refuse(root, files, wanted)
+        raise records.refuse(root, files, "a file of codes AUCoding/AU_OCC/F001_T1.csv")
+    images = _image_files(root, files)
+    if not set(labels) & set(images):
+        wanted = "an image Sequences(2D+3D)/F001/T1/0001.jpg of a sequence that has a file of codes"
+        raise records.refuse(root, files, wanted)
     sequences = []
-    for key in sorted(set(labels) | set(pictures)):
-        sequence, more = _sequence(key, labels.get(key), pictures.get(key, []), partition, (aus, unknown))
+    for key in sorted(set(labels) | set(images)):
+        sequence, more = _sequence(key, labels.get(key), images.get(key, []), partition, (aus, unknown))
         problems += more
         sequences += [sequence] if sequence else []
-    bad = sum(problem.kind == lib.BAD_FILE for problem in problems)
+    bad = sum(problem.kind == records.BAD_FILE for problem in problems)
     if not sequences and bad:
-        first = next(problem for problem in problems if problem.kind == lib.BAD_FILE)
-        raise lib.LayoutError(f"no file of codes can be read; {first.where}: {first.detail}")
-    return Found("bp4d", tuple(aus), root, lib.in_order(sequences, partition), tuple(problems))
+        first = next(problem for problem in problems if problem.kind == records.BAD_FILE)
+        raise records.LayoutError(f"no file of codes can be read; {first.where}: {first.detail}")
+    return CorpusRecords("bp4d", tuple(aus), root, records.in_order(sequences, partition), tuple(problems))
 
 
 Key = tuple[str, str]
@@ -77,15 +77,15 @@ def _label_files(root: Path, files: list[PurePosixPath]) -> tuple[dict[Key, Path
         key = match[1].upper(), match[2].upper()
         taken = labels.setdefault(key, root / path)
         if taken != root / path:
-            problems.append(Problem(lib.AMBIGUOUS, "/".join(key), f"{taken} is taken, {path} is not"))
+            problems.append(Problem(records.AMBIGUOUS, "/".join(key), f"{taken} is taken, {path} is not"))
     return labels, problems
 
 
-def _picture_files(root: Path, files: list[PurePosixPath]) -> dict[Key, list[tuple[int, Path]]]:
-    """Numbered pictures by sequence; those below 2D+3D where there is such a folder."""
+def _image_files(root: Path, files: list[PurePosixPath]) -> dict[Key, list[tuple[int, Path]]]:
+    """Numbered images by sequence; those below 2D+3D where there is such a folder."""
     found: dict[bool, dict[Key, list[tuple[int, Path]]]] = {True: defaultdict(list), False: defaultdict(list)}
     for path in files:
-        if path.suffix.lower() not in lib.PICTURES or len(path.parts) < 3 or not path.stem.isdecimal():
+        if path.suffix.lower() not in records.IMAGE_SUFFIXES or len(path.parts) < 3 or not path.stem.isdecimal():
             continue
         subject, task = path.parts[-3:-1]
         if _SUBJECT.fullmatch(subject) and _TASK.fullmatch(task):
@@ -99,21 +99,21 @@ def _sequence(key: Key, file: Path | None, numbered, partition: Partition, wante
     (subject, task), (aus, unknown) = key, wanted
     name = "/".join(key)
     if subject not in partition:
-        return None, [Problem(lib.NO_FOLD, name, "not in the partition", 0)]
+        return None, [Problem(records.NO_FOLD, name, "not in the partition", 0)]
     if file is None:
-        return None, [Problem(lib.NO_LABEL, name, f"no file {subject}_{task}.csv", len(numbered))]
+        return None, [Problem(records.NO_LABEL, name, f"no file {subject}_{task}.csv", len(numbered))]
     try:
         frames, codes = read_codes(file, aus)
     except FileError as error:
-        return None, [Problem(lib.BAD_FILE, str(file), f"{error}; this sequence is left out", len(numbered))]
+        return None, [Problem(records.BAD_FILE, str(file), f"{error}; this sequence is left out", len(numbered))]
     if not numbered:
-        return None, [Problem(lib.NO_PICTURE, name, "no picture at all", len(frames))]
-    pictures, problems = lib.by_number(name, numbered)
-    problems += lib.unlabelled(name, pictures, frames)
+        return None, [Problem(records.NO_IMAGE, name, "no image at all", len(frames))]
+    images, problems = records.by_number(name, numbered)
+    problems += records.unlabelled(name, images, frames)
     frames, labels, more = resolve_unknown(name, frames, codes, aus, unknown)
     problems += more
     intensities = np.full(labels.shape, -1, np.float32)
-    return Sequence(subject, task, partition[subject], frames, labels, intensities, pictures), problems
+    return LabelledSequence(subject, task, partition[subject], frames, labels, intensities, images), problems
 
 
 def resolve_unknown(name: str, frames: np.ndarray, codes: np.ndarray, aus, unknown: str):
@@ -124,8 +124,8 @@ def resolve_unknown(name: str, frames: np.ndarray, codes: np.ndarray, aus, unkno
         becomes = {"mask": "unknown", "negative": "taken as absent", "drop": "frames left out"}[unknown]
         counts = {au: int(n) for au, n in zip(aus, is_unknown.sum(0), strict=True) if n}
         detail = ", ".join(f"AU {au} in {n}" for au, n in counts.items())
-        where = lib.span(name, frames[rows].tolist())
-        problems.append(Problem(lib.NOT_KNOWN, where, f"{detail}: {becomes}", int(rows.sum())))
+        where = records.span(name, frames[rows].tolist())
+        problems.append(Problem(records.NOT_KNOWN, where, f"{detail}: {becomes}", int(rows.sum())))
     labels = np.where(is_unknown, 0 if unknown == "negative" else -1, codes).astype(np.int8)
     kept = ~rows if unknown == "drop" else slice(None)
     return frames[kept], labels[kept], problems
@@ -137,7 +137,7 @@ def read_codes(path: Path, aus: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray
     Raises:
       FileError: for a header without one of the AUs, a row of another length or with another code, or a frame twice.
     """
-    lines = lib.lines_of(path)
+    lines = records.lines_of(path)
     if not lines:
         raise FileError("is empty")
     header = [cell.strip() for cell in lines[0][1].split(",")]

@@ -1,9 +1,9 @@
-"""A corpus of one's own: a table of pictures, subjects and AU columns.
+"""A corpus of one's own: a table of images, subjects and AU columns.
 
-    picture,subject,au1,au6,au43
+    image,subject,au1,au6,au43
     anna/0001.jpg,anna,0,1,
 
-Columns, in any order: `picture` (or `image_path`, `path`, `file`; relative to the table), `subject`, AUs by name
+Columns, in any order: `image` (or `picture`, `image_path`, `path`, `file`; relative to the table), `subject`, AUs by name
 (`au1`, `AU06`); if wanted `sequence`, `frame` and `fold` (0 to 2).
 """
 
@@ -13,14 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from fgnet_jax.data import folds as protocols
-from fgnet_jax.prepare.layouts import records as lib
-from fgnet_jax.prepare.layouts import label_table as tables
-from fgnet_jax.prepare.layouts.records import FileError, Found, LayoutError, Partition, Problem, Sequence
+from fgnet_jax.data import folds as folds_lib
+from fgnet_jax.prepare.layouts import label_table, records
+from fgnet_jax.prepare.layouts.records import (
+    CorpusRecords,
+    FileError,
+    LabelledSequence,
+    LayoutError,
+    Partition,
+    Problem,
+)
 
 
-def read(file: Path, name: str, partition: Partition | None = None, threshold: float | None = None) -> Found:
-    """Finds pictures and labels.
+def read(file: Path, name: str, partition: Partition | None = None, threshold: float | None = None) -> CorpusRecords:
+    """Finds images and labels.
 
     Args:
       file: The table.
@@ -30,38 +36,38 @@ def read(file: Path, name: str, partition: Partition | None = None, threshold: f
       threshold: Where given, AU columns hold intensities of 0 to 5, present from here on; else 0 and 1.
 
     Raises:
-      LayoutError: where the table cannot be read, lacks a column, or none of its pictures is there.
+      LayoutError: where the table cannot be read, lacks a column, or none of its images is there.
     """
-    table = tables.read(file)
-    picture, subject = _needed(table, "picture", "image_path", "path", "file"), _needed(table, "subject")
+    table = label_table.read(file)
+    image, subject = _needed(table, "image", "picture", "image_path", "path", "file"), _needed(table, "subject")
     sequence, frame = table.column("sequence"), table.column("frame")
     rows: dict[tuple[str, str], dict[int, tuple[Path, list[float]]]] = defaultdict(dict)
     problems: list[Problem] = []
     for row in table.rows:
-        key = row.cells[subject], row.cells[sequence] if sequence else "pictures"
+        key = row.cells[subject], row.cells[sequence] if sequence else "images"
         try:
             number = _number(row, frame, len(rows[key]) + 1)
             if not key[0]:
                 raise FileError(f"line {row.line}: has no subject")
             if number in rows[key]:
                 raise FileError(f"line {row.line}: frame {number} of {'/'.join(key)} comes twice")
-            read_label = tables.binary if threshold is None else tables.intensity
-            rows[key][number] = file.parent / row.cells[picture], [read_label(row, c) for c in table.aus.values()]
+            read_label = label_table.binary if threshold is None else label_table.intensity
+            rows[key][number] = file.parent / row.cells[image], [read_label(row, c) for c in table.aus.values()]
         except FileError as error:
-            problems.append(Problem(lib.BAD_FILE, f"{file} line {row.line}", str(error)))
+            problems.append(Problem(records.BAD_FILE, f"{file} line {row.line}", str(error)))
     rows = defaultdict(dict, {key: faces for key, faces in rows.items() if faces})
-    _refuse_without_pictures(file, rows, problems)
+    _refuse_without_images(file, rows, problems)
     folds = partition if partition is not None else _folds(table, subject, sorted({key[0] for key in rows}))
     sequences = []
     for key, faces in rows.items():
         if key[0] not in folds:
-            problems.append(Problem(lib.NO_FOLD, "/".join(key), "not in the partition", len(faces)))
+            problems.append(Problem(records.NO_FOLD, "/".join(key), "not in the partition", len(faces)))
         else:
             sequences.append(_sequence(key, faces, folds[key[0]], threshold))
-    return Found(name, tuple(table.aus), file.parent, lib.in_order(sequences, folds), tuple(problems))
+    return CorpusRecords(name, tuple(table.aus), file.parent, records.in_order(sequences, folds), tuple(problems))
 
 
-def _needed(table: tables.Table, *names: str) -> str:
+def _needed(table: label_table.LabelTable, *names: str) -> str:
     column = table.column(*names)
     if column is None:
         columns = ", ".join(map(repr, table.columns))
@@ -69,31 +75,31 @@ def _needed(table: tables.Table, *names: str) -> str:
     return column
 
 
-def _number(row: tables.Row, column: str | None, default: int) -> int:
+def _number(row: label_table.LabelRow, column: str | None, default: int) -> int:
     text = row.cells[column] if column else str(default)
     if not re.fullmatch(r"\d{1,9}", text):
         raise FileError(f"line {row.line}: frame is {text!r}: expected a whole number")
     return int(text)
 
 
-def _refuse_without_pictures(file: Path, rows, problems: list[Problem]) -> None:
+def _refuse_without_images(file: Path, rows, problems: list[Problem]) -> None:
     if not rows:
         raise LayoutError(f"{file}: no row can be used; {problems[0].detail if problems else 'there is none'}")
     paths = [path for faces in rows.values() for path, _ in faces.values()]
     if not any(path.is_file() for path in paths):
-        raise LayoutError(f"{file}: none of its {len(paths)} pictures is there; looked for {paths[0]} and the like")
+        raise LayoutError(f"{file}: none of its {len(paths)} images is there; looked for {paths[0]} and the like")
 
 
-def _folds(table: tables.Table, subject: str, names: list[str]) -> dict[str, int]:
+def _folds(table: label_table.LabelTable, subject: str, names: list[str]) -> dict[str, int]:
     column = table.column("fold")
     if column is None:
-        return {name: k % protocols.NUM_FOLDS for k, name in enumerate(names)}
+        return {name: k % folds_lib.NUM_FOLDS for k, name in enumerate(names)}
     folds: dict[str, int] = {}
     for row in table.rows:
         text = row.cells[column]
-        if text not in map(str, range(protocols.NUM_FOLDS)):
+        if text not in map(str, range(folds_lib.NUM_FOLDS)):
             raise LayoutError(
-                f"{table.path} line {row.line}: fold is {text!r}: expected 0 to {protocols.NUM_FOLDS - 1}"
+                f"{table.path} line {row.line}: fold is {text!r}: expected 0 to {folds_lib.NUM_FOLDS - 1}"
             )
         name = row.cells[subject]
         if folds.setdefault(name, int(text)) != int(text):
@@ -101,11 +107,11 @@ def _folds(table: tables.Table, subject: str, names: list[str]) -> dict[str, int
     return folds
 
 
-def _sequence(key: tuple[str, str], faces, fold: int, threshold: float | None) -> Sequence:
+def _sequence(key: tuple[str, str], faces, fold: int, threshold: float | None) -> LabelledSequence:
     numbers = sorted(faces)
     values = np.array([faces[number][1] for number in numbers], np.float32)
-    pictures = {number: faces[number][0] for number in numbers}
+    images = {number: faces[number][0] for number in numbers}
     present = values if threshold is None else np.where(values < 0, -1, values >= threshold)
     intensities = np.full(values.shape, -1, np.float32) if threshold is None else values
     frames = np.array(numbers, np.int32)
-    return Sequence(key[0], key[1], fold, frames, present.astype(np.int8), intensities, pictures)
+    return LabelledSequence(key[0], key[1], fold, frames, present.astype(np.int8), intensities, images)

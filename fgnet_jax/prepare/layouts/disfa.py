@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
-from fgnet_jax.prepare.layouts import records as lib
-from fgnet_jax.prepare.layouts.records import FileError, Found, Partition, Problem, Sequence
+from fgnet_jax.prepare.layouts import records
+from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Partition, Problem
 
 CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 """The AUs that DISFA codes; FG-Net trains eight of them."""
@@ -28,7 +28,7 @@ def read(
     aus: tuple[int, ...] = CORPUS_AUS["disfa"],
     threshold: float = PRESENT_INTENSITY,
     camera: str = "left",
-) -> Found:
+) -> CorpusRecords:
     """Finds labels and videos.
 
     Args:
@@ -41,19 +41,19 @@ def read(
     Raises:
       LayoutError: where no label file, or no video of a subject with labels, is found.
     """
-    files = lib.files_under(root)
-    partition = lib.standard_partition("disfa") if partition is None else partition
+    files = records.files_under(root)
+    partition = records.standard_partition("disfa") if partition is None else partition
     labels, problems = _label_files(root, files, aus)
     if not labels:
-        raise lib.refuse(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
+        raise records.refuse(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
     _refuse_missing_aus(root, labels, aus)
-    videos, frames, doubts = _picture_files(root, files, camera)
+    videos, frames, doubts = _image_files(root, files, camera)
     if not set(labels) & (set(videos) | set(frames)):
         side = camera.capitalize()
         wanted = (
             f"a {camera} video Videos_{side}Camera/{side}VideoSN001_comp.avi of a subject with labels, or its frames"
         )
-        raise lib.refuse(root, files, f"{wanted} {side}VideoSN001_comp/{side}VideoSN001_comp_00001.jpg")
+        raise records.refuse(root, files, f"{wanted} {side}VideoSN001_comp/{side}VideoSN001_comp_00001.jpg")
     problems += doubts
     sequences = []
     for subject in sorted(set(labels) | set(videos) | set(frames)):
@@ -61,7 +61,7 @@ def read(
         sequence, more = _sequence(subject, labels.get(subject), media, partition, (aus, threshold, camera))
         problems += more
         sequences += [sequence] if sequence else []
-    return Found("disfa", tuple(aus), root, lib.in_order(sequences, partition), tuple(problems))
+    return CorpusRecords("disfa", tuple(aus), root, records.in_order(sequences, partition), tuple(problems))
 
 
 def _label_files(root: Path, files, aus) -> tuple[dict[str, dict[int, Path]], list[Problem]]:
@@ -74,7 +74,7 @@ def _label_files(root: Path, files, aus) -> tuple[dict[str, dict[int, Path]], li
             subject, au = match[1].upper(), int(match[2])
             taken = labels[subject].setdefault(au, root / path)
             if taken != root / path:
-                problems.append(Problem(lib.AMBIGUOUS, f"{subject} AU {au}", f"{taken} is taken, {path} is not"))
+                problems.append(Problem(records.AMBIGUOUS, f"{subject} AU {au}", f"{taken} is taken, {path} is not"))
     return dict(labels), problems
 
 
@@ -83,10 +83,12 @@ def _refuse_missing_aus(root: Path, labels: dict[str, dict[int, Path]], aus) -> 
     missing = [au for au in aus if au not in everywhere]
     if missing:
         names = ", ".join(f"SN001_au{au}.txt" for au in missing)
-        raise lib.LayoutError(f"{root} has no label file of AU {', '.join(map(str, missing))}: looked for {names} …")
+        raise records.LayoutError(
+            f"{root} has no label file of AU {', '.join(map(str, missing))}: looked for {names} …"
+        )
 
 
-def _picture_files(root: Path, files: list[PurePosixPath], camera: str):
+def _image_files(root: Path, files: list[PurePosixPath], camera: str):
     """Videos by subject, extracted frames by subject and number, and doubts about either."""
     stem = _VIDEO.format(side=camera)
     video, folder = re.compile(stem + _VIDEO_END, re.IGNORECASE), re.compile(stem, re.IGNORECASE)
@@ -98,44 +100,48 @@ def _picture_files(root: Path, files: list[PurePosixPath], camera: str):
             subject = match[1].upper()
             taken = videos.setdefault(subject, root / path)
             if taken != root / path:
-                problems.append(Problem(lib.AMBIGUOUS, subject, f"{taken} is taken, {path} is not"))
-        elif path.suffix.lower() in lib.PICTURES and (match := folder.fullmatch(path.parent.name)):
+                problems.append(Problem(records.AMBIGUOUS, subject, f"{taken} is taken, {path} is not"))
+        elif path.suffix.lower() in records.IMAGE_SUFFIXES and (match := folder.fullmatch(path.parent.name)):
             digits = re.search(r"(\d+)$", path.stem)
             if digits:
                 frames[match[1].upper()].append((int(digits[1]), root / path))
     numbered = {}
-    for subject, pictures in frames.items():
-        numbered[subject], doubts = lib.by_number(subject, pictures)
+    for subject, images in frames.items():
+        numbered[subject], doubts = records.by_number(subject, images)
         problems += doubts
     return videos, numbered, problems
 
 
-def _sequence(subject: str, files, media, partition: Partition, wanted) -> tuple[Sequence | None, list[Problem]]:
+def _sequence(
+    subject: str, files, media, partition: Partition, wanted
+) -> tuple[LabelledSequence | None, list[Problem]]:
     """One subject's frames, or why there are none."""
-    (video, pictures), (aus, threshold, camera) = media, wanted
+    (video, images), (aus, threshold, camera) = media, wanted
     if subject not in partition:
-        return None, [Problem(lib.NO_FOLD, subject, "not in the partition", 0)]
+        return None, [Problem(records.NO_FOLD, subject, "not in the partition", 0)]
     if not files:
-        return None, [Problem(lib.NO_LABEL, subject, f"no file {subject}_au….txt", len(pictures))]
+        return None, [Problem(records.NO_LABEL, subject, f"no file {subject}_au….txt", len(images))]
     intensities, problems = _intensities(subject, files, aus)
     if not len(intensities):
         return None, problems
     frames = np.arange(1, len(intensities) + 1, dtype=np.int32)
-    if video is None and not pictures:
-        return None, [*problems, Problem(lib.NO_PICTURE, subject, f"no {camera} video and no frames", len(frames))]
-    if video is not None and pictures:
-        problems.append(Problem(lib.AMBIGUOUS, subject, f"{video} is taken, extracted frames are not"))
-        pictures = {}
-    if pictures and min(pictures) == 0:
-        problems.append(Problem(lib.FRAME_COUNT, subject, "frames are numbered from 0: frame 0 is taken as the first"))
-        pictures = {number + 1: path for number, path in pictures.items()}
-    if pictures:
-        problems += lib.unlabelled(subject, pictures, frames)
-        if len(pictures) != len(frames):
-            detail = f"{len(pictures)} pictures, {len(frames)} label lines"
-            problems.append(Problem(lib.FRAME_COUNT, subject, detail, abs(len(pictures) - len(frames))))
+    if video is None and not images:
+        return None, [*problems, Problem(records.NO_IMAGE, subject, f"no {camera} video and no frames", len(frames))]
+    if video is not None and images:
+        problems.append(Problem(records.AMBIGUOUS, subject, f"{video} is taken, extracted frames are not"))
+        images = {}
+    if images and min(images) == 0:
+        problems.append(
+            Problem(records.FRAME_COUNT, subject, "frames are numbered from 0: frame 0 is taken as the first")
+        )
+        images = {number + 1: path for number, path in images.items()}
+    if images:
+        problems += records.unlabelled(subject, images, frames)
+        if len(images) != len(frames):
+            detail = f"{len(images)} images, {len(frames)} label lines"
+            problems.append(Problem(records.FRAME_COUNT, subject, detail, abs(len(images) - len(frames))))
     labels = np.where(intensities < 0, -1, intensities >= threshold).astype(np.int8)
-    return Sequence(subject, camera, partition[subject], frames, labels, intensities, pictures, video), problems
+    return LabelledSequence(subject, camera, partition[subject], frames, labels, intensities, images, video), problems
 
 
 def _intensities(subject: str, files: dict[int, Path], aus) -> tuple[np.ndarray, list[Problem]]:
@@ -144,12 +150,12 @@ def _intensities(subject: str, files: dict[int, Path], aus) -> tuple[np.ndarray,
     problems = []
     for au in aus:
         if au not in files:
-            problems.append(Problem(lib.BAD_FILE, f"{subject}_au{au}.txt", "missing: this AU is unknown here", 0))
+            problems.append(Problem(records.BAD_FILE, f"{subject}_au{au}.txt", "missing: this AU is unknown here", 0))
             continue
         try:
             columns[au] = read_intensities(files[au])
         except FileError as error:
-            problems.append(Problem(lib.BAD_FILE, str(files[au]), f"{error}; this AU is unknown here", 0))
+            problems.append(Problem(records.BAD_FILE, str(files[au]), f"{error}; this AU is unknown here", 0))
     count = max((max(column, default=0) for column in columns.values()), default=0)
     values = np.full((count, len(aus)), -1, np.float32)
     for k, au in enumerate(aus):
@@ -157,7 +163,9 @@ def _intensities(subject: str, files: dict[int, Path], aus) -> tuple[np.ndarray,
             values[frame - 1, k] = intensity
         short = count - len(columns.get(au, {}))
         if au in columns and short:
-            problems.append(Problem(lib.FRAME_COUNT, str(files[au]), f"{short} of {count} lines are missing", short))
+            problems.append(
+                Problem(records.FRAME_COUNT, str(files[au]), f"{short} of {count} lines are missing", short)
+            )
     return values, problems
 
 
@@ -168,7 +176,7 @@ def read_intensities(path: Path) -> dict[int, int]:
       FileError: for a line that is not `frame,intensity`, or a frame that comes twice.
     """
     values: dict[int, int] = {}
-    for number, line in lib.lines_of(path):
+    for number, line in records.lines_of(path):
         match = re.fullmatch(r"(\d+)\s*[,;\s]\s*([0-5])(?:\.0*)?", line)
         if not match or not 1 <= int(match[1]) <= 1_000_000:
             raise FileError(f"line {number}: expected frame,intensity with an intensity of 0 to 5, got {line[:40]!r}")

@@ -1,4 +1,4 @@
-"""Tables of pictures, as CSV: one row a picture, with AU columns known by their names."""
+"""Tables of images, as CSV: one row an image, with AU columns known by their names."""
 
 import csv
 import dataclasses
@@ -12,7 +12,7 @@ _AU = re.compile(r"au[_ ]?0*(\d+)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class LabelRow:
     """A row: its line in the file, and its cells by column, stripped."""
 
     line: int
@@ -20,7 +20,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class LabelTable:
     """A table.
 
     Attributes:
@@ -33,7 +33,7 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     aus: dict[int, str]
-    rows: tuple[Row, ...]
+    rows: tuple[LabelRow, ...]
 
     def column(self, *names: str) -> str | None:
         """The column of one of these names, in any case; None if there is none."""
@@ -41,7 +41,7 @@ class Table:
         return next((lower[name] for name in names if name in lower), None)
 
 
-def read(path: Path) -> Table:
+def read(path: Path) -> LabelTable:
     """Reads a table.
 
     Raises:
@@ -63,7 +63,7 @@ def read(path: Path) -> Table:
             aus[int(match[1])] = name
     if not aus:
         raise LayoutError(f"{path} has no AU column (au1, AU06, …): its columns are {', '.join(map(repr, header))}")
-    return Table(path, header, aus, tuple(_row(path, header, line, cells) for line, cells in rows[1:]))
+    return LabelTable(path, header, aus, tuple(_row(path, header, line, cells) for line, cells in rows[1:]))
 
 
 def _rows(reader) -> Iterator[tuple[int, list[str]]]:
@@ -72,13 +72,13 @@ def _rows(reader) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
 
 
-def _row(path: Path, header: tuple[str, ...], line: int, cells: list[str]) -> Row:
+def _row(path: Path, header: tuple[str, ...], line: int, cells: list[str]) -> LabelRow:
     if len(cells) != len(header):
         raise LayoutError(f"{path} line {line}: expected {len(header)} cells as in the header, got {len(cells)}")
-    return Row(line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
+    return LabelRow(line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
 
 
-def binary(row: Row, column: str) -> int:
+def binary(row: LabelRow, column: str) -> int:
     """A label: 1, 0, or -1 for an empty cell, 9 or -1.
 
     Raises:
@@ -91,7 +91,7 @@ def binary(row: Row, column: str) -> int:
     return values[text]
 
 
-def intensity(row: Row, column: str) -> float:
+def intensity(row: LabelRow, column: str) -> float:
     """An intensity of 0 to 5; -1 for an empty cell, 9 or -1.
 
     Raises:

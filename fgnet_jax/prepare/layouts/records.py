@@ -8,21 +8,21 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fgnet_jax.data import folds as protocols
+from fgnet_jax.data import folds as folds_lib
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Names that pictures end with, in lower case."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Names that images end with, in lower case."""
 
 NO_FACE = "no face"
 UNREADABLE = "unreadable"
-NO_PICTURE = "label without picture"
-NO_LABEL = "picture without label"
+NO_IMAGE = "label without image"
+NO_LABEL = "image without label"
 FRAME_COUNT = "frame count off"
 BAD_FILE = "bad label file"
 NO_FOLD = "subject without a fold"
 AMBIGUOUS = "more than one file for the same"
 NOT_KNOWN = "code 9, not known"
-KINDS = (NO_FACE, UNREADABLE, NO_PICTURE, NO_LABEL, FRAME_COUNT, BAD_FILE, NO_FOLD, AMBIGUOUS, NOT_KNOWN)
+KINDS = (NO_FACE, UNREADABLE, NO_IMAGE, NO_LABEL, FRAME_COUNT, BAD_FILE, NO_FOLD, AMBIGUOUS, NOT_KNOWN)
 """Every kind of trouble, as reports name it."""
 
 
@@ -52,7 +52,7 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class LabelledSequence:
     """The labelled frames of one recording.
 
     Attributes:
@@ -62,8 +62,8 @@ class Sequence:
       frames: (N,) int32, numbers of the labelled frames, growing.
       labels: (N, K) int8, 1 present, 0 absent, -1 unknown.
       intensities: (N, K) float32, 0 to 5, -1 unknown.
-      pictures: Number of a frame to its picture; empty where there is a video.
-      video: Whose k-th frame, from 1, is frame k; None where there are pictures.
+      images: Number of a frame to its image; empty where there is a video.
+      video: Whose k-th frame, from 1, is frame k; None where there are images.
     """
 
     subject: str
@@ -72,7 +72,7 @@ class Sequence:
     frames: np.ndarray
     labels: np.ndarray
     intensities: np.ndarray
-    pictures: Mapping[int, Path] = dataclasses.field(default_factory=dict)
+    images: Mapping[int, Path] = dataclasses.field(default_factory=dict)
     video: Path | None = None
 
     @property
@@ -82,7 +82,7 @@ class Sequence:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class CorpusRecords:
     """A corpus as it lies on disk.
 
     Attributes:
@@ -97,7 +97,7 @@ class Found:
     corpus: str
     aus: tuple[int, ...]
     root: Path
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[LabelledSequence, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -143,7 +143,7 @@ Partition = Mapping[str, int]
 
 def standard_partition(corpus: str) -> Partition:
     """The published folds of BP4D or DISFA."""
-    return {name: fold for fold, names in enumerate(protocols.FOLDS[corpus]) for name in names}
+    return {name: fold for fold, names in enumerate(folds_lib.FOLDS[corpus]) for name in names}
 
 
 def read_partition(path: Path) -> Partition:
@@ -152,13 +152,13 @@ def read_partition(path: Path) -> Partition:
     Raises:
       LayoutError: if the file is not of that form, or a subject is in two folds.
     """
-    wanted = f'expected {protocols.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
+    wanted = f'expected {folds_lib.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
     try:
         folds = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise LayoutError(f"partition {path} cannot be read: {error}; {wanted}") from error
     is_list = isinstance(folds, list) and all(isinstance(fold, list) and fold for fold in folds)
-    if not is_list or len(folds) != protocols.NUM_FOLDS or not all(isinstance(s, str) for f in folds for s in f):
+    if not is_list or len(folds) != folds_lib.NUM_FOLDS or not all(isinstance(s, str) for f in folds for s in f):
         raise LayoutError(f"partition {path} is of another form: {wanted}")
     names = [name for fold in folds for name in fold]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -167,7 +167,7 @@ def read_partition(path: Path) -> Partition:
     return {name: k for k, fold in enumerate(folds) for name in fold}
 
 
-def in_order(sequences: Iterable[Sequence], partition: Partition) -> tuple[Sequence, ...]:
+def in_order(sequences: Iterable[LabelledSequence], partition: Partition) -> tuple[LabelledSequence, ...]:
     """Sequences by fold, then subject in the partition's order, then name: the order in which they are written."""
     place = {name: k for k, name in enumerate(partition)}
     return tuple(sorted(sequences, key=lambda s: (s.fold, place[s.subject], s.name)))
@@ -179,18 +179,18 @@ def span(key: str, numbers: Iterable[int]) -> str:
     return f"{key} frame {first}" + (f" to {others[-1]}" if others else "")
 
 
-def unlabelled(key: str, pictures: Mapping[int, Path], frames: np.ndarray) -> list[Problem]:
-    """The problem of pictures that have no label, in one line for a sequence."""
-    extra = set(pictures) - set(frames.tolist())
+def unlabelled(key: str, images: Mapping[int, Path], frames: np.ndarray) -> list[Problem]:
+    """The problem of images that have no label, in one line for a sequence."""
+    extra = set(images) - set(frames.tolist())
     return [Problem(NO_LABEL, span(key, extra), count=len(extra))] if extra else []
 
 
 def by_number(key: str, numbered: Iterable[tuple[int, Path]]) -> tuple[dict[int, Path], list[Problem]]:
-    """Pictures by the number in their name; of two with the same number, 1.jpg and 001.jpg, the first is kept."""
-    pictures: dict[int, Path] = {}
+    """Images by the number in their name; of two with the same number, 1.jpg and 001.jpg, the first is kept."""
+    images: dict[int, Path] = {}
     problems = []
     for number, path in numbered:
-        if pictures.setdefault(number, path) != path:
-            detail = f"{pictures[number].name} is taken, {path.name} is not"
+        if images.setdefault(number, path) != path:
+            detail = f"{images[number].name} is taken, {path.name} is not"
             problems.append(Problem(AMBIGUOUS, f"{key} frame {number}", detail))
-    return pictures, problems
+    return images, problems

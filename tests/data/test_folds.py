@@ -1,0 +1,48 @@
+"""Folds are exclusive in subjects and as published."""
+
+import pytest
+
+from fgnet_jax import aus
+from fgnet_jax.data import folds
+
+
+@pytest.mark.parametrize(("corpus", "count"), [("bp4d", 41), ("disfa", 27), ("synthetic_bp4d", 41)])
+def test_every_subject_is_in_one_fold(corpus: str, count: int) -> None:
+    """No subject is tested on by a model that was trained on it."""
+    names = folds.subjects(corpus)
+    assert len(names) == len(set(names)) == count
+    assert {folds.fold_of(corpus, name) for name in names} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("fold", range(3))
+def test_training_and_test_folds_share_nobody(fold: int) -> None:
+    """Train on two folds, test on the third."""
+    others = [int(split[-1]) for split in folds.train_splits(fold)]
+    assert not set(folds.subjects("disfa", others)) & set(folds.subjects("disfa", [fold]))
+    assert sorted([*others, fold]) == [0, 1, 2]
+
+
+def test_rates_cover_each_corpus_aus() -> None:
+    """Every AU that a corpus trains has a published base rate."""
+    assert {name: tuple(rates) for name, rates in folds.BASE_RATES.items()} == aus.CORPUS_AUS
+
+
+def test_held_out_subjects_leave_training() -> None:
+    """The choice divides the subjects and depends on the seed, not on the order."""
+    names = folds.subjects("bp4d", [1, 2])
+    kept, held = folds.hold_out(names, 0.15, seed=3)
+    assert sorted([*kept, *held]) == sorted(names) and len(held) == 4
+    assert folds.hold_out(names[::-1], 0.15, seed=3) == (kept, held)
+    assert folds.hold_out(names, 0.15, seed=4)[1] != held
+
+
+def test_wrong_names_are_refused() -> None:
+    """Errors say what was expected."""
+    with pytest.raises(ValueError, match="unknown corpus 'ck'.*synthetic_disfa"):
+        folds.family("ck")
+    with pytest.raises(ValueError, match="no subject 'SN014'"):
+        folds.fold_of("disfa", "SN014")
+    with pytest.raises(ValueError, match="unknown fold 3"):
+        folds.train_splits(3)
+    with pytest.raises(ValueError, match="cannot hold out"):
+        folds.hold_out(["a"])

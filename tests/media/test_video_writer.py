@@ -1,0 +1,180 @@
+"""Written video: H.264 with the frames' own times, and the sound that belongs to them."""
+
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from fgnet_jax.media import video_writer
+
+TIMES = (0.0, 0.04, 0.12, 0.5, 0.54, 1.5)
+
+
+def with_sound(path, codec, seconds=3.0, rate=16000):
+    """A black video with a tone that swells."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=rate)
+        sound.layout = "mono"
+        for _ in range(int(10 * seconds)):
+            image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            container.mux(video.encode(image))
+        wave = (np.sin(np.arange(int(seconds * rate)) / 10) * 0.5).astype(np.float32)
+        format_ = sound.codec_context.format.name
+        for first in range(0, len(wave) - 1024, 1024):
+            part = wave[None, first : first + 1024]
+            part = part if format_ == "fltp" else (part * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(part, format=format_, layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+        container.mux(video.encode())
+    return path
+
+
+def read(path):
+    """Size, times of frames, colours in the middle, and the sound's samples as one array."""
+    import av
+
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    sound = np.zeros(0)
+    with av.open(str(path)) as container:
+        if container.streams.audio:
+            sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    images = [frame.to_ndarray(format="rgb24") for frame in frames]
+    middles = [image[image.shape[0] // 2, image.shape[1] // 2].tolist() for image in images]
+    return images[0].shape, [frame.time for frame in frames], middles, sound
+
+
+def write(path, sound_of=None, side=(47, 63)):
+    """Writes frames that grow brighter."""
+    with video_writer.open_video_writer(path, sound_of) as movie:
+        for k, seconds in enumerate(TIMES):
+            movie.add(np.full((*side, 3), 40 * k, np.uint8), seconds)
+    return path
+
+
+def test_frames_keep_their_times_and_looks(tmp_path):
+    """Variable rates too; odd sizes are filled up."""
+    shape, times, middles, sound = read(write(tmp_path / "out.mp4"))
+    assert shape == (48, 64, 3) and len(sound) == 0 and os.listdir(tmp_path) == ["out.mp4"]
+    np.testing.assert_allclose(times, TIMES, atol=1e-3)
+    assert all(abs(middle[0] - 40 * k) < 8 for k, middle in enumerate(middles))
+
+
+@pytest.mark.parametrize(("codec", "name"), [("aac", "in.mp4"), ("pcm_s16le", "in.avi")])
+def test_the_sound_goes_along_as_far_as_the_frames_do(tmp_path, codec, name):
+    """Copied where MP4 has it, else encoded; the last frame lasts as long as the one before it."""
+    source = with_sound(tmp_path / name, codec)
+    _, times, _, sound = read(write(tmp_path / "out.mp4", str(source)))
+    assert len(times) == len(TIMES) and np.abs(sound).max() > 0.2
+    assert 2.2 < len(sound) / 16000 < 2.8
+
+
+@pytest.mark.parametrize(("codec", "name"), [("aac", "in.ts"), ("pcm_s16le", "in.mkv")])
+def test_sound_and_frames_begin_together(tmp_path, codec, name):
+    """Of a broadcast, whose clock began long before: the tone is heard as long after the first frame as it was."""
+    source, out = broadcast(tmp_path / name, codec), tmp_path / "out.mp4"
+    with video_writer.open_video_writer(out, str(source)) as movie:
+        for k in range(30):
+            movie.add(np.zeros((48, 64, 3), np.uint8), k / 10)
+    before, after = [heard(path) - shown(path) for path in (source, out)]
+    assert shown(source) > 500 and shown(out) == 0 and before == pytest.approx(1.5, abs=0.1)
+    assert after == pytest.approx(before, abs=0.03)
+
+
+def broadcast(path, codec, begin=600, rate=16000):
+    """Three seconds of black that begin at a late time; a tone sets in half-way."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=rate)
+        sound.layout = "mono"
+        format_ = sound.codec_context.format.name
+        wave = np.where(np.arange(3 * rate) > 1.5 * rate, np.sin(np.arange(3 * rate) / 10) * 0.5, 0)
+        wave = wave.astype(np.float32) if format_ == "fltp" else (wave * 32767).astype(np.int16)
+        for k in range(30):
+            image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            image.pts, image.time_base = 10 * begin + k, Fraction(1, 10)
+            container.mux(video.encode(image))
+            first = k * rate // 10
+            frame = av.AudioFrame.from_ndarray(wave[None, first : first + rate // 10], format=format_, layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, rate * begin + first, Fraction(1, rate)
+            container.mux(sound.encode(frame))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def shown(path):
+    """When the first frame is shown."""
+    import av
+
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).time
+
+
+def heard(path):
+    """When the sound is loud first."""
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray()
+            loud = np.abs(samples[0]) > 0.2 * (1 if samples.dtype == np.float32 else 32767)
+            if loud.any():
+                return float(frame.time or 0) + int(np.argmax(loud)) / frame.sample_rate
+    raise AssertionError("silence")
+
+
+@pytest.mark.parametrize("content", [b"", b"no video" * 100])
+def test_a_source_that_cannot_be_read_gives_no_sound(tmp_path, content):
+    """Who reads its frames says what is wrong."""
+    (tmp_path / "in.mp4").write_bytes(content)
+    assert len(read(write(tmp_path / "out.mp4", str(tmp_path / "in.mp4")))[3]) == 0
+
+
+def test_damaged_sound_is_left_out(tmp_path):
+    """And costs no frame."""
+    source = with_sound(tmp_path / "in.mkv", "flac")
+    content = bytearray(source.read_bytes())
+    content[len(content) // 3 : 2 * len(content) // 3] = bytes(len(content) // 3)
+    source.write_bytes(content)
+    assert len(read(write(tmp_path / "out.mp4", str(source)))[1]) == len(TIMES)
+
+
+def test_a_silent_source_is_no_trouble(tmp_path):
+    """Videos without sound are common."""
+    source = write(tmp_path / "in.mp4")
+    assert len(read(write(tmp_path / "out.mp4", str(source)))[3]) == 0
+
+
+def test_an_interrupted_video_can_be_played(tmp_path):
+    """As far as it came."""
+    with pytest.raises(KeyboardInterrupt), video_writer.open_video_writer(tmp_path / "out.mp4") as movie:
+        movie.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+        movie.add(np.zeros((48, 64, 3), np.uint8), 0.1)
+        raise KeyboardInterrupt
+    assert len(read(tmp_path / "out.mp4")[1]) == 2
+
+
+def test_no_frames_leave_no_file(tmp_path):
+    """Rather than one that nothing plays."""
+    with video_writer.open_video_writer(tmp_path / "out.mp4"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_frames_of_another_size_are_fitted(tmp_path):
+    """A video whose size changes half-way."""
+    with video_writer.open_video_writer(tmp_path / "out.mp4") as movie:
+        movie.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+        movie.add(np.full((30, 100, 3), 255, np.uint8), 0.1)
+    assert read(tmp_path / "out.mp4")[0] == (48, 64, 3)

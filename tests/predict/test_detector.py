@@ -1,0 +1,195 @@
+"""The detector: NumPy in, NumPy out, one shape for the compiler, and weights that say themselves what they are."""
+
+import dataclasses
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import fgnet_jax
+from fgnet_jax import aus
+from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.config import TINY
+
+AUS = aus.CORPUS_AUS["disfa"]
+FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.image_size, 3), np.uint8)
+
+
+def save(path, config=TINY, known=AUS):
+    """Writes random weights."""
+    weights.save(path, config, fgnet.init(config), weights.WeightsMeta(model={}, aus=known, corpus="disfa"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A weights directory of a tiny network."""
+    return save(tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def detector(directory):
+    """A detector with batches of two."""
+    return fgnet_jax.Detector.load(directory, batch_size=2)
+
+
+def test_predictions_are_what_the_network_computes(directory, detector):
+    """Heatmaps of the known AUs, clipped; scores their means; presence their sign."""
+    predictions = detector.predict(FACES)
+    config, variables, _ = weights.load(directory)
+    expected = jax.jit(lambda images: fgnet.apply(config, variables, fgnet.normalise(images)))(FACES)
+    heatmaps = np.clip(expected[..., : len(AUS)], -1, 1)
+    assert predictions.heatmaps is not None
+    np.testing.assert_allclose(predictions.heatmaps, heatmaps, atol=1e-5)
+    np.testing.assert_allclose(predictions.scores, heatmaps.mean((1, 2)), atol=1e-6)
+    np.testing.assert_array_equal(predictions.present, predictions.scores > 0)
+    assert 0 < predictions.present.sum() < predictions.present.size
+    assert tuple(predictions.aus) == AUS == detector.aus
+
+
+def test_results_are_plain_numpy_of_the_stated_types(detector):
+    """Nothing of JAX comes out."""
+    predictions = detector.predict(FACES[:3])
+    types = {name: getattr(predictions, name) for name in ("aus", "scores", "present", "heatmaps")}
+    assert {name: type(value) for name, value in types.items()} == dict.fromkeys(types, np.ndarray)
+    assert {name: str(value.dtype) for name, value in types.items()} == {
+        "aus": "int32",
+        "scores": "float32",
+        "present": "bool",
+        "heatmaps": "float32",
+    }
+    assert predictions.heatmaps is not None and predictions.heatmaps.shape == (
+        3,
+        TINY.heatmap_size,
+        TINY.heatmap_size,
+        len(AUS),
+    )
+
+
+def test_apply_is_the_same_as_a_pure_function(detector):
+    """It goes into somebody else's jitted program, with the weights as arguments, and has gradients."""
+
+    @jax.jit
+    def smiles(params, images):
+        scores, heatmaps = fgnet_jax.apply(params, images)
+        return scores[:, params.aus.index(12)], heatmaps
+
+    expected = detector.predict(FACES)
+    scores, heatmaps = smiles(detector.params, FACES)
+    np.testing.assert_allclose(scores, expected.scores[:, AUS.index(12)], atol=1e-6)
+    np.testing.assert_allclose(heatmaps, expected.heatmaps, atol=1e-5)
+    slope = jax.grad(lambda images: smiles(detector.params, images)[0].sum())(FACES[:1].astype(np.float32))
+    assert np.isfinite(slope).all() and np.abs(slope).max() > 0
+
+
+def test_padding_and_company_change_nothing(detector):
+    """A face has the same scores whatever shares its batch."""
+    together = detector.predict(FACES)
+    for i, face in enumerate(FACES):
+        np.testing.assert_allclose(detector.predict(face[None]).scores[0], together.scores[i], atol=1e-6)
+
+
+def test_any_number_of_faces_compiles_once(directory, monkeypatch):
+    """One shape, with heatmaps or without."""
+    jax.clear_caches()  # another test may have traced the same shape
+    traces = []
+    apply = fgnet.apply
+    monkeypatch.setattr(fgnet, "apply", lambda *args: traces.append(args) or apply(*args))
+    detector = fgnet_jax.Detector.load(directory, batch_size=3)
+    detector.compile()
+    for count in (1, 2, 3, 4, 0, 5):
+        for heatmaps in (True, False):
+            assert len(detector.predict(FACES[:count], heatmaps=heatmaps).scores) == count
+    assert len(traces) == 1
+
+
+def test_heatmaps_come_only_if_asked_for(detector):
+    """They are most of the bytes."""
+    assert detector.predict(FACES, heatmaps=False).heatmaps is None
+    assert detector.start(FACES[:2]).result(heatmaps=False).heatmaps is None
+
+
+def test_no_faces_give_empty_results(detector):
+    """Shapes stay right."""
+    predictions = detector.predict(FACES[:0])
+    assert predictions.heatmaps is not None and len(predictions.heatmaps) == 0
+    assert predictions.scores.shape == (0, len(AUS))
+
+
+def test_the_weights_own_configuration_counts(tmp_path):
+    """`map_codes`, heatmap size and channels are read, not assumed."""
+    config = dataclasses.replace(TINY, heatmap_size=32, num_heatmaps=9)
+    mapped = fgnet_jax.Detector.load(save(tmp_path / "a", config, (4, 6))).predict(FACES[:1])
+    plain = fgnet_jax.Detector.load(save(tmp_path / "b", dataclasses.replace(config, map_codes=False), (4, 6)))
+    assert mapped.heatmaps is not None and mapped.heatmaps.shape == (1, 32, 32, 2) and mapped.aus.tolist() == [4, 6]
+    assert np.abs(mapped.scores - plain.predict(FACES[:1]).scores).max() > 1e-3
+
+
+def test_bfloat16_is_near(directory, detector):
+    """An option with a tolerance of its own; results are float32 all the same."""
+    half = fgnet_jax.Detector.load(directory, batch_size=2, dtype="bfloat16").predict(FACES)
+    full = detector.predict(FACES)
+    assert half.scores.dtype == np.float32
+    assert 0 < np.abs(half.scores - full.scores).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    "images",
+    [FACES[0], FACES.astype(np.float32), FACES[:, :32], FACES[..., :1], FACES.tolist()],
+    ids=["one face", "float", "oblong", "grey", "list"],
+)
+def test_other_arrays_are_refused_with_what_is_expected(detector, images):
+    """Shape and type are named."""
+    with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got .*; whole images come in a list"):
+        detector.predict(images)
+
+
+def test_a_batch_is_never_larger_than_stated(detector):
+    """`start` takes what was compiled for."""
+    with pytest.raises(ValueError, match="1 to 2 faces, got 3"):
+        detector.start(FACES[:3])
+
+
+def test_the_checksum_is_that_of_the_weights(directory, detector):
+    """What a table's JSON says."""
+    assert detector.checksum == weights.checksum(weights.load(directory)[1])
+
+
+def test_a_batch_size_for_fewer_faces(detector):
+    """The same weights; nothing is loaded again."""
+    one = detector.with_batch_size(1)
+    assert one.batch_size == 1 and one.variables is detector.variables
+    np.testing.assert_allclose(one.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)
+
+
+def test_weights_that_cannot_detect_are_refused_by_name(tmp_path):
+    """Absent, untrained, or with more AUs than heatmaps."""
+    untrained, crowded = save(tmp_path / "untrained", known=()), save(tmp_path / "crowded", known=tuple(range(1, 19)))
+    for path, reason in ((untrained, "know no AU"), (crowded, "18 AUs, but 16"), (tmp_path / "absent", "no such")):
+        with pytest.raises(weights.WeightsError, match=f"{path.name}.*{reason}"):
+            fgnet_jax.Detector.load(path)
+
+
+@pytest.mark.parametrize(("options", "reason"), [({"batch_size": 0}, "at least 1"), ({"dtype": "float16"}, "bfloat16")])
+def test_options_out_of_range_are_refused(directory, options, reason):
+    """Before anything is loaded."""
+    with pytest.raises(ValueError, match=reason):
+        fgnet_jax.Detector.load(directory, **options)
+
+
+def test_importing_the_package_is_light():
+    """JAX and Pillow come only with the detector."""
+    code = (
+        "import sys, fgnet_jax; heavy = {'jax', 'PIL', 'numpy', 'orbax'} & set(sys.modules); assert not heavy, heavy;"
+        "fgnet_jax.Detector; assert 'jax' in sys.modules;"
+        "heavy = {'torch', 'tensorflow', 'grain'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_has_no_other_surprises():
+    """A misspelt name is an AttributeError as usual."""
+    with pytest.raises(AttributeError, match="Detektor"):
+        _ = fgnet_jax.Detektor  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,348 @@
+"""The command line, as a user runs it: real files of all kinds in, a table, an archive and overlays out."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fgnet_jax
+from fgnet_jax import aus
+from fgnet_jax.media import video
+from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.config import TINY
+from fgnet_jax.predict import __main__ as predict
+
+AUS = aus.CORPUS_AUS["disfa"]
+SIDE = TINY.image_size
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A weights directory of a tiny network."""
+    path = tmp_path_factory.mktemp("weights") / "tiny"
+    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(model={}, aus=AUS, corpus="disfa"))
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Lets the processes that the tests start share what they compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def command(*arguments, **options):
+    """Runs the command in a process of its own."""
+    words = [sys.executable, "-m", "fgnet_jax.predict", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, **options)
+
+
+def face(path, seed=0, size=(SIDE, SIDE)):
+    """Writes a random image; returns the path."""
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def rows(path):
+    """A table as a list of dictionaries."""
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def mixed_run(directory, tmp_path_factory):
+    """A run over good, odd and broken files: the folder, the inputs and the finished process."""
+    folder = tmp_path_factory.mktemp("mixed")
+    sources = [
+        face(folder / "x" / "a.png", 1),
+        folder / "absent.png",
+        face(folder / "y" / "a.png", 2),
+        face(folder / "oblong.png", size=(48, 64)),
+        face(folder / "large.jpg", 3, size=(100, 100)),
+        folder / "text.jpg",
+        folder / "empty.png",
+        folder / "cut.png",
+        face(folder / "last.bmp", 4),
+    ]
+    sources[5].write_text("not an image")
+    sources[6].touch()
+    sources[7].write_bytes(sources[0].read_bytes()[:3000])
+    results = ("--csv", folder / "out" / "r.csv", "--heatmaps", folder / "r.npz", "--overlays", folder / "seen")
+    done = command("--weights", directory, "--aligned", "--batch_size", 2, *results, *sources)
+    return folder, [str(source) for source in sources], done
+
+
+def test_a_mixed_run_succeeds(mixed_run):
+    """Broken images do not end it, and each is named with its reason; the pace is printed."""
+    folder, sources, done = mixed_run
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for i, reason in {1: "no such file", 3: "not square", 5: "not an image", 6: "empty", 7: "cut off"}.items():
+        assert any(sources[i] in line and reason in line for line in lines), reason
+    assert any("large.jpg" in line and "resized from 100x100 to 64x64" in line for line in lines)
+    assert "4 of 9 images succeeded" in done.stderr and "images a second" in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_the_table_has_a_row_for_every_input_in_order(mixed_run, directory):
+    """Scores are the detector's; failures have empty cells."""
+    folder, sources, _ = mixed_run
+    table = rows(folder / "out" / "r.csv")
+    assert [row["input"] for row in table] == sources
+    assert [row["success"] for row in table] == list("101010001")
+    assert list(table[0])[:6] == ["input", "frame", "timestamp", "face_id", "confidence", "success"]
+    assert list(table[0])[6:12] == [*(f"FaceRect{s}" for s in ("X", "Y", "Width", "Height")), "AU01_c", "AU01_score"]
+    assert len(table[0]) == 10 + 2 * len(AUS)
+    assert {name for name, text in table[1].items() if text} == {"input", "frame", "success"}
+    assert [table[4][f"FaceRect{side}"] for side in ("X", "Y", "Width", "Height")] == ["0.0", "0.0", "100.0", "100.0"]
+    pixels = np.stack([np.asarray(Image.open(sources[i])) for i in (0, 2, 8)])
+    expected = fgnet_jax.Detector.load(directory).predict(pixels)
+    for row, scores, present in zip([table[i] for i in (0, 2, 8)], expected.scores, expected.present, strict=True):
+        np.testing.assert_allclose([float(row[f"{aus.label(au)}_score"]) for au in AUS], scores, atol=1e-6)
+        assert [row[f"{aus.label(au)}_c"] for au in AUS] == [str(int(flag)) for flag in present]
+
+
+def test_the_archive_matches_the_table(mixed_run):
+    """Row by row, with NaN for failures."""
+    folder, sources, _ = mixed_run
+    with np.load(folder / "r.npz") as archive:
+        assert archive["input"].tolist() == sources and tuple(archive["aus"]) == AUS
+        assert archive["heatmaps"].shape == (9, TINY.heatmap_size, TINY.heatmap_size, len(AUS))
+        assert np.abs(archive["heatmaps"][[0, 2, 4, 8]]).max() <= 1
+        assert np.isnan(archive["heatmaps"]).all((1, 2, 3)).tolist() == [c == "0" for c in "101010001"]
+        for row, scores in zip(rows(folder / "out" / "r.csv"), archive["scores"], strict=True):
+            if row["success"] == "1":
+                assert np.float32(row["AU12_score"]) == scores[AUS.index(12)]
+                assert row["AU12_c"] == str(int(scores[AUS.index(12)] > 0))
+
+
+def test_every_success_has_its_overlay(mixed_run):
+    """Equal names from two folders stay apart."""
+    folder, _, _ = mixed_run
+    assert sorted(os.listdir(folder / "seen")) == ["large.png", "last.png", "x-a.png", "y-a.png"]
+    with Image.open(folder / "seen" / "x-a.png") as overlay:
+        assert overlay.format == "PNG" and overlay.height >= 600
+
+
+def test_without_a_file_the_table_goes_to_standard_output(directory, tmp_path):
+    """And nothing else does."""
+    done = command("--weights", directory, "--aligned", face(tmp_path / "a.png"))
+    header, row, end = done.stdout.split("\n")
+    assert (
+        done.returncode == 0
+        and header.startswith("input,frame,timestamp,face_id")
+        and row.count(",") == header.count(",")
+    )
+    assert end == ""
+
+
+def test_nothing_readable_is_status_1(directory, tmp_path):
+    """The rows are written all the same."""
+    status = predict.main(
+        ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), str(tmp_path / "no.png")]
+    )
+    assert status == 1 and [row["success"] for row in rows(tmp_path / "r.csv")] == ["0"]
+
+
+def test_scores_that_are_not_numbers_are_failures(tmp_path, capfd):
+    """Broken weights must not look like a face without AUs."""
+    variables = fgnet.init(TINY)
+    variables.params["interpreter/output/bias"] = np.full_like(variables.params["interpreter/output/bias"], np.nan)
+    weights.save(tmp_path / "w", TINY, variables, weights.WeightsMeta(model={}, aus=AUS))
+    image = face(tmp_path / "a.png")
+    arguments = ["--weights", tmp_path / "w", "--aligned", "--csv", tmp_path / "r.csv", image]
+    assert predict.main([str(word) for word in arguments]) == 1
+    assert rows(tmp_path / "r.csv")[0]["success"] == "0" and "not finite" in capfd.readouterr().err
+
+
+def usage_cases(folder, directory):
+    """Command lines that cannot work, with what they must say."""
+    image, weights_flag = face(folder / "a.png"), ("--weights", directory)
+    blocker = folder / "file"
+    blocker.touch()
+    return {
+        "no images": ((*weights_flag, "--aligned"), "required: INPUT"),
+        "no weights flag": (("--aligned", image), "required: --weights"),
+        "unknown flag": ((*weights_flag, "--aligned", "--scvs", "x", image), "unrecognized arguments"),
+        "webcam and files": ((*weights_flag, "--webcam", "0", image), "no other input"),
+        "bad webcam": ((*weights_flag, "--webcam", "front"), "camera's number"),
+        "bad window": ((*weights_flag, "--smooth_window", "0", image), "above 0"),
+        "bad dialect": ((*weights_flag, "--dialect", "spss", image), "invalid choice"),
+        "peaks elsewhere": ((*weights_flag, "--dialect", "openface", "--peaks", image), "does not have"),
+        "place of nothing": ((*weights_flag, "--heatmaps_on", "image", image), "--heatmaps FILE is missing"),
+        "largest of one": ((*weights_flag, "--aligned", "--largest", image), "looks for no faces"),
+        "no predictor": ((*weights_flag, "--predictor", folder / "none.dat", image), "no predictor file"),
+        "no thresholds": ((*weights_flag, "--thresholds", folder / "none.json", image), "cannot read thresholds"),
+        "bad thresholds": ((*weights_flag, "--thresholds", blocker, image), "expected JSON"),
+        "video of images": ((*weights_flag, "--video", folder / "v.mp4", image), "one video or webcam"),
+        "video that is none": ((*weights_flag, "--webcam", "0", "--video", folder / "v.avi"), "must end with .mp4"),
+        "resume nothing": ((*weights_flag, "--resume", image), "standard output"),
+        "resume npz": (
+            (*weights_flag, "--resume", "--csv", folder / "r.csv", "--heatmaps", folder / "r.npz", image),
+            "npz archive",
+        ),
+        "resume a table without its JSON": (
+            (*weights_flag, "--aligned", "--resume", "--csv", other_table(folder), image),
+            "is not beside it",
+        ),
+        "a folder that is no archive": (
+            (*weights_flag, "--aligned", "--heatmaps", photographs(folder), image),
+            "no Zarr archive",
+        ),
+        "absent weights": (("--weights", folder / "none", "--aligned", image), "no such weights directory"),
+        "no weights": (("--weights", folder, "--aligned", image), "not a weights directory"),
+        "bad batch size": ((*weights_flag, "--aligned", "--batch_size", "0", image), "at least 1"),
+        "csv under a file": ((*weights_flag, "--aligned", "--csv", blocker / "r.csv", image), "not a folder"),
+        "csv is a folder": ((*weights_flag, "--aligned", "--csv", folder, image), "is a folder"),
+        "overlays is a file": ((*weights_flag, "--aligned", "--overlays", blocker, image), "not a folder"),
+        "overwrites input": ((*weights_flag, "--aligned", "--overlays", folder, image), "both an image"),
+        "one file twice": (
+            (*weights_flag, "--aligned", "--csv", folder / "r", "--heatmaps", folder / "r", image),
+            "same file",
+        ),
+    }
+
+
+def other_table(folder):
+    """Somebody's own table."""
+    (folder / "mine.csv").write_text("a,b\n1,2\n")
+    return folder / "mine.csv"
+
+
+def photographs(folder):
+    """A folder of images with an archive's ending."""
+    face(folder / "holiday.zarr" / "a.png")
+    return folder / "holiday.zarr"
+
+
+USAGE_CASES = (
+    "no images",
+    "no weights flag",
+    "unknown flag",
+    "webcam and files",
+    "bad webcam",
+    "bad window",
+    "bad dialect",
+    "peaks elsewhere",
+    "place of nothing",
+    "largest of one",
+    "no predictor",
+    "no thresholds",
+    "bad thresholds",
+    "video of images",
+    "video that is none",
+    "resume nothing",
+    "resume npz",
+    "resume a table without its JSON",
+    "a folder that is no archive",
+    "absent weights",
+    "no weights",
+    "bad batch size",
+    "csv under a file",
+    "csv is a folder",
+    "overlays is a file",
+    "overwrites input",
+    "one file twice",
+)
+
+
+@pytest.mark.parametrize("case", USAGE_CASES)
+def test_usage_errors_are_status_2_before_anything_is_touched(directory, tmp_path, capfd, case):
+    """Each says what is wrong, and leaves the folder as it was."""
+    arguments, message = usage_cases(tmp_path, directory)[case]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    try:
+        status = predict.main([str(word) for word in arguments])
+    except SystemExit as exit:
+        status = exit.code
+    assert status == 2 and message in capfd.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_said_so(directory, tmp_path):
+    """Status 1 and a sentence, no traceback."""
+    done = command("--weights", directory, "--aligned", "--csv", "/dev/full", face(tmp_path / "a.png"))
+    assert done.returncode in (1, 2) and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback(directory, tmp_path):
+    """As in `... | head -1`."""
+    words = f"{sys.executable} -m fgnet_jax.predict --weights {directory} --aligned {face(tmp_path / 'a.png')}"
+    done = subprocess.run(["bash", "-c", f"{words} | true"], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
+    """Rows are on disk as they come; an interrupted run closes its archive too, a killed one leaves none."""
+    image = face(tmp_path / "a.png")
+    table, archive = tmp_path / "r.csv", tmp_path / "r.npz"
+    words = [sys.executable, "-m", "fgnet_jax.predict", "--weights", directory, "--aligned", "--batch_size", "1"]
+    words += ["--csv", table, "--heatmaps", archive, "--overlays", tmp_path / "seen", *[image] * 2000]
+    with subprocess.Popen(list(map(str, words)), stderr=subprocess.DEVNULL) as process:
+        limit = time.monotonic() + 120
+        while not table.exists() or table.read_bytes().count(b"\n") < 4:
+            assert process.poll() is None and time.monotonic() < limit
+            time.sleep(0.02)
+        process.send_signal(stop)
+        status = process.wait(60)
+    finished = rows(table)
+    assert table.read_bytes().endswith(b"\n") and 3 <= len(finished) < 2000
+    assert all(row["success"] == "1" and row["AU26_score"] for row in finished)
+    if stop == signal.SIGKILL:
+        assert not archive.exists() and not list(tmp_path.glob("*.partial"))
+    else:
+        assert status == 130
+        with np.load(archive) as loaded:
+            assert len(loaded["heatmaps"]) in (len(finished), len(finished) + 1)
+
+
+def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
+    """Batches are padded to one shape whatever comes."""
+    sources = [str(face(tmp_path / f"{i}.png", i)) for i in range(5)]
+    sources.insert(2, str(tmp_path / "absent"))
+    tables = []
+    for size in ("1", "3", "100"):
+        path = str(tmp_path / f"{size}.csv")
+        flags = ["--weights", str(directory), "--aligned", "--batch_size", size, "--csv", path]
+        assert predict.main([*flags, *sources]) == 0
+        tables.append(rows(path))
+    for table in tables[1:]:
+        assert [row["input"] for row in table] == sources
+        for one, other in zip(tables[0], table, strict=True):
+            assert one["success"] == other["success"]
+            if one["success"] == "1":
+                assert abs(float(one["AU06_score"]) - float(other["AU06_score"])) < 1e-6
+
+
+def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
+    """Its rows come as the frames do; smoothing looks back alone, which the JSON says."""
+    images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    shown = [video.VideoFrame(k + 1, k / 10, image) for k, image in enumerate(images)]
+    monkeypatch.setattr(video, "camera", lambda number: iter(shown))
+    flags = ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), "--smooth", "--webcam", "0"]
+    assert predict.main(flags) == 0
+    assert [(row["input"], row["frame"], row["timestamp"]) for row in rows(tmp_path / "r.csv")] == [
+        ("webcam 0", str(k + 1), str(k / 10)) for k in range(4)
+    ]
+    about = json.loads((tmp_path / "r.csv.json").read_text())
+    assert about["smoothing"]["causal"] and about["frame_rates"] == {"webcam 0": 10.0} and about["complete"]
+
+
+def test_help_is_there_without_loading_jax():
+    """And tells the exit statuses."""
+    code = "import sys; from fgnet_jax import predict\n"
+    code += "try: predict.main(['--help'])\nfinally: assert 'jax' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "Exit status" in done.stdout and "--overlays" in done.stdout

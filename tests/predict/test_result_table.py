@@ -1,0 +1,139 @@
+"""Result tables: whole rows whenever a run stops, Parquet too, and what is there is read again to go on."""
+
+import csv
+import os
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from fgnet_jax.predict import columns, result_table
+from fgnet_jax.predict.columns import ResultRow
+
+AUS = (1, 12)
+OWN = columns.table_columns(AUS)
+
+
+def face(name, frame=1, face_id=0, seconds=None):
+    """A row with a result."""
+    scores = np.array([0.25, -0.5], np.float32)
+    points = np.zeros((68, 2), np.float32)
+    return ResultRow(name, frame, seconds, face_id, 1.5, (1.0, 2.0, 3.0, 4.0), points, scores, scores > 0)
+
+
+def video(path, layout=OWN, frames=3):
+    """Writes an image with two faces, and a video whose second frame shows nobody."""
+    with result_table.open_table(path, layout) as table:
+        table.add([face("a.png"), face("a.png", face_id=1)])
+        for number in range(1, frames + 1):
+            row = ResultRow("b.mp4", number, number / 4) if number == 2 else face("b.mp4", number, 7, number / 4)
+            table.add([row])
+        table.is_complete = True
+
+
+def test_rows_come_back_as_written(tmp_path):
+    """Names with commas, quotes and newlines, failures as empty cells."""
+    with result_table.open_table(tmp_path / "out.csv", OWN) as table:
+        table.add([face('a "b", c\nd.png')])
+        table.add([ResultRow("e.png")])
+    with open(tmp_path / "out.csv", newline="") as stream:
+        first, second = csv.DictReader(stream)
+    assert first["input"] == 'a "b", c\nd.png' and first["success"] == "1" and first["AU12_score"] == "-0.5"
+    assert {name for name, text in second.items() if text} == {"input", "frame", "success"}
+
+
+def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
+    """What a killed run leaves: whole rows."""
+    with result_table.open_table(tmp_path / "out.csv", OWN) as table:
+        assert (tmp_path / "out.csv").read_text().count("\n") == 1
+        table.add([face("a.png"), face("a.png", face_id=1)])
+        assert (tmp_path / "out.csv").read_text().count("\n") == 3
+
+
+def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
+    """Linux file names are bytes."""
+    with result_table.open_table(tmp_path / "out.csv", OWN) as table:
+        table.add([ResultRow(os.fsdecode(b"\xff.png"))])
+    assert b"\xff.png,1," in (tmp_path / "out.csv").read_bytes()
+
+
+@pytest.mark.parametrize("dialect", [None, *columns.DIALECTS])
+def test_frames_are_read_again_in_every_dialect(tmp_path, dialect):
+    """All but the last, which may lack rows, with where each ends."""
+    layout, path = columns.table_columns(AUS, dialect), tmp_path / "out.csv"
+    video(path, layout)
+    found = list(result_table.written(path, layout))
+    assert [(one.input, one.frame, one.faces, one.rows) for one in found] == [
+        ("a.png", 1, 2, 2),
+        ("b.mp4", 1, 1, 3),
+        ("b.mp4", 2, 0, 4),
+    ]
+    assert [one.timestamp for one in found] == [None, 0.25, 0.5]
+    assert path.read_bytes()[: found[-1].end].count(b"\n") == 5
+
+
+def test_one_image_named_twice_is_two_frames(tmp_path):
+    """Rows of one frame have growing face_ids."""
+    with result_table.open_table(tmp_path / "out.csv", OWN) as table:
+        for _ in range(3):
+            table.add([face("a.png"), face("a.png", face_id=1)])
+    assert [one.faces for one in result_table.written(tmp_path / "out.csv", OWN)] == [2, 2]
+
+
+@pytest.mark.parametrize("half", [b"c.png,1", b'"c\n', b'"c,d'])
+def test_half_a_row_is_left_out_and_cut_off(tmp_path, half):
+    """Whatever a crash has left, also within quotes."""
+    path = tmp_path / "out.csv"
+    video(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + half)
+    last = list(result_table.written(path, OWN))[-1]
+    with result_table.open_table(path, OWN, keep=last.end) as table:
+        table.add([face("b.mp4", 3, 7, 0.75)])
+    assert path.read_bytes() == whole
+
+
+def test_other_tables_are_refused(tmp_path):
+    """By their columns, and by what no table of ours holds."""
+    video(tmp_path / "out.csv")
+    with pytest.raises(result_table.TableError, match="its columns are input, frame.*not frame_idx"):
+        list(result_table.written(tmp_path / "out.csv", columns.table_columns(AUS, "libreface")))
+    with open(tmp_path / "out.csv", "a") as stream:
+        stream.write("x,one" + "," * 12 + "\n")
+    with pytest.raises(result_table.TableError, match="row 6 is not one of this package"):
+        list(result_table.written(tmp_path / "out.csv", OWN))
+
+
+def test_a_table_is_begun_with_its_first_row(tmp_path):
+    """Not with a header, or a part of it."""
+    path = tmp_path / "out.csv"
+    for text, begun in (("", False), ("input,fra", False), (",".join(OWN.names) + "\n", False), ("a,b\n", True)):
+        path.write_text(text)
+        assert result_table.is_begun(path, OWN) is begun
+    video(path)
+    assert result_table.is_begun(path, OWN)
+
+
+def test_parquet_has_types_and_leaves_nothing_else(tmp_path):
+    """The same rows; empty cells are nulls."""
+    video(tmp_path / "out.parquet")
+    found = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert found.column_names == OWN.names and os.listdir(tmp_path) == ["out.parquet"]
+    assert [str(found.schema.field(name).type) for name in ("input", "frame", "timestamp", "AU01_c", "AU01_score")] == [
+        "string", "int32", "double", "int32", "float"
+    ]  # fmt: skip
+    assert found["AU01_score"].to_pylist() == [0.25, 0.25, 0.25, None, 0.25]
+
+
+def test_parquet_of_a_stopped_run_can_be_read_and_gone_on_with(tmp_path):
+    """Its rows stay beside it as CSV."""
+    with pytest.raises(KeyboardInterrupt), result_table.open_table(tmp_path / "out.parquet", OWN) as table:
+        table.add([face("a.png")])
+        raise KeyboardInterrupt
+    assert len(pyarrow.parquet.read_table(tmp_path / "out.parquet")) == 1
+    keep = (tmp_path / "out.parquet.rows.csv").stat().st_size
+    with result_table.open_table(tmp_path / "out.parquet", OWN, keep) as table:
+        table.add([face("b.png")])
+        table.is_complete = True
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["input"].to_pylist() == ["a.png", "b.png"]
+    assert os.listdir(tmp_path) == ["out.parquet"]

@@ -1,0 +1,107 @@
+"""FG-Net's own layout: labels by column, folds by table, with and without an index column or train.csv."""
+
+import pytest
+
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.prepare.layouts import fgnet, records
+from fgnet_jax.prepare.layouts.records import LayoutError
+
+PEOPLE = {"BP4D": ("F001", "F003", "M003"), "DISFA": ("SN001", "SN006", "SN003")}
+
+
+def _table(path, faces, aus, index):
+    rows = [",".join([*([""] if index else []), *(f"au{au}" for au in reversed(aus)), "image_path"])]
+    for k, face in enumerate(faces):
+        cells = [str((k + au) % 2) for au in reversed(aus)]
+        rows.append(",".join([*([str(k)] if index else []), *cells, face]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n")
+
+
+def _layout(root, name="BP4D", index=False):
+    """Three folds of a subject and three faces; columns in another order than the channels'."""
+    aus = CORPUS_AUS[name.lower()]
+    middle = "T1/" if name == "BP4D" else ""
+    for fold, person in enumerate(PEOPLE[name]):
+        faces = [f"{name}/{person}/{middle}{number:05d}.jpg" for number in (2440, 7, 2441)]
+        _table(root / name / f"labels/{fold}/test.csv", faces, aus, index)
+        for face in faces:
+            path = root / name / "aligned_images" / face.removeprefix(f"{name}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    return root / name
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("name", ["BP4D", "DISFA"])
+def test_tables_become_folds(tmp_path, name, index):
+    """Columns by name, frames in order of their numbers, an unnamed index column or none."""
+    folder = _layout(tmp_path, name, index)
+    what = fgnet.read(folder, name.lower())
+    assert [(one.subject, one.fold) for one in what.sequences] == list(zip(PEOPLE[name], range(3), strict=True))
+    first = what.sequences[0]
+    assert first.name == ("T1" if name == "BP4D" else "left") and first.frames.tolist() == [7, 2440, 2441]
+    assert first.labels.tolist() == [[(k + au) % 2 for au in what.aus] for k in (1, 0, 2)]
+    assert what.root == folder / "aligned_images" and first.images[7].is_file()
+    assert what.problems == () and what.notes == ()
+
+
+def test_both_corpora_are_found(tmp_path):
+    """Below a folder; or the folder of one itself."""
+    _layout(tmp_path)
+    _layout(tmp_path, "DISFA")
+    assert fgnet.corpora_in(tmp_path).keys() == {"bp4d", "disfa"}
+    assert fgnet.corpora_in(tmp_path / "DISFA") == {"disfa": tmp_path / "DISFA"}
+    with pytest.raises(LayoutError, match="a folder BP4D or DISFA with aligned_images and labels in it"):
+        fgnet.corpora_in(tmp_path / "BP4D/labels")
+
+
+def test_train_tables_are_compared(tmp_path):
+    """They are not needed; one that says otherwise than the test sets is told of."""
+    folder = _layout(tmp_path)
+    aus = CORPUS_AUS["bp4d"]
+    _table(folder / "labels/0/train.csv", ["BP4D/F003/T1/00007.jpg", "BP4D/M003/T1/00007.jpg"], aus, False)
+    assert fgnet.read(folder, "bp4d").notes == ()
+    _table(folder / "labels/1/train.csv", ["BP4D/F001/T1/00007.jpg"], aus, False)
+    (note,) = fgnet.read(folder, "bp4d").notes
+    assert "labels/1/train.csv has other subjects" in note and "(M003)" in note
+
+
+def test_bad_rows_are_named_by_line(tmp_path):
+    """And cost themselves."""
+    folder = _layout(tmp_path)
+    table = folder / "labels/0/test.csv"
+    lines = table.read_text().splitlines()
+    lines[2] = lines[2].replace("0,", "2,", 1)
+    lines[3] = lines[3].replace("F001/T1", "somebody")
+    lines.append(lines[1])
+    table.write_text("\n".join(lines))
+    what = fgnet.read(folder, "bp4d")
+    assert what.sequences[0].frames.tolist() == [2440]
+    assert [(p.kind, p.where) for p in what.problems] == [
+        (records.BAD_FILE, f"{table} line 3"),
+        (records.BAD_FILE, f"{table} line 4"),
+        (records.AMBIGUOUS, "F001/T1 frame 2440"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("break_", "message"),
+    [
+        (lambda f: (f / "labels/2/test.csv").unlink(), "no table .*labels/2/test.csv: expected labels/0, 1 and 2"),
+        (lambda f: _table(f / "labels/0/test.csv", [], (1, 2), False), "has no column of AU 4, 6, 7"),
+        (lambda f: (f / "labels/0/test.csv").write_text(""), "is empty: expected a header and rows"),
+        (lambda f: (f / "labels/0/test.csv").write_text("au1,au1\n"), "has AU 1 twice"),
+        (lambda f: (f / "labels/0/test.csv").write_text("a,b\n"), "has no AU column"),
+        (
+            lambda f: _table(f / "labels/1/test.csv", ["BP4D/F001/T1/1.jpg"], CORPUS_AUS["bp4d"], False),
+            "labels/1/test.csv line 2: F001 is in fold 0 as well",
+        ),
+    ],
+)
+def test_broken_tables_stop_before_work(tmp_path, break_, message):
+    """With the file, and the line where there is one."""
+    folder = _layout(tmp_path)
+    break_(folder)
+    with pytest.raises(LayoutError, match=message):
+        fgnet.read(folder, "bp4d")
