@@ -1,1 +1,1 @@
-"""Benchmarks of fgnet_jax, and the PyTorch network that it is measured against."""
+"""Benchmarks of fgnet_jax, and the PyTorch network that it is compared with."""

@@ -1,5 +1,5 @@
-"""Networks in processes of their own: they take turns, each tells its peak of memory, and one that is killed for it
-does not take the others with it.
+"""Networks in separate processes: they take turns, report their peak memory, and one that runs out of memory does not
+end the others.
 """
 
 import contextlib
@@ -13,64 +13,66 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.jobs import Figures, Job
+from benchmarks.tasks import ProgramCost, Task
 
-Make = Callable[..., Mapping[str, Job]]
+Factory = Callable[..., Mapping[str, Task]]
+"""A function that creates a network's tasks, by name."""
 Name = tuple[str, str]
-"""A network, and its policy of rematerialisation where it trains."""
-Makes = Mapping[Name, tuple[Any, ...]]
-"""What makes its jobs in its process, and with which arguments."""
-Run = tuple[float, int | None]
-"""Seconds, and the most bytes that the process held meanwhile."""
+"""A network, and its policy of rematerialisation if it trains."""
+Factories = Mapping[Name, tuple[Any, ...]]
+"""A factory and its arguments for each network; they are called in the network's process."""
+Measurement = tuple[float, int | None]
+"""Seconds of a run, and the process's peak memory in bytes during it."""
 
 
 class DoesNotFitError(Exception):
-    """A network takes more memory than there is."""
+    """A network needs more memory than there is."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """One in its own process.
+class NetworkProcess:
+    """A network in its own process.
 
     Attributes:
-      figures: What is known of its jobs without running them, by name.
-      run: Runs the job of a name once.
+      costs: Costs of its tasks that are known without running them, by name.
+      run: Runs the task of a name once.
     """
 
-    figures: Mapping[str, Figures]
-    run: Callable[[str], Run]
+    costs: Mapping[str, ProgramCost]
+    run: Callable[[str], Measurement]
 
 
-def in_turns(makes: Makes, rounds: int) -> dict[Name, dict[str, tuple[Figures, list[Run]]]]:
-    """Figures and runs of every network's every job, all networks alive and each running in its turn.
+def in_turns(factories: Factories, rounds: int) -> dict[Name, dict[str, tuple[ProgramCost, list[Measurement]]]]:
+    """Measure every task of every network: all networks are alive, and each runs in its turn.
 
-    The first round warms up and does not count. Networks that memory does not hold are said, and left out.
+    The first round warms up and does not count. Networks that do not fit into memory are reported, and left out.
 
     Args:
-      makes: By name.
+      factories: By the network's name.
       rounds: Runs that count.
     """
     with contextlib.ExitStack() as stack:
-        networks: dict[Name, Network] = {}
-        for name, make in makes.items():
-            with _said(name):
-                networks[name] = stack.enter_context(network(*make))
-        found = {name: {job: (figures, []) for job, figures in of.figures.items()} for name, of in networks.items()}
+        networks: dict[Name, NetworkProcess] = {}
+        for name, factory in factories.items():
+            with _reporting_memory(name):
+                networks[name] = stack.enter_context(network(*factory))
+        results = {name: {task: (cost, []) for task, cost in net.costs.items()} for name, net in networks.items()}
         for number in range(rounds + 1):
-            for name in [*found]:
+            for name in [*results]:
                 runs = None
-                with _said(name):
-                    runs = {job: networks[name].run(job) for job in found[name]}
+                with _reporting_memory(name):
+                    runs = {task: networks[name].run(task) for task in results[name]}
                 if runs is None:
-                    del found[name]
+                    del results[name]
                 elif number:
-                    for job, run in runs.items():
-                        found[name][job][1].append(run)
-    return found
+                    for task, run in runs.items():
+                        results[name][task][1].append(run)
+    return results
 
 
 @contextlib.contextmanager
-def _said(name: Name) -> Iterator[None]:
+def _reporting_memory(name: Name) -> Iterator[None]:
+    """Print that a network does not fit into memory, instead of raising it."""
     try:
         yield
     except DoesNotFitError as error:
@@ -78,57 +80,57 @@ def _said(name: Name) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def network(make: Make, *arguments: Any) -> Iterator[Network]:
-    """The jobs that `make(*arguments)` gives, in a fresh process that ends with the context.
+def network(factory: Factory, *arguments: Any) -> Iterator[NetworkProcess]:
+    """Start a process that creates the tasks of `factory(*arguments)`, and end it with the context.
 
     Raises:
-      DoesNotFitError: Here or in `run`, if the process was killed or its card's memory ran out.
-      RuntimeError: Here or in `run`, with the traceback of anything else that went wrong there.
+      DoesNotFitError: here or in `run`, if the process was killed or its GPU is out of memory.
+      RuntimeError: here or in `run`, with the traceback of any other error in the process.
     """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+    parent_end, process_end = context.Pipe()
+    process = context.Process(target=_serve, args=(process_end, factory, arguments), daemon=True)
     process.start()
-    theirs.close()
+    process_end.close()
 
-    def answer() -> Any:
+    def receive() -> Any:
         try:
-            found = ours.recv()
+            message = parent_end.recv()
         except EOFError:
             process.join()
-            killed = process.exitcode == -signal.SIGKILL  # as Linux does it; a crash is a defect
+            killed = process.exitcode == -signal.SIGKILL  # as Linux does when memory runs out; a crash is a defect
             error = DoesNotFitError if killed else RuntimeError
             raise error(f"its process was ended (exit code {process.exitcode})") from None
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(message, Exception):
+            raise message
+        return message
 
-    def run(name: str) -> Run:
-        ours.send(name)
-        return answer()
+    def run(name: str) -> Measurement:
+        parent_end.send(name)
+        return receive()
 
     try:
-        yield Network(answer(), run)
+        yield NetworkProcess(receive(), run)
     finally:
-        with contextlib.suppress(BrokenPipeError):  # it is gone already
-            ours.send("")
-        process.join(10)  # PyTorch's compiler has processes of its own to end
+        with contextlib.suppress(BrokenPipeError):  # it has already ended
+            parent_end.send("")
+        process.join(10)  # PyTorch's compiler ends its own processes meanwhile
         process.kill()
 
 
-def _serve(pipe: Connection, make: Make, arguments: tuple[Any, ...]) -> None:
-    """The process: figures first, then a run for every name that comes."""
+def _serve(pipe: Connection, factory: Factory, arguments: tuple[Any, ...]) -> None:
+    """Send the tasks' costs, and then a measurement for every name received: the process's main function."""
     machine.let_be_killed_first()
     try:
-        jobs = make(*arguments)
-        pipe.send({name: job.figures for name, job in jobs.items()})
+        tasks = factory(*arguments)
+        pipe.send({name: task.cost for name, task in tasks.items()})
         for name in iter(pipe.recv, ""):
             machine.forget_peak()
             begin = time.perf_counter()
-            jobs[name].run()
+            tasks[name].run()
             pipe.send((time.perf_counter() - begin, machine.peak()))
     except Exception as error:
-        # What a card says when its memory runs out, by JAX and by PyTorch; anything else is a defect, shown whole.
+        # Messages of JAX and PyTorch about a GPU out of memory; anything else is a defect, with its whole traceback.
         full = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
         text = str(error).splitlines()[0] if full else traceback.format_exc()
         pipe.send(DoesNotFitError(text) if full else RuntimeError(text))

@@ -1,6 +1,6 @@
-"""Operations of a JAX function, counted in its program before any compiler: two per multiply-add.
+"""Counts operations of a JAX function in its program before compilation: two per multiply-add.
 
-XLA's own count takes the body of a loop once, however often it runs; some gradients here are loops.
+XLA's own count includes the body of a loop once, however often it runs; some gradients here are loops.
 """
 
 import math
@@ -11,18 +11,23 @@ import jax
 from jax.extend import core
 from jax.interpreters import partial_eval
 
+Atom = Any
+"""A variable or a literal of a jaxpr; only variables have a public type."""
+DimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
+"""Contracted and batched axes of `dot_general`, each of the left and of the right operand."""
+
 
 def count(fn: Callable[..., Any], *arguments: Any) -> float:
-    """Operations of the convolutions and matrix products in `fn`; arguments may be `jax.ShapeDtypeStruct`."""
+    """Count operations of the convolutions and matrix products in `fn`; arguments may be `jax.ShapeDtypeStruct`."""
     jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
-    return _of(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+    return _count_jaxpr(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
-def _of(jaxpr: core.Jaxpr) -> float:
-    return sum(_of_equation(equation) for equation in jaxpr.eqns)
+def _count_jaxpr(jaxpr: core.Jaxpr) -> float:
+    return sum(_count_equation(equation) for equation in jaxpr.eqns)
 
 
-def _of_equation(equation: core.JaxprEqn) -> float:
+def _count_equation(equation: core.JaxprEqn) -> float:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         left, right = (_shape(variable) for variable in equation.invars)
@@ -30,21 +35,21 @@ def _of_equation(equation: core.JaxprEqn) -> float:
     if name == "conv_general_dilated":
         return _convolution(equation)
     times = params["length"] if name == "scan" else 1
-    return times * sum(_of(getattr(inner, "jaxpr", inner)) for inner in core.jaxprs_in_params(params))
+    return times * sum(_count_jaxpr(getattr(inner, "jaxpr", inner)) for inner in core.jaxprs_in_params(params))
 
 
-def _shape(variable: Any) -> tuple[int, ...]:
+def _shape(variable: Atom) -> tuple[int, ...]:
     return variable.aval.shape
 
 
-def _product(left: tuple[int, ...], right: tuple[int, ...], numbers: Any) -> float:
+def _product(left: tuple[int, ...], right: tuple[int, ...], numbers: DimensionNumbers) -> float:
     (_, contracted), (_, batched) = numbers
     free = [size for axis, size in enumerate(right) if axis not in (*contracted, *batched)]
     return 2.0 * math.prod(left) * math.prod(free)
 
 
 def _convolution(equation: core.JaxprEqn) -> float:
-    """Only where a tap meets a sample: neither padding nor the zeros between dilated samples count."""
+    """Count only taps that meet a sample: neither padding nor the zeros between dilated samples."""
     x, kernel = (_shape(variable) for variable in equation.invars)
     out, params = _shape(equation.outvars[0]), equation.params
     lhs, rhs, result = params["dimension_numbers"]
@@ -60,11 +65,11 @@ def _convolution(equation: core.JaxprEqn) -> float:
             params["rhs_dilation"][axis],
         )
     batch, features = out[result[0]], out[result[1]]
-    # With groups of the batch, each output feature sees one group of the images; `kernel`'s width is a group's.
+    # With groups of the batch, each output feature reads one group of the images; `kernel`'s width is a group's.
     return 2.0 * batch * features * kernel[rhs[1]] * pairs
 
 
 def _pairs(size: int, taps: int, new_size: int, stride: int, before: int, dilation: int, between: int) -> float:
-    """Pairs along one axis of an output position and a tap that meets one of `size` samples."""
+    """Count pairs along one axis of an output position and a tap that meets one of `size` samples."""
     places = (position * stride + tap * between - before for position in range(new_size) for tap in range(taps))
     return sum(1 for place in places if place % dilation == 0 and 0 <= place // dilation < size)

@@ -1,4 +1,4 @@
-"""What it was measured on, and its rate of plain matrix products, which everything is held against."""
+"""The machine that is measured on, its memory, and its rate of plain matrix products, to which rates are compared."""
 
 import contextlib
 import functools
@@ -19,37 +19,37 @@ from fgnet_jax.runtime import provenance
 
 
 def describe() -> dict[str, Any]:
-    """`fgnet_jax.runtime.provenance`, with the processor, its cores and PyTorch's version."""
-    found = provenance.provenance()
+    """Return `fgnet_jax.runtime.provenance` with the processor, its cores and PyTorch's version."""
+    record = provenance.provenance()
     if has_torch():
         import torch
 
-        found["versions"]["torch"] = torch.__version__
-    return found | {"processor": _processor(), "cores": os.cpu_count() or 1}
+        record["versions"]["torch"] = torch.__version__
+    return record | {"processor": _processor(), "cores": os.cpu_count() or 1}
 
 
 def has_torch() -> bool:
-    """Whether the rival can run: where PyTorch is, on processors that both know."""
+    """Return whether PyTorch is installed, and JAX runs on a kind of device that PyTorch supports, too."""
     return jax.default_backend() in ("cpu", "gpu") and importlib.util.find_spec("torch") is not None
 
 
 @functools.cache
 def rate(dtype: str) -> float:
-    """GFLOP/s of the fastest of a few products of square matrices, by JAX and, where it is there, by PyTorch."""
+    """Measure GFLOP/s of the fastest of five products of square matrices, by JAX and, if installed, by PyTorch."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
-    jobs = {"jax": _jax_product(size, dtype)} | ({"torch": _torch_product(size, dtype)} if has_torch() else {})
-    seconds = in_turns(jobs, 5)
+    products = {"jax": _jax_product(size, dtype)} | ({"torch": _torch_product(size, dtype)} if has_torch() else {})
+    seconds = in_turns(products, 5)
     return 2 * size**3 / min(min(values) for values in seconds.values()) / 1e9
 
 
 def let_be_killed_first() -> None:
-    """Where memory runs out, Linux ends this process before any other."""
+    """Let Linux end this process before any other if memory runs out."""
     with contextlib.suppress(OSError):  # another system
         pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def forget_peak() -> None:
-    """`peak` begins anew; JAX's on a card does not."""
+    """Reset `peak`; JAX's own peak on a GPU cannot be reset."""
     if jax.default_backend() == "cpu":
         with contextlib.suppress(OSError):  # another system
             pathlib.Path("/proc/self/clear_refs").write_text("5")
@@ -58,7 +58,7 @@ def forget_peak() -> None:
 
 
 def peak() -> int | None:
-    """The most bytes that this process held, on its card if there is one; None where nothing tells."""
+    """Return the peak memory of this process in bytes, on its GPU if there is one; None where it is unknown."""
     if jax.default_backend() != "cpu":
         torch = sys.modules.get("torch")
         stats = jax.local_devices()[0].memory_stats() or {}

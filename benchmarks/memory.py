@@ -1,4 +1,4 @@
-"""What a training step and the forward pass cost, counted and read from the compiled program: nothing is run."""
+"""Cost of a training step and of the forward pass, counted and read from the compiled program: nothing is run."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ from fgnet_jax.train import optimizer, state, steps, targets
 
 @dataclasses.dataclass(frozen=True)
 class StepCost:
-    """Of one compiled step.
+    """Cost of one compiled step.
 
     Attributes:
-      remat: What is computed again in the backward pass.
-      dtype: Computed in.
+      remat: Policy of rematerialisation.
+      dtype: Number format of computation.
       batch: Images.
-      gflop: Of the step, two operations per multiply-add.
+      gflop: Operations of the step in 1e9, two per multiply-add.
       temporaries: Peak bytes beside the state and the batch; the gradients are among them.
       gradients: Bytes of the gradients alone, which do not grow with the batch.
     """
@@ -37,8 +37,9 @@ class StepCost:
 
 
 def measure(config: ModelConfig, batch: int) -> StepCost:
-    """Compiles FG-Net's training step on DISFA's AUs for a batch, and reads the compiler's own figures."""
-    step = steps.StepConfig(config, optimizer.OptimConfig(), targets.au_centres(CORPUS_AUS["disfa"]))
+    """Compile FG-Net's training step on DISFA's AUs for a batch, and read its cost from the program."""
+    centres = targets.au_centres(CORPUS_AUS["disfa"])
+    step = steps.StepConfig(model=config, optim=optimizer.OptimConfig(), centres=centres)
     tx = optimizer.optimizer(step.optim, 7500)
     shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(config))
     side = config.image_size
@@ -54,7 +55,14 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
     trained, _ = optimizer.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
     gflop = flops.count(fn, shapes, faces, key) / 1e9
-    return StepCost(config.remat, config.dtype, batch, gflop, _temporaries(compiled), gradients)
+    return StepCost(
+        remat=config.remat,
+        dtype=config.dtype,
+        batch=batch,
+        gflop=gflop,
+        temporaries=_temporaries(compiled),
+        gradients=gradients,
+    )
 
 
 def _temporaries(compiled: jax.stages.Compiled) -> int:
@@ -63,7 +71,7 @@ def _temporaries(compiled: jax.stages.Compiled) -> int:
 
 
 def table(costs: list[StepCost]) -> str:
-    """The costs, a line each."""
+    """Format the costs, a line each."""
     lines = ["remat   dtype     batch  GFLOP/image  temporaries, GB  of them gradients  rest, GB/image"]
     for cost in costs:
         rest, gflop = (cost.temporaries - cost.gradients) / cost.batch / 1e9, cost.gflop / cost.batch
@@ -75,11 +83,11 @@ def table(costs: list[StepCost]) -> str:
 
 
 def scaling(config: ModelConfig) -> list[dict[str, float]]:
-    """The forward pass at batches of 1 to 8, and with generators of a quarter and a half of the side."""
+    """Measure the forward pass at batch sizes 1 to 8, and with generators of a quarter and a half of the side."""
     smaller = [
-        dataclasses.replace(config, generator_channels=config.generator_channels[:-less])
-        for less in (2, 1)
-        if len(config.generator_channels) - less > 3
+        dataclasses.replace(config, generator_channels=config.generator_channels[:-removed])
+        for removed in (2, 1)
+        if len(config.generator_channels) - removed > 3
     ]
     return [_forward(c, 1) for c in smaller] + [_forward(config, batch) for batch in (1, 2, 4, 8)]
 
@@ -92,10 +100,10 @@ def _forward(config: ModelConfig, batch: int) -> dict[str, float]:
     return {"side": config.generator_size, "batch": batch, "gflop": gflop, "temporaries": temporaries}
 
 
-def scaling_table(found: list[dict[str, float]]) -> str:
-    """The same, a line each."""
+def scaling_table(costs: list[dict[str, float]]) -> str:
+    """Format the results of `scaling`, a line each."""
     lines = ["generator's side  batch  GFLOP/image  temporaries, GB"]
-    for each in found:
-        gflop, temporaries = each["gflop"] / each["batch"], each["temporaries"] / 1e9
-        lines.append(f"{each['side']:16} {each['batch']:6} {gflop:12.1f} {temporaries:16.2f}")
+    for cost in costs:
+        gflop, temporaries = cost["gflop"] / cost["batch"], cost["temporaries"] / 1e9
+        lines.append(f"{cost['side']:16} {cost['batch']:6} {gflop:12.1f} {temporaries:16.2f}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Cold start, from an empty process to the first answer; and input, from nothing to drawn faces and on to batches."""
+"""Cold start, from a new process to the first prediction; and input: faces rendered, and read in batches."""
 
 import itertools
 import json
@@ -22,10 +22,10 @@ from fgnet_jax.runtime import workers
 _PROGRAM = """
 import json, sys, time
 
-took, begin = {}, time.perf_counter()
+seconds, begin = {}, time.perf_counter()
 
 def lap(name):
-    took[name] = time.perf_counter() - begin - sum(took.values())
+    seconds[name] = time.perf_counter() - begin - sum(seconds.values())
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -42,47 +42,52 @@ detector.predict(faces)
 lap("first image")
 detector.predict(faces)
 lap("second image")
-print(json.dumps(took))
+print(json.dumps(seconds))
 """
 
 
 def cold(config: ModelConfig) -> dict[str, float]:
-    """Seconds of each part of a fresh process' way to its first answers, weights on disk, nothing compiled."""
+    """Measure seconds of each part of a new process up to its first predictions; weights on disk, nothing compiled."""
     with tempfile.TemporaryDirectory() as folder:
         meta = weights.WeightsMeta(aus=CORPUS_AUS["disfa"], corpus="disfa")
         weights.save(f"{folder}/weights", config, fgnet.init(config), meta)
         command = [sys.executable, "-c", _PROGRAM, f"{folder}/weights", str(config.image_size)]
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(said)
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output)
 
 
-def input_paces(faces: int) -> dict[str, float]:
-    """Faces of 256x256 a second of one core: drawn; and read, decoded and batched by one thread.
+def input_rates(faces: int) -> dict[str, float]:
+    """Measure faces of 256x256 per second of one core: rendered; and read, decoded and batched by one thread.
 
-    Measured in a worker as corpora are made by, with one BLAS thread: more would spin through the time of other cores.
+    It runs in a worker, as preparation does, with one BLAS thread: more would busy-wait on other cores.
     """
-    [paces] = workers.in_order(_paces, [faces], 1)
-    return paces
+    [rates] = workers.in_order(_input_rates, [faces], 1)
+    return rates
 
 
-def _paces(faces: int) -> dict[str, float]:
+def _input_rates(faces: int) -> dict[str, float]:
     plan = recordings("synthetic_bp4d", faces)
-    plan[0].render(0)  # tables that are made once
+    plan[0].render(0)  # computes tables once
     begin = time.process_time()
     for recording in plan:
         for k in range(len(recording.views)):
             recording.render(k)
-    drawn = faces / (time.process_time() - begin)
+    rendered = faces / (time.process_time() - begin)
     with tempfile.TemporaryDirectory() as folder:
         builder = prepare_synthetic("synthetic_bp4d", folder, frames=faces)
-        return {"drawn": drawn, "loaded": _loading_pace(builder)}
+        return {"rendered": rendered, "loaded": _loading_rate(builder)}
 
 
-def _loading_pace(builder: tfds.core.DatasetBuilder) -> float:
+def _loading_rate(builder: tfds.core.DatasetBuilder) -> float:
     corpus = open_directory(str(builder.data_path), list(builder.info.splits))
     loading = pipeline.LoaderConfig(batch_size=16, image_size=256, threads=1)
     batches = pipeline.train_batches(
-        corpus, np.arange(len(corpus)), loading, len(corpus) // 16, 0, pipeline.ProcessShard()
+        corpus,
+        np.arange(len(corpus)),
+        loading,
+        steps_per_epoch=len(corpus) // 16,
+        seed=0,
+        shard=pipeline.ProcessShard(),
     )
     next(batches)
     begin, count = time.process_time(), 2 * len(corpus) // 16
@@ -91,11 +96,11 @@ def _loading_pace(builder: tfds.core.DatasetBuilder) -> float:
     return count * 16 / (time.process_time() - begin)
 
 
-def table(took: dict[str, float], paces: dict[str, float]) -> str:
-    """Both, to read."""
-    laps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
-    first = sum(took.values()) - took["second image"]
+def table(seconds: dict[str, float], rates: dict[str, float]) -> str:
+    """Format both results."""
+    laps = ", ".join(f"{name} {lap:.1f}" for name, lap in seconds.items())
+    first = sum(seconds.values()) - seconds["second image"]
     return (
-        f"cold start to the first answer: {first:.1f} s ({laps})\n"
-        f"faces of 256x256 a second and core: {paces['drawn']:.0f} drawn, {paces['loaded']:.0f} loaded"
+        f"cold start to the first prediction: {first:.1f} s ({laps})\n"
+        f"faces of 256x256 per second and core: {rates['rendered']:.0f} rendered, {rates['loaded']:.0f} loaded"
     )

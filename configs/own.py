@@ -1,19 +1,19 @@
-"""FG-Net's training on a corpus of one's own, with AUs that have no published centres; alone or together with others.
+"""FG-Net's training on your own corpus, with AUs that have no published centres; alone or together with others.
 
-    python -m fgnet_jax.train --config configs/own.py:corpus=my_corpus,fold=0
+    fgnet-jax train --config own:corpus=my_corpus,fold=0
 
 Arguments: corpus (a name given to `python -m fgnet_jax.prepare csv`), fold, with_ (a further corpus, trained together
-with it: the union of their AUs, where an AU that a corpus lacks carries no loss there). Hardware as configs/disfa.py.
+with it, on the union of their AUs; an AU that a corpus lacks has no loss there). Hardware: as for disfa.
 Expect of an AU only what its number of positive frames allows. Copy this file, and put the centres of your AUs into it.
 """
 
-from configs import base
+from fgnet_jax.train import defaults
 
 
-def get_config(arguments: str | None = None):
-    """The published recipe, with centres for three more AUs."""
-    values = base.arguments(arguments, corpus="my_corpus", fold=0, with_="")
-    config = base.published(values["corpus"], f"fold={values['fold']}")
+def get_config(arguments: str | None = None) -> defaults.Config:
+    """Return the published recipe, with centres for three more AUs."""
+    values = defaults.arguments(arguments, corpus="my_corpus", fold=0, with_="")
+    config = defaults.published(values["corpus"], f"fold={values['fold']}")
     if values["with_"]:
         config.data.also_train = (values["with_"],)
         config.name += f"_with_{values['with_']}"

@@ -1,24 +1,25 @@
-"""All protocols on the two synthetic corpora: what `python -m fgnet_jax.evaluate protocol all` trains, run by run.
+"""One run of those that `fgnet-jax evaluate protocol all` trains on the two synthetic corpora.
 
-    python -m fgnet_jax.train --config configs/synthetic.py:corpus=synthetic_bp4d,fold=0
+    fgnet-jax train --config synthetic:corpus=synthetic_bp4d,fold=0
 
 Arguments: corpus, fold, samples (0: all), updates (published, or equal), frames (of the corpus; 0: as many as the
-data-efficiency curve needs), steps (an epoch; there are eight). Hardware: any computer. Expect a mean F1 of 0.6 to 0.8
-within a corpus: the network is smaller than the demo's and sees faces of 32x32, so that twelve runs take minutes.
+data-efficiency curve needs), steps (per epoch; there are eight epochs). Hardware: any computer. Expect a mean F1 of 0.6
+to 0.8 within a corpus: the network is smaller than the demo's, with faces of 32x32, so that twelve runs take minutes.
 """
 
-from configs import base, demo
+from fgnet_jax.train import defaults
 
 FRAMES = {"synthetic_bp4d": 18000, "synthetic_disfa": 3600}
-"""Of the first, two folds less the held-out subjects are just more than the 10,000 frames of the curve."""
+"""By corpus; two folds of the first, without held-out subjects, have just over the 10,000 frames of the curve."""
 
 
-def get_config(arguments: str | None = None):
-    """The demo, smaller, at a constant rate: all runs then share one compiled step."""
-    defaults = {"corpus": "synthetic_bp4d", "fold": 0, "samples": 0, "updates": "published", "frames": 0, "steps": 40}
-    values = base.arguments(arguments, **defaults)
-    config = demo.get_config()
-    base.choose(config, values["corpus"], values)
+def get_config(arguments: str | None = None) -> defaults.Config:
+    """Return the demo, smaller, at a constant rate: all runs then share one compiled step."""
+    values = defaults.arguments(
+        arguments, corpus="synthetic_bp4d", fold=0, samples=0, updates="published", frames=0, steps=40
+    )
+    config = defaults.load_config_file("demo").get_config()
+    defaults.choose(config, values["corpus"], values)
     config.data.also_test = ()
     config.data.frames = values["frames"] or FRAMES.get(values["corpus"], 3600)
     config.model.image_size = 32

@@ -1,16 +1,16 @@
 """A network and a corpus so small that training takes seconds: for tests, and to try a machine.
 
-    python -m fgnet_jax.train --config configs/tiny.py --workdir /tmp/tiny
+    fgnet-jax train --config tiny --workdir /tmp/tiny
 
-Argument: steps (per epoch; there are two). Expect nothing of its F1.
+Argument: steps (per epoch; there are two epochs). Expect no useful F1.
 """
 
-from configs import base, demo
+from fgnet_jax.train import defaults
 
 
-def get_config(arguments: str | None = None):
-    """The demo with a few faces and the narrowest network."""
-    config = demo.get_config()
+def get_config(arguments: str | None = None) -> defaults.Config:
+    """Return the demo with a few faces and the narrowest network."""
+    config = defaults.load_config_file("demo").get_config()
     config.name = "tiny"
     config.data.frames = 90
     config.data.also_test = ()
@@ -23,7 +23,7 @@ def get_config(arguments: str | None = None):
     config.model.heatmap_size = 16
     config.train.batch_size = 8
     config.train.epochs = 2
-    config.train.steps_per_epoch = base.arguments(arguments, steps=3)["steps"]
+    config.train.steps_per_epoch = defaults.arguments(arguments, steps=3)["steps"]
     config.train.eval_batch_size = 8
     config.train.checkpoint_steps = 2
     return config

@@ -1,1 +1,1 @@
-"""Brings published PyTorch and TensorFlow-era weights over, and writes them back: `python -m convert_weights`."""
+"""Conversion of published PyTorch and TensorFlow-era weights, and back to PyTorch: `python -m convert_weights`."""

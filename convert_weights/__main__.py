@@ -1,4 +1,4 @@
-"""`python -m convert_weights`: published weights to a weights directory, and back."""
+"""`python -m convert_weights`: converts published weights to a weights directory, and back."""
 
 import argparse
 import sys
@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import NoReturn
 
 from convert_weights.errors import ConversionError
+from fgnet_jax.runtime.command_line import Parser, fail, program
 
 _DESCRIPTION = """\
-Brings published weights over, without PyTorch, TensorFlow or NVIDIA's sources, and without running any code that is
-in them; and writes FG-Net's own file back.
+Convert published weights to a weights directory, without PyTorch, TensorFlow or NVIDIA's sources, and without running
+any code that is in them; and write FG-Net's own file back.
 
-  In one step: downloads what is published and converts it (see `fetch --help`):
+  In one step: download the published files and convert them (see `fetch --help`):
     python -m convert_weights fetch disfa --output weights/fgnet_disfa
 
-  To start training from, the interpreter being freshly initialised:
+  As the starting point of training, with a freshly initialised interpreter:
     python -m convert_weights --generator stylegan2-ffhq-config-f.pt --encoder psp_ffhq_encode.pt --output weights/pretrained
 
-  FG-Net as published (the encoder's file has the average latent that model.pth lacks):
+  FG-Net as published (the encoder's file has the average latent, which model.pth lacks):
     python -m convert_weights --fgnet model.pth --encoder psp_ffhq_encode.pt --corpus disfa --output weights/fgnet_disfa
 
   Back to FG-Net's own format (needs PyTorch: pip install 'fgnet_jax[torch]'):
     python -m convert_weights --weights weights/fgnet_disfa --to-pytorch model.pth
-"""  # noqa: E501 - commands to be copied in one piece
+"""  # noqa: E501 - commands to be copied as they are
 
 _FORMS = (
     {"generator", "encoder", "output"},
@@ -33,10 +34,10 @@ _FORMS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
+    """Run the command.
 
     Returns:
-      Its exit status: 0, or 1 if something was refused; of `fetch`, see there.
+      Its exit status: 0, or 1 if a file was refused; for `fetch`, see `convert_weights.fetch`.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["fetch"]:
@@ -46,14 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _check_form(parser, options)
-    from fgnet_jax.models.weights import WeightsError  # after the help and its errors, which need not wait for JAX
+    from fgnet_jax.models.weights import WeightsError  # after parsing, so that --help does not load JAX
 
     try:
         for line in _run(options):
             print(line)
     except (ConversionError, WeightsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return fail(parser.prog, error, 1)
     return 0
 
 
@@ -72,14 +72,16 @@ def _run(options: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m convert_weights", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(_DESCRIPTION, program("convert"))
     add = parser.add_argument
     add("--generator", type=Path, help="stylegan2-ffhq-config-f.pt, or NVIDIA's pickle of StyleGAN2 (either kind)")
     add("--encoder", type=Path, help="psp_ffhq_encode.pt")
     add("--fgnet", type=Path, help="FG-Net's model.pth")
-    add("--corpus", choices=("bp4d", "disfa"), help="what --fgnet was trained on: its AUs and their order")
+    add(
+        "--corpus",
+        choices=("bp4d", "disfa"),
+        help="the corpus that --fgnet was trained on: it decides the AUs and their order",
+    )
     add("--output", type=Path, help="the weights directory to write")
     add("--weights", type=Path, help="a weights directory to read")
     add("--to-pytorch", type=Path, metavar="FILE", help="the model.pth to write")
@@ -90,17 +92,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_form(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the program with a usage error unless the options are those of one of the three forms."""
+    """Exit with a usage error unless the options are those of one of the three forms."""
     names = set().union(*_FORMS)
     given = {name for name in names if getattr(options, name) is not None}
     if given in _FORMS:
         return
     form = max(_FORMS, key=lambda form: (len(form & given), -len(form)))
-    missing, surplus = _spell(form - given), _spell(given - form)
-    _usage(parser, f"missing: {missing}" if missing else f"these do not go together: {surplus} with {_spell(form)}")
+    missing, surplus = _flags(form - given), _flags(given - form)
+    _usage(parser, f"missing: {missing}" if missing else f"these cannot be combined: {surplus} with {_flags(form)}")
 
 
-def _spell(names: set[str]) -> str:
+def _flags(names: set[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
 
 

@@ -1,4 +1,4 @@
-"""From files of published weights to a weights directory."""
+"""Conversion of published weights to a weights directory."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from convert_weights import engine, sources
 from convert_weights.errors import ConversionError
 from convert_weights.files import read, sha256
-from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.aus import PUBLISHED_CHANNELS
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.initializers import initial
@@ -20,13 +20,13 @@ _FRESH = "interpreter/"
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """A network made of published files.
+    """A network converted from published files.
 
     Attributes:
       config: Its sizes.
       variables: Its values, float32 NumPy arrays.
-      meta: What the weights directory says of it.
-      report: What was used and what was left alone, in lines for the user.
+      meta: Metadata of the weights directory.
+      report: The tensors used and ignored, in lines for the user.
     """
 
     config: ModelConfig
@@ -36,16 +36,16 @@ class Conversion:
 
 
 def pretrained(generator: Path, encoder: Path, config: ModelConfig, seed: int = 0) -> Conversion:
-    """What training starts from: StyleGAN2 and pSp as published, and a freshly initialised interpreter.
+    """Convert the starting point of training: published StyleGAN2 and pSp, and a freshly initialised interpreter.
 
     Args:
       generator: rosinality's `stylegan2-ffhq-config-f.pt`, or either of NVIDIA's pickles.
       encoder: `psp_ffhq_encode.pt`.
       config: Sizes of the network.
-      seed: Of the interpreter.
+      seed: Seed of the interpreter's initial values.
 
     Raises:
-      ConversionError: if a file is not understood, or its tensors do not fit.
+      ConversionError: if a file is unknown or broken, or its tensors do not fit.
     """
     groups = [sources.generator(read(generator), config), *sources.encoder(read(encoder), config)]
     shapes = _shapes(config)
@@ -53,38 +53,38 @@ def pretrained(generator: Path, encoder: Path, config: ModelConfig, seed: int = 
     arrays = engine.convert(groups, {path: shape for path, shape in shapes.items() if path not in fresh})
     arrays |= {path: initial(path, shape, np.dtype(np.float32), seed) for path, shape in fresh.items()}
     report = [*_reports(groups), f"interpreter: {len(fresh)} tensors freshly initialised (seed {seed})"]
-    return _conversion(config, arrays, WeightsMeta(sources=_sources(generator, encoder)), report)
+    return _conversion(config, arrays, meta=WeightsMeta(sources=_sources(generator, encoder)), report=report)
 
 
 def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Conversion:
-    """FG-Net as published.
+    """Convert FG-Net as published.
 
     Args:
       model: FG-Net's `model.pth`.
       encoder: `psp_ffhq_encode.pt`, for the average latent that `model.pth` lacks.
       config: Sizes of the network.
-      corpus: "bp4d" or "disfa": what it was trained on.
+      corpus: "bp4d" or "disfa": the corpus that it was trained on.
 
     Raises:
-      ConversionError: if a file is not understood, or its tensors do not fit.
+      ConversionError: if a file is unknown or broken, or its tensors do not fit.
     """
-    aus = CORPUS_AUS[corpus]
+    aus = PUBLISHED_CHANNELS[corpus]
     if len(aus) > config.num_heatmaps:
-        raise ConversionError(f"{corpus} has {len(aus)} AUs, the network only {config.num_heatmaps} heatmaps")
+        raise ConversionError(f"{corpus} has {len(aus)} AUs, but the network only {config.num_heatmaps} heatmaps")
     groups = [*sources.fgnet(read(model), config), sources.latent_avg(read(encoder))]
     arrays = engine.convert(groups, _shapes(config))
     meta = WeightsMeta(corpus=corpus, aus=aus, sources=_sources(model, encoder))
-    return _conversion(config, arrays, meta, _reports(groups))
+    return _conversion(config, arrays, meta=meta, report=_reports(groups))
 
 
 def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> list[str]:
-    """Writes a weights directory; whatever interrupts it, `directory` is whole, or as before, or absent.
+    """Write a weights directory; whatever interrupts it, `directory` is complete, as before, or absent.
 
     Returns:
-      What was done, in lines for the user: the files with their SHA-256, and what was used of them.
+      The files with their SHA-256 and the tensors used of them, in lines for the user.
 
     Raises:
-      ConversionError: if it exists and `overwrite` is not set, or is something else than a weights directory.
+      ConversionError: if it exists and `overwrite` is not set, or is not a weights directory.
     """
     check_free(directory, overwrite)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -94,17 +94,17 @@ def write(directory: Path, conversion: Conversion, overwrite: bool = False) -> l
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuses an output that exists, unless it is an older one of the same kind and may be replaced.
+    """Check that an output does not exist, or is a weights directory that may be replaced.
 
     Raises:
-      ConversionError: as said.
+      ConversionError: if it is neither.
     """
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
         raise ConversionError(f"{path} exists; give another --output, or --overwrite to replace it")
     if not (path / "meta" / "model.json").is_file() or path.is_symlink():
-        raise ConversionError(f"{path} exists and is no weights directory, so it is not replaced")
+        raise ConversionError(f"{path} exists and is not a weights directory, so it is not replaced")
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -112,10 +112,12 @@ def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {path: tuple(struct.shape) for group in groups for path, struct in group.items()}
 
 
-def _conversion(config: ModelConfig, arrays: dict[str, np.ndarray], meta: WeightsMeta, report: list[str]) -> Conversion:
+def _conversion(
+    config: ModelConfig, arrays: dict[str, np.ndarray], *, meta: WeightsMeta, report: list[str]
+) -> Conversion:
     abstract = weights.groups(fgnet.abstract(config))
     variables = fgnet.Variables(*({path: arrays[path] for path in abstract[name]} for name in GROUPS))
-    return Conversion(config, variables, meta, report)
+    return Conversion(config=config, variables=variables, meta=meta, report=report)
 
 
 def _reports(groups: Sequence[engine.Group]) -> list[str]:

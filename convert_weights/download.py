@@ -1,4 +1,4 @@
-"""One published file onto disk, through gdown: resumed where it stopped, looked at, failures said with a way out."""
+"""Download of one published file through gdown: resumed where it stopped, checked, with instructions on failure."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from convert_weights.errors import ConversionError
 from convert_weights.published import PublishedFile
 
 RETRIES = 3
-"""How often a connection that fails is tried again, after seconds that grow."""
+"""Number of retries of a failed connection, with growing delays."""
 
 TIMEOUT = (30.0, 120.0)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -20,10 +20,11 @@ _GONE = (404, 410)
 
 
 def get(file: PublishedFile, directory: Path) -> Path:
-    """The file in this directory: the one that lies there already, or a download, which goes on where one stopped.
+    """Return the file in this directory: the existing one, or a download, resumed where an earlier one stopped.
 
     Raises:
-      ConversionError: if it could not be had, or is not a file of weights; the message says how to do it by hand.
+      ConversionError: if it could not be downloaded, or is not a file of weights; the message tells how to download it
+        by hand.
       OSError: if it cannot be written.
     """
     target = directory / file.name
@@ -31,17 +32,17 @@ def get(file: PublishedFile, directory: Path) -> Path:
     if is_new:
         _download(file, target)
     try:
-        files.read(target)  # cheap, and tells what is no file of weights before the next one is downloaded
+        files.read(target)  # cheap, and finds an invalid file before the next one is downloaded
     except ConversionError as error:
         if is_new:
             target.unlink()
-        way_out = f"{'it was removed' if is_new else f'delete {target}'}, to download again"
-        raise ConversionError(f"{error}\nNot what was published: {way_out}.\n{by_hand(file, target)}") from None
+        remedy = "it was removed" if is_new else f"delete {target} to download it again"
+        raise ConversionError(f"{error}\nThis is not the published file: {remedy}.\n{by_hand(file, target)}") from None
     return target
 
 
 def by_hand(file: PublishedFile, target: Path) -> str:
-    """How to do without the download."""
+    """Return instructions for a download by hand."""
     return f"By hand: open {file.link} in a browser, save the file as {target}, and run the same command again."
 
 
@@ -69,13 +70,13 @@ def _gdown(file: PublishedFile, target: Path) -> ModuleType:
     try:
         import gdown
     except ImportError:
-        missing = f"{target} is not there, and downloading needs gdown: pip install 'fgnet_jax[fetch]'"
+        missing = f"{target} does not exist, and downloading needs gdown: pip install 'fgnet_jax[fetch]'"
         raise ConversionError(f"{missing}\n{by_hand(file, target)}") from None
     return gdown
 
 
 def _reason(error: Exception, file: PublishedFile, target: Path) -> str:
-    """What happened, in the words of somebody who wants the file."""
+    """Return the reason of a failed download, for the user."""
     import requests
     from gdown.exceptions import FileURLRetrievalError
 
@@ -87,20 +88,20 @@ def _reason(error: Exception, file: PublishedFile, target: Path) -> str:
         gone = "it was moved or deleted" if status in _GONE else "the server refused"
         return f"{gone} (HTTP {status})"
     if "incomplete" in str(error):
-        return f"it was cut off; the same command goes on from there ({_first_line(error)})"
+        return f"it was cut off; the same command resumes it ({_first_line(error)})"
     if isinstance(origin, requests.ConnectionError | requests.Timeout):
         return f"no connection to {urlsplit(file.url).hostname}; the same command tries again ({_first_line(error)})"
-    return f"{_first_line(error)} Delete {target}*.part to begin anew."
+    return f"{_first_line(error)} Delete {target}*.part to start over."
 
 
 def _page(text: str) -> str:
-    """Google Drive gave a page where a file should be; which one."""
+    """Return the reason for the page that Google Drive sent instead of the file."""
     if re.search(r"too many users|quota", text, re.IGNORECASE):
         return (
-            "Google Drive gave a page instead of the file: its quota of downloads is used up. It is free again after "
-            "a day, and often at once to a browser that is signed in."
+            "Google Drive sent a page instead of the file: its quota of downloads is used up. Downloads are possible "
+            "again after a day, and often at once in a browser that is signed in."
         )
-    return "Google Drive gave a page instead of the file: it was moved or deleted, or is not public any more."
+    return "Google Drive sent a page instead of the file: it was moved or deleted, or is not public any more."
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The one engine behind all tables: every tensor used once, every variable filled once, or nothing is converted."""
+"""Conversion by tables of rules: every tensor used once, every variable filled once, or nothing is converted."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,23 +11,24 @@ from convert_weights.layouts import source_shape
 from convert_weights.rules import Extra, Rule
 from convert_weights.tensors import Tensor
 
-Shapes = Mapping[str, tuple[int, ...]]
+VariableShapes = Mapping[str, tuple[int, ...]]
+"""Shape of each variable by its path."""
 
 HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
-"""Formats that are widened to float32, without loss."""
+"""Dtypes that are converted to float32, without loss."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Tensors of a file that one table is about.
+    """Tensors of a file with the table that converts them.
 
     Attributes:
-      name: What messages call it.
-      tensors: The tensors by their name in the file, a `module.` prefix gone.
+      name: Its name in messages.
+      tensors: The tensors by their name in the file, without the prefix `module.`.
       rules: The table.
-      extras: What else may be among them.
-      problems: What was found wrong with them already.
-      notes: What the report says of them beside their counts.
+      extras: Other tensors that may be among them.
+      problems: Errors found while the file was read.
+      notes: Lines for the report besides the tensors' counts.
     """
 
     name: str
@@ -38,15 +39,15 @@ class Group:
     notes: Sequence[str] = ()
 
 
-def convert(groups: Sequence[Group], shapes: Shapes) -> dict[str, np.ndarray]:
-    """The network's variables, float32, out of tensors of files.
+def convert(groups: Sequence[Group], shapes: VariableShapes) -> dict[str, np.ndarray]:
+    """Convert tensors of files to the network's variables, float32.
 
     Args:
       groups: The tensors, with their tables.
-      shapes: Shape by path of every variable that must come out, no more and no fewer.
+      shapes: Shape by path of every variable that must be filled, no more and no fewer.
 
     Raises:
-      Mismatch: for tensors unknown, missing, used twice, or of the wrong shape or format, all of them at once. It is
+      Mismatch: for tensors unknown, missing, used twice, or of the wrong shape or dtype, all of them at once. It is
         raised before anything large is read.
     """
     problems = [problem for group in groups for problem in _problems(group, shapes)]
@@ -61,28 +62,28 @@ def convert(groups: Sequence[Group], shapes: Shapes) -> dict[str, np.ndarray]:
 
 
 def report(group: Group) -> list[str]:
-    """What a converted group held, in lines for the user."""
-    half = sum(group.tensors[rule.source].format in HALF for rule in group.rules)
-    widened = f", {half} of them widened from half precision" if half else ""
-    lines = [f"{group.name}: {len(group.rules)} tensor{'s' * (len(group.rules) > 1)} used{widened}"]
+    """Describe a converted group, in lines for the user."""
+    half = sum(group.tensors[rule.source].dtype in HALF for rule in group.rules)
+    from_half = f", {half} of them converted from half precision" if half else ""
+    lines = [f"{group.name}: {len(group.rules)} tensor{'s' * (len(group.rules) > 1)} used{from_half}"]
     for extra in group.extras:
         count = sum(extra.matches(name) for name in group.tensors)
         if count:
             lines.append(f"{group.name}: {count} ignored: {extra.meaning}")
-    return [*lines, *(f"{group.name}: {note}" for note in group.notes)]
+    return [*lines, *(f"{group.name}: {line}" for line in group.notes)]
 
 
 def _read(tensor: Tensor, rule: Rule) -> np.ndarray:
     # One tensor at a time, so that the copies are the network and nothing else.
     values = tensor.array().astype(np.float32, copy=False)
-    return np.array(rule.layout.ours(values), np.float32, order="C")
+    return np.array(rule.layout.from_file(values), np.float32, order="C")
 
 
-def _problems(group: Group, shapes: Shapes) -> Iterator[str]:
+def _problems(group: Group, shapes: VariableShapes) -> Iterator[str]:
     yield from (f"{group.name}: {problem}" for problem in group.problems)
     by_source = {rule.source: rule for rule in group.rules}
     for name, tensor in group.tensors.items():
-        problem = _tensor_problem(name, tensor, by_source, group.extras, shapes)
+        problem = _tensor_problem(name, tensor, rules=by_source, extras=group.extras, shapes=shapes)
         if problem:
             yield f"{group.name}: {name}: {problem}"
     for rule in group.rules:
@@ -90,7 +91,10 @@ def _problems(group: Group, shapes: Shapes) -> Iterator[str]:
             yield f"{group.name}: {rule.source}: missing (for {rule.path})"
 
 
-def _tensor_problem(name: str, tensor: Tensor, rules: Mapping[str, Rule], extras: Iterable[Extra], shapes: Shapes):
+def _tensor_problem(
+    name: str, tensor: Tensor, *, rules: Mapping[str, Rule], extras: Iterable[Extra], shapes: VariableShapes
+) -> str | None:
+    """Return why a tensor does not fit the network; None where it fits."""
     if name not in rules:
         extra = next((extra for extra in extras if extra.matches(name)), None)
         return _extra_problem(tensor, extra) if extra else "unknown"
@@ -100,8 +104,8 @@ def _tensor_problem(name: str, tensor: Tensor, rules: Mapping[str, Rule], extras
     expected = source_shape(rule.layout, shapes[rule.path])
     if tensor.shape != expected:
         return f"has shape {tensor.shape}, expected {expected}"
-    if tensor.format != np.float32 and tensor.format not in HALF:
-        return f"is of {tensor.format.name}, expected float32, float16 or bfloat16"
+    if tensor.dtype != np.float32 and tensor.dtype not in HALF:
+        return f"has dtype {tensor.dtype.name}, expected float32, float16 or bfloat16"
     return None
 
 
@@ -109,15 +113,15 @@ def _extra_problem(tensor: Tensor, extra: Extra) -> str | None:
     if extra.value is None:
         return None
     if tensor.shape != extra.value.shape or not np.array_equal(tensor.array().astype(np.float32), extra.value):
-        return "another filter than the [1, 3, 3, 1] low-pass, so another network"
+        return "is not the [1, 3, 3, 1] low-pass filter, so it is another network"
     return None
 
 
-def _path_problems(groups: Sequence[Group], shapes: Shapes) -> Iterator[str]:
+def _path_problems(groups: Sequence[Group], shapes: VariableShapes) -> Iterator[str]:
     paths = [rule.path for group in groups for rule in group.rules]
-    seen = set()
+    filled = set()
     for path in paths:
-        if path in seen:
+        if path in filled:
             yield f"{path}: filled twice"
-        seen.add(path)
-    yield from (f"{path}: filled by no table" for path in shapes if path not in seen)
+        filled.add(path)
+    yield from (f"{path}: filled by no table" for path in shapes if path not in filled)

@@ -1,23 +1,22 @@
-"""One file of weights, whatever its kind: opened, told by its content, hashed, and read as tensors and containers."""
+"""Reading of a file of weights of any kind, recognised by its content, as tensors and containers."""
 
 import dataclasses
 import hashlib
 import mmap
 from pathlib import Path
-from typing import Any
 
 from convert_weights import allowed, torch_file
 from convert_weights.errors import ConversionError
-from convert_weights.records import Budget, budget_for
+from convert_weights.records import Budget, Pickled, budget_for
 from convert_weights.tensors import Storage
-from convert_weights.unpickle import Handler, Machine
+from convert_weights.unpickle import Constructor, Machine
 
 TORCH_ZIP = "PyTorch file"
 TORCH_LEGACY = "PyTorch file from before version 1.6"
 PICKLE = "pickle"
 
 _LOOKS_LIKE = {
-    b"<": "a web page: the download gave a page instead of the file",
+    b"<": "a web page: the download returned a page instead of the file",
     b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip archive: unpack it first",
@@ -28,23 +27,23 @@ _LOOKS_LIKE = {
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
       path: The file.
       kind: One of the kinds above.
-      value: Its tensors, in the containers that the file has them in.
+      value: Its tensors, in the file's own containers.
       size: Its size in bytes.
     """
 
     path: Path
     kind: str
-    value: Any
+    value: Pickled
     size: int
 
 
 def read(path: str | Path) -> Contents:
-    """Reads a file of weights; tensors are views of it, so nothing large is loaded yet.
+    """Read a file of weights; tensors are views of it, so nothing large is loaded yet.
 
     Raises:
       ConversionError: if it is of no known kind, broken, or holds anything but tensors and plain containers.
@@ -63,11 +62,11 @@ def read(path: str | Path) -> Contents:
                 value = torch_file.read_legacy(data) if kind == TORCH_LEGACY else _read_pickle(data)
         except ConversionError as error:
             raise ConversionError(f"{path}: {error}") from None
-    return Contents(path, kind, value, len(data))
+    return Contents(path=path, kind=kind, value=value, size=len(data))
 
 
 def sha256(path: str | Path) -> str:
-    """The file's SHA-256, in hexadecimal digits."""
+    """Compute the file's SHA-256, in hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -79,24 +78,24 @@ def _kind(path: Path, start: bytes) -> str:
         return TORCH_LEGACY
     if start[:1] == b"\x80" or start[:1] in (b"(", b"c", b"]", b"}"):
         return PICKLE
-    likely = next((what for prefix, what in _LOOKS_LIKE.items() if start.startswith(prefix)), "of no known kind")
+    likely = next((kind for prefix, kind in _LOOKS_LIKE.items() if start.startswith(prefix)), "of no known kind")
     raise ConversionError(
         f"{path} is {likely} (it starts with {start[:8]!r}); expected a PyTorch file or NVIDIA's pickle"
     )
 
 
-def _read_pickle(data: memoryview) -> Any:
-    """NVIDIA's pickles, where every tensor of PyTorch is a file of the old layout in itself."""
+def _read_pickle(data: memoryview) -> Pickled:
+    """Read NVIDIA's pickles, where every tensor of PyTorch is a file of the old layout in itself."""
     budget = budget_for(len(data))
-    names: dict[str, Handler | None] = allowed.plain() | allowed.tensors() | allowed.arrays() | allowed.networks()
+    names: dict[str, Constructor | None] = allowed.plain() | allowed.tensors() | allowed.arrays() | allowed.networks()
     names["torch.storage._load_from_bytes"] = lambda blob: _read_storage(blob, budget)
-    return Machine(data, names, budget).run()
+    return Machine(data, allowed=names, budget=budget).run()
 
 
-def _read_storage(blob: Any, budget: Budget) -> Storage:
+def _read_storage(blob: Pickled, budget: Budget) -> Storage:
     if not isinstance(blob, bytes | memoryview):
-        raise ConversionError("the pickle has a storage that is no bytes")
+        raise ConversionError("the pickle has a storage that is not bytes")
     value = torch_file.read_legacy(memoryview(blob), budget)
     if not isinstance(value, Storage):
-        raise ConversionError("the pickle has something else than a storage where a storage belongs")
+        raise ConversionError("the pickle has something other than a storage where one is expected")
     return value

@@ -1,4 +1,4 @@
-"""How a tensor of a file lies against ours: a pair of functions, each the other's inverse."""
+"""Layouts of a file's tensors: pairs of functions from and to the file, inverses of each other."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,25 +8,25 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class FileLayout:
-    """One way of laying a tensor out.
+    """The layout of a tensor in a file.
 
     Attributes:
-      name: What it is called.
-      ours: Gives our array of the file's; mostly a view.
-      theirs: Gives the file's array of ours; tells the shape that the file must have, too.
+      name: Its dimensions in the file.
+      from_file: Converts an array from the file's layout to our network's; mostly to a view.
+      to_file: Converts an array from our network's layout to the file's.
     """
 
     name: str
-    ours: Callable[[np.ndarray], np.ndarray]
-    theirs: Callable[[np.ndarray], np.ndarray]
+    from_file: Callable[[np.ndarray], np.ndarray]
+    to_file: Callable[[np.ndarray], np.ndarray]
 
 
 def source_shape(layout: FileLayout, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a file's tensor must have to become one of ours, of `shape`."""
-    return layout.theirs(np.broadcast_to(np.float32(0), shape)).shape
+    """Return the shape that a file's tensor must have to become a variable of `shape`."""
+    return layout.to_file(np.broadcast_to(np.float32(0), shape)).shape
 
 
-SAME = FileLayout("as it is", lambda x: x, lambda x: x)
+SAME = FileLayout("as in the network", lambda x: x, lambda x: x)
 
 LINEAR = FileLayout("(out, in)", lambda x: x.T, lambda x: x.T)
 
@@ -52,11 +52,11 @@ ONE_NUMBER = FileLayout("(1,)", lambda x: x[0], lambda x: x[None])
 
 ADA_CONSTANT = FileLayout("(channels, 4, 4)", lambda x: x.transpose(1, 2, 0), lambda x: x.transpose(2, 0, 1))
 
-# The TensorFlow-era code convolves the upsampled image; a transposed convolution, which ours and the published
-# PyTorch ones are, meets the taps in the opposite order.
+# The TensorFlow-era code convolves the upsampled image; a transposed convolution, as in our network and in the
+# published PyTorch ones, applies the taps in the opposite order.
 TF_FLIPPED = FileLayout("(h, w, in, out), taps flipped", lambda x: x[::-1, ::-1], lambda x: x[::-1, ::-1])
 
 TF_POINTWISE = FileLayout("(1, 1, in, 3)", lambda x: x[0, 0], lambda x: x[None, None])
 
-# Stored around 0 there, and 1 is added when it is used.
+# Stored around 0 in that file, and 1 is added when it is used.
 TF_STYLE_BIAS = FileLayout("less 1", lambda x: x + np.float32(1), lambda x: x - np.float32(1))

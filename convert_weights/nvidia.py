@@ -1,17 +1,17 @@
-"""The generator out of NVIDIA's pickles: their network objects as data, never built."""
+"""The generator in NVIDIA's pickles: their network objects as data, never constructed."""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import NamedTuple
 
 from convert_weights.allowed import MODULE, NETWORK, as_tensor
 from convert_weights.errors import ConversionError
-from convert_weights.records import Record
+from convert_weights.records import Pickled, Record
 from convert_weights.tensors import Tensor
 
 MAX_DEPTH = 16
 MAX_NETWORKS = 1000
-"""A network has some forty parts; an object that contains itself many times over has no end of them."""
+"""A network has some forty parts; an object that contains itself has endlessly many."""
 
 _TF_SETTINGS = {
     "mapping_lrmul": 0.01,
@@ -29,47 +29,57 @@ _TORCH_SETTINGS = {
     r"synthesis\..*\.affine": {"activation": "linear", "bias_gain": 1},
 }
 
-Found = tuple[dict[str, Tensor], list[str], list[str]]
+
+class NetworkTensors(NamedTuple):
+    """The tensors of a pickled network.
+
+    Attributes:
+      tensors: By their full name.
+      problems: Errors, one line each.
+      notes: Lines for the report.
+    """
+
+    tensors: dict[str, Tensor]
+    problems: list[str]
+    notes: list[str]
 
 
-def is_tf(value: Any) -> bool:
-    """Whether a pickle holds TensorFlow-era networks: (G, D, Gs), or one of them."""
+def is_tf(value: Pickled) -> bool:
+    """Return whether a pickle holds TensorFlow-era networks: (G, D, Gs), or one of them."""
     networks = value if isinstance(value, tuple) and len(value) == 3 else (value,)
     return all(isinstance(network, Record) and network.name == NETWORK for network in networks)
 
 
-def is_torch(value: Any) -> bool:
-    """Whether a pickle holds a PyTorch network: a dict with `G_ema`, or the network itself."""
+def is_torch(value: Pickled) -> bool:
+    """Return whether a pickle holds a PyTorch network: a dict with `G_ema`, or the network itself."""
     network = value.get("G_ema") if isinstance(value, dict) else value
     return isinstance(network, Record) and network.name == MODULE
 
 
-def tf_tensors(value: Any) -> Found:
-    """Variables of `Gs` by their full name; what is wrong with it; what the report should say.
+def tf_tensors(value: Pickled) -> NetworkTensors:
+    """Return the variables of `Gs`.
 
     Raises:
-      ConversionError: if the object is not what a pickled network looks like.
+      ConversionError: if the object is not a pickled network.
     """
     network = value[2] if isinstance(value, tuple) else value
     tensors: dict[str, Tensor] = {}
-    problems, notes = (
-        [],
-        ["2 networks ignored: G without averaging, and the discriminator D"] * isinstance(value, tuple),
-    )
+    problems: list[str] = []
+    notes = ["2 networks ignored: G without averaging, and the discriminator D"] * isinstance(value, tuple)
     for prefix, state in _tf_networks("", network, [MAX_NETWORKS]):
         problems += _differences(prefix or "Gs", state.get("static_kwargs"), _TF_SETTINGS)
         notes += _clamp_note(state.get("static_kwargs"))
         for name, array in _variables(state):
             problems += [f"{prefix}{name}: used twice"] * (prefix + name in tensors)
             tensors[prefix + name] = array
-    return tensors, problems, sorted(set(notes))
+    return NetworkTensors(tensors, problems, sorted(set(notes)))
 
 
-def torch_tensors(value: Any) -> Found:
-    """Parameters and buffers of `G_ema` by their full name; what is wrong with it; what the report should say.
+def torch_tensors(value: Pickled) -> NetworkTensors:
+    """Return the parameters and buffers of `G_ema`.
 
     Raises:
-      ConversionError: if the object is not what a pickled module looks like.
+      ConversionError: if the object is not a pickled module.
     """
     network = value["G_ema"] if isinstance(value, dict) else value
     others = sorted(str(key) for key in value if key != "G_ema") if isinstance(value, dict) else []
@@ -84,19 +94,19 @@ def torch_tensors(value: Any) -> Found:
             for name, tensor in _named(state, part):
                 if tensor is not None:
                     tensors[prefix + name] = _tensor(prefix + name, tensor)
-    return tensors, problems, sorted(set(notes))
+    return NetworkTensors(tensors, problems, sorted(set(notes)))
 
 
-def _tf_networks(prefix: str, network: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
-    left[0] -= 1
-    if depth > MAX_DEPTH or left[0] < 0:
-        raise ConversionError("the pickle has networks inside each other without end")
+def _tf_networks(prefix: str, network: Pickled, budget: list[int], *, depth: int = 0) -> Iterator[tuple[str, Mapping]]:
+    budget[0] -= 1
+    if depth > MAX_DEPTH or budget[0] < 0:
+        raise ConversionError("the pickle has networks inside each other endlessly")
     if not isinstance(network, Record) or network.name != NETWORK or not isinstance(network.state, dict):
         raise ConversionError("the pickle has a network without a state")
     yield prefix, network.state
     for _, part in _named(network.state, "components"):
         name = part.state.get("name") if isinstance(part, Record) and isinstance(part.state, dict) else None
-        yield from _tf_networks(f"{prefix}{name}/", part, left, depth + 1)
+        yield from _tf_networks(f"{prefix}{name}/", part, budget, depth=depth + 1)
 
 
 def _variables(state: Mapping) -> Iterator[tuple[str, Tensor]]:
@@ -105,46 +115,47 @@ def _variables(state: Mapping) -> Iterator[tuple[str, Tensor]]:
         raise ConversionError("the pickle has a network without a list of variables")
     for pair in variables:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise ConversionError("the pickle has a network whose variables are no pairs of name and array")
+            raise ConversionError("the pickle has a network whose variables are not pairs of name and array")
         yield pair[0], _tensor(*pair)
 
 
-def _modules(prefix: str, module: Any, left: list[int], depth: int = 0) -> Iterator[tuple[str, Mapping]]:
-    left[0] -= 1
-    if depth > MAX_DEPTH or left[0] < 0:
-        raise ConversionError("the pickle has modules inside each other without end")
+def _modules(prefix: str, module: Pickled, budget: list[int], *, depth: int = 0) -> Iterator[tuple[str, Mapping]]:
+    budget[0] -= 1
+    if depth > MAX_DEPTH or budget[0] < 0:
+        raise ConversionError("the pickle has modules inside each other endlessly")
     if not isinstance(module, Record) or module.name != MODULE or not isinstance(module.state, dict):
         raise ConversionError(f"the pickle has no module where {prefix or 'the network'} should be")
     yield prefix, module.state
     for name, part in _named(module.state, "_modules"):
         if part is not None:
-            yield from _modules(f"{prefix}{name}.", part, left, depth + 1)
+            yield from _modules(f"{prefix}{name}.", part, budget, depth=depth + 1)
 
 
-def _named(state: Mapping, part: str) -> list[tuple[str, Any]]:
+def _named(state: Mapping, part: str) -> list[tuple[str, Pickled]]:
     values = state.get(part, {})
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise ConversionError(f"the pickle has a network whose {part} are no dictionary of names")
+        raise ConversionError(f"the pickle has a network whose {part} are not a dictionary of names")
     return list(values.items())
 
 
-def _tensor(name: str, value: Any) -> Tensor:
+def _tensor(name: str, value: Pickled) -> Tensor:
     tensor = as_tensor(value)
     if tensor is None:
-        raise ConversionError(f"{name[:80]} is a {type(value).__name__}, no tensor")
+        raise ConversionError(f"{name[:80]} is a {type(value).__name__}, not a tensor")
     return tensor
 
 
-def _differences(where: str, settings: Any, wanted: Mapping[str, Any]) -> list[str]:
+def _differences(where: str, settings: Pickled, expected: Mapping[str, object]) -> list[str]:
+    """List the settings that make it another network than the expected one."""
     if not isinstance(settings, Mapping):
         return []
     return [
         f"{where}: {name} is {str(settings[name])[:40]}, expected {value}: another network"
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if name in settings and settings[name] != value
     ]
 
 
-def _clamp_note(settings: Any) -> list[str]:
+def _clamp_note(settings: Pickled) -> list[str]:
     clamp = settings.get("conv_clamp") if isinstance(settings, Mapping) else None
-    return [f"its conv_clamp ({str(clamp)[:20]}) is not applied here"] if clamp is not None else []
+    return [f"its conv_clamp ({str(clamp)[:20]}) is not applied"] if clamp is not None else []

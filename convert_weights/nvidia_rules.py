@@ -1,9 +1,9 @@
-"""Tables: the names of StyleGAN2's generator in NVIDIA's own pickles, and where its tensors go.
+"""Tables of rules: StyleGAN2's generator in NVIDIA's own pickles.
 
-Facts about the two code bases that the layouts rest on, each with a test of its own:
+Facts about the two code bases that the layouts rest on, each with a separate test:
 
 - `Conv0_up` (TensorFlow) convolves the upsampled image, so its taps are flipped against a transposed convolution;
-  `conv0` (PyTorch) is stored flipped already, in the order that ours has.
+  `conv0` (PyTorch) is stored flipped already, in the order of our network.
 - `mod_bias` (TensorFlow) is stored without the 1 that is added when it is used; `affine.bias` (PyTorch) with it.
 - Weights of the mapping network are stored divided by its learning rate multiplier of 0.01, as the published ones are.
 """
@@ -41,17 +41,17 @@ TORCH_EXTRAS: tuple[Extra, ...] = (
 
 
 def tf_generator(config: ModelConfig) -> tuple[Rule, ...]:
-    """The variables of the TensorFlow-era `Gs`."""
+    """Return the rules of the TensorFlow-era `Gs`."""
     return tuple(itertools.chain(_tf_mapping(config), _tf_synthesis(config), _tf_to_rgbs(config)))
 
 
 def torch_generator(config: ModelConfig) -> tuple[Rule, ...]:
-    """The parameters and buffers of `G_ema` in stylegan2-ada-pytorch, and in stylegan3's config of StyleGAN2."""
+    """Return the rules of `G_ema` in stylegan2-ada-pytorch, and in stylegan3's StyleGAN2 configuration."""
     return tuple(itertools.chain(_torch_mapping(config), _torch_synthesis(config), _torch_to_rgbs(config)))
 
 
-def _sides(config: ModelConfig) -> Iterator[tuple[int, int, bool]]:
-    """Index, resolution, and whether it upsamples, of every convolution of synthesis."""
+def _convolutions(config: ModelConfig) -> Iterator[tuple[int, int, bool]]:
+    """List index, resolution, and whether it upsamples, of every convolution of synthesis."""
     return ((k, 4 << (k + 1) // 2, k % 2 == 1) for k in range(config.num_layers))
 
 
@@ -63,7 +63,7 @@ def _tf_mapping(config: ModelConfig) -> Iterator[Rule]:
 
 def _tf_synthesis(config: ModelConfig) -> Iterator[Rule]:
     yield Rule("G_synthesis/4x4/Const/const", "generator/constant", CONSTANT)
-    for k, side, is_up in _sides(config):
+    for k, side, is_up in _convolutions(config):
         name = "Conv0_up" if is_up else "Conv1" if k else "Conv"
         source, path = f"G_synthesis/{side}x{side}/{name}", f"generator/convs/{k}"
         yield from _tf_styled(source, path, TF_FLIPPED if is_up else SAME)
@@ -91,7 +91,7 @@ def _torch_mapping(config: ModelConfig) -> Iterator[Rule]:
 
 def _torch_synthesis(config: ModelConfig) -> Iterator[Rule]:
     yield Rule("synthesis.b4.const", "generator/constant", ADA_CONSTANT)
-    for k, side, is_up in _sides(config):
+    for k, side, is_up in _convolutions(config):
         source, path = f"synthesis.b{side}.conv{0 if is_up else 1}", f"generator/convs/{k}"
         yield from _torch_styled(source, path, CONV)
         yield Rule(f"{source}.noise_strength", f"{path}/noise_strength", SAME)

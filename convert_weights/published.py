@@ -1,4 +1,4 @@
-"""What is published, where, under which terms. Constants, and how they are spelt out; nothing here downloads."""
+"""The published files: their links and terms. Constants, and their text for users; nothing here downloads."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ class PublishedFile:
     """A file that its authors publish.
 
     Attributes:
-      name: What it is called here; FG-Net's two files are both `model.pth` where they come from.
+      name: Its local file name; FG-Net's two files are both published as `model.pth`.
       title: What it is.
-      link: Where a browser finds it.
-      url: Where a program finds it.
-      terms: What its authors ask of those who use it.
+      link: Its address for a browser.
+      url: Its address for a program.
+      terms: Licences and conditions of use.
     """
 
     name: str
@@ -28,34 +28,36 @@ _FINE_TUNED = (
 )
 
 
-def _on_drive(name: str, title: str, number: str, terms: str) -> PublishedFile:
+def _on_drive(name: str, title: str, number: str, *, terms: str) -> PublishedFile:
+    """Return a file that Google Drive has under this number."""
     link = f"https://drive.google.com/file/d/{number}"
-    return PublishedFile(name, title, link, f"https://drive.google.com/uc?id={number}", terms)
+    url = f"https://drive.google.com/uc?id={number}"
+    return PublishedFile(name=name, title=title, link=link, url=url, terms=terms)
 
 
 ENCODER = _on_drive(
     "psp_ffhq_encode.pt",
     "pSp's encoder, as published",
     "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0",
-    "code MIT; trained on FFHQ, CC BY-NC-SA 4.0",
+    terms="code MIT; trained on FFHQ, CC BY-NC-SA 4.0",
 )
 
 _ADA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl"
 
 GENERATOR = PublishedFile(
-    "ffhq.pkl",
-    "NVIDIA's StyleGAN2 of FFHQ",
-    _ADA,
-    _ADA,
-    "NVIDIA Source Code License-NC: not for commercial use; trained on FFHQ, CC BY-NC-SA 4.0",
+    name="ffhq.pkl",
+    title="NVIDIA's StyleGAN2 of FFHQ",
+    link=_ADA,
+    url=_ADA,
+    terms="NVIDIA Source Code License-NC: not for commercial use; trained on FFHQ, CC BY-NC-SA 4.0",
 )
 
 MODELS: dict[str, PublishedFile] = {
     "bp4d": _on_drive(
-        "fgnet_bp4d_model.pth", "FG-Net's model.pth, BP4D", "1mwOq1gceGTKvcxN0EJywY9VTuXvASgUZ", _FINE_TUNED
+        "fgnet_bp4d_model.pth", "FG-Net's model.pth, BP4D", "1mwOq1gceGTKvcxN0EJywY9VTuXvASgUZ", terms=_FINE_TUNED
     ),
     "disfa": _on_drive(
-        "fgnet_disfa_model.pth", "FG-Net's model.pth, DISFA", "1wTeqUNkhi-ONXXFJ4K6AozyOxyHTHog-", _FINE_TUNED
+        "fgnet_disfa_model.pth", "FG-Net's model.pth, DISFA", "1wTeqUNkhi-ONXXFJ4K6AozyOxyHTHog-", terms=_FINE_TUNED
     ),
 }
 """FG-Net as published, by corpus."""
@@ -64,9 +66,9 @@ WEIGHTS: dict[str, tuple[PublishedFile, ...]] = {
     **{corpus: (model, ENCODER) for corpus, model in MODELS.items()},
     "pretrained": (GENERATOR, ENCODER),
 }
-"""The files that each kind of weights is made of."""
+"""The files that each kind of weights is converted from."""
 
 
-def spell_terms(file: PublishedFile) -> str:
-    """A file with its source and its terms, in lines for people."""
+def format_terms(file: PublishedFile) -> str:
+    """Return a file's title, source and terms, in lines for the user."""
     return f"{file.title} ({file.name})\n  from:  {file.link}\n  terms: {file.terms}\n"

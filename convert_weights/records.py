@@ -1,31 +1,37 @@
-"""What the pickle machine makes: names and objects as plain data, and the budget that it works within."""
+"""Results of the pickle machine: names and objects as plain data; and the budget of a file."""
 
 import dataclasses
 from typing import Any
 
 from convert_weights.errors import ConversionError
 
+Pickled = Any
+"""A value out of a pickle: plain data, a container, a `Global`, a `Record`, or a constructor's result.
+
+Nothing is known of its type: whoever uses it checks it first.
+"""
+
 MAX_OPERATIONS = 2_000_000
 """Pickle opcodes a file may take; the published ones take at most some hundred thousand."""
 
 COPIES = 16
-"""How many times its own size a file may have copied by the functions that it calls."""
+"""How many times its own size a file may let the functions that it calls copy."""
 
 
 @dataclasses.dataclass
 class Budget:
-    """What one file may still cost, all the pickles inside it together.
+    """The work and memory that one file may still take, all pickles inside it together.
 
     Attributes:
       operations: Opcodes left.
-      copied: Bytes left for what functions make out of their arguments.
+      copied: Bytes left for results that functions make of their arguments.
     """
 
     operations: int
     copied: int
 
     def spend(self) -> None:
-        """Counts one opcode.
+        """Count one opcode.
 
         Raises:
           ConversionError: if there were too many.
@@ -35,10 +41,10 @@ class Budget:
             raise ConversionError(f"the pickle takes more than {MAX_OPERATIONS:,} operations, which no weights need")
 
     def copy(self, count: int) -> None:
-        """Counts `count` bytes made by a function.
+        """Count `count` bytes made by a function.
 
         Raises:
-          ConversionError: if there were many times more than the file itself has.
+          ConversionError: if there were many times more than the file has.
         """
         self.copied -= count
         if self.copied < 0:
@@ -46,27 +52,27 @@ class Budget:
 
 
 def budget_for(size: int) -> Budget:
-    """The budget of a file of `size` bytes."""
-    return Budget(MAX_OPERATIONS, COPIES * size)
+    """Return the budget of a file of `size` bytes."""
+    return Budget(operations=MAX_OPERATIONS, copied=COPIES * size)
 
 
 @dataclasses.dataclass(frozen=True)
 class Global:
-    """A name in a pickle, "module.name". It stands for nothing but itself."""
+    """A name in a pickle, "module.name": a symbol, never an import."""
 
     name: str
 
 
 @dataclasses.dataclass(eq=False)
 class Record:
-    """An object of a class that we know of, as plain data; its own code never runs.
+    """An object of a known class, as plain data; the class' own code never runs.
 
     Attributes:
       name: The class's full name.
-      args: What its constructor was to be called with.
-      state: What BUILD gave it, or None.
+      args: Arguments of its constructor.
+      state: The state that BUILD gave it, or None.
     """
 
     name: str
     args: tuple = ()
-    state: Any = None
+    state: Pickled = None

@@ -1,4 +1,4 @@
-"""Tables: every name in the published PyTorch files, and where its tensor goes."""
+"""Tables of rules: every name in the published PyTorch files, and the variable that its tensor becomes."""
 
 import dataclasses
 import itertools
@@ -28,12 +28,12 @@ LOW_PASS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Where one tensor goes.
+    """Assigns one tensor of a file to one variable of our network.
 
     Attributes:
       source: Its name in the file.
       path: Its path in our network.
-      layout: How it lies in the file.
+      layout: Its layout in the file.
     """
 
     source: str
@@ -43,12 +43,12 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Extra:
-    """Tensors that a file may have beside those that are wanted.
+    """Tensors that a file may have besides those that are converted.
 
     Attributes:
-      pattern: Regular expression that their whole names match.
-      meaning: What they are, for the report.
-      value: What they must hold, where our code has it built in and another value would be another network.
+      pattern: Regular expression that matches their full names.
+      meaning: Description for the report.
+      value: The value that they must have, where it is built into our code and another one would be another network.
     """
 
     pattern: str
@@ -56,43 +56,44 @@ class Extra:
     value: np.ndarray | None = None
 
     def matches(self, name: str) -> bool:
-        """Whether this is the tensor's kind."""
+        """Return whether a tensor of this name is one of these."""
         return re.fullmatch(self.pattern, name) is not None
 
 
-COUNTERS = Extra(r"(.*\.)?num_batches_tracked", "BatchNorm's batch counters, which nothing reads")
+COUNTERS = Extra(r"(.*\.)?num_batches_tracked", "BatchNorm's batch counters, which are not used")
 BLUR = Extra(r"(.*\.)?(blur|upsample)\.kernel", "the fixed low-pass filters, checked to be [1, 3, 3, 1]", 4 * LOW_PASS)
 
 EXTRAS: tuple[Extra, ...] = (COUNTERS, BLUR)
 """Extras of the published state dicts."""
 
-Fixed = tuple[str, Callable[[], np.ndarray]]
+FixedTensor = tuple[str, Callable[[], np.ndarray]]
+"""Name of a tensor that only the published files have, and a function that returns its value."""
 
 
 def generator(config: ModelConfig) -> tuple[Rule, ...]:
-    """StyleGAN2's generator under rosinality's names: `g_ema`, and FG-Net's `g_all`."""
+    """Return the rules of StyleGAN2's generator under rosinality's names: `g_ema`, and FG-Net's `g_all`."""
     return tuple(itertools.chain(_mapping(config), _synthesis(config), _to_rgbs(config)))
 
 
 def encoder(config: ModelConfig) -> tuple[Rule, ...]:
-    """pSp's encoder: FG-Net's `pspencoder`, and pSp's `state_dict` after `encoder.`."""
+    """Return the rules of pSp's encoder: FG-Net's `pspencoder`, and pSp's `state_dict` after `encoder.`."""
     return tuple(itertools.chain(_encoder_input(), _body(config), _laterals(), _styles(config)))
 
 
 def interpreter(config: ModelConfig) -> tuple[Rule, ...]:
-    """FG-Net's interpreter."""
+    """Return the rules of FG-Net's interpreter."""
     return tuple(_interpreter(config))
 
 
-def generator_fixed(config: ModelConfig) -> tuple[Fixed, ...]:
-    """Tensors that the published generator has and ours has not: names, and what makes their values."""
+def generator_fixed(config: ModelConfig) -> tuple[FixedTensor, ...]:
+    """Return the tensors that the published generator has and ours does not."""
     kernels = [f"convs.{k}.conv.blur.kernel" for k in range(0, config.num_layers - 1, 2)]
     kernels += [f"to_rgbs.{r}.upsample.kernel" for r in range(len(config.generator_channels) - 1)]
     return tuple((name, lambda: 4 * LOW_PASS) for name in kernels)
 
 
-def counters(table: tuple[Rule, ...]) -> tuple[Fixed, ...]:
-    """The batch counters, all zero, of a published table's BatchNorms."""
+def counters(table: tuple[Rule, ...]) -> tuple[FixedTensor, ...]:
+    """Return the batch counters, all zero, of a published table's BatchNorms."""
     names = [rule.source.removesuffix("running_var") for rule in table if rule.source.endswith("running_var")]
     return tuple((f"{name}num_batches_tracked", lambda: np.zeros((), np.int64)) for name in names)
 
@@ -104,7 +105,7 @@ def _layer(source: str, path: str, layout: FileLayout) -> Iterator[Rule]:
 
 def _norm(source: str, path: str) -> Iterator[Rule]:
     names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
-    return (Rule(f"{source}.{theirs}", f"{path}/{ours}", SAME) for theirs, ours in names.items())
+    return (Rule(f"{source}.{name}", f"{path}/{variable}", SAME) for name, variable in names.items())
 
 
 def _mapping(config: ModelConfig) -> Iterator[Rule]:
@@ -160,7 +161,7 @@ def _laterals() -> Iterator[Rule]:
 
 def _styles(config: ModelConfig) -> Iterator[Rule]:
     for i in range(config.num_styles):
-        for j in range(config.style_side(i).bit_length() - 1):  # every second one of the file's is an activation
+        for j in range(config.style_side(i).bit_length() - 1):  # every second layer in the file is an activation
             yield from _layer(f"styles.{i}.convs.{2 * j}", f"encoder/styles/{i}/convs/{j}", CONV)
         yield from _layer(f"styles.{i}.linear", f"encoder/styles/{i}/linear", LINEAR)
 
@@ -168,7 +169,7 @@ def _styles(config: ModelConfig) -> Iterator[Rule]:
 def _interpreter(config: ModelConfig) -> Iterator[Rule]:
     last = len(config.generator_channels) - 1
     for i in range(last + 1):
-        shift = int(i < last and 8 << i <= config.heatmap_size)  # an upsampling comes first where the stage has one
+        shift = int(i < last and 8 << i <= config.heatmap_size)  # index 0 is the upsampling where the stage has one
         yield from _layer(f"layer{i}.{shift}", f"interpreter/stages/{i}/conv", CONV)
         yield from _norm(f"layer{i}.{shift + 3}", f"interpreter/stages/{i}/norm")
     yield from _layer(f"layer{last}.4", "interpreter/output", CONV)

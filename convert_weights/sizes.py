@@ -1,4 +1,4 @@
-"""The network's sizes as the command line names them."""
+"""The network's sizes by their names on the command line."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ PUBLISHED = "published"
 
 
 def named(name: str) -> ModelConfig:
-    """The published sizes ("published"), the tiny ones ("tiny"), or those in a JSON file such as `model.json`.
+    """Return the published sizes ("published"), the tiny ones ("tiny"), or those in a JSON file such as `model.json`.
 
     Raises:
-      ConversionError: if there is no such file, or it holds no sizes.
+      ConversionError: if there is no such file, or it does not contain sizes.
     """
     if name in (PUBLISHED, "tiny"):
         return ModelConfig() if name == PUBLISHED else TINY
@@ -21,4 +21,4 @@ def named(name: str) -> ModelConfig:
         values = json.loads(Path(name).read_text())
         return ModelConfig.from_dict(values.get("model", values))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConversionError(f"--config {name}: not published, not tiny, and no JSON file of sizes: {error}") from None
+        raise ConversionError(f"--config {name}: neither published, tiny, nor a JSON file of sizes: {error}") from None

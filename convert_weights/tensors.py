@@ -1,19 +1,19 @@
-"""Tensors of a file before they are read: shape, format and place are known and checked, the values come later."""
+"""Tensors of a file before they are read: shape, dtype and position are checked, the values are read later."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from convert_weights.errors import ConversionError
+from convert_weights.records import Pickled
 
 MAX_RANK = 8
 _MAX_INDEX = 1 << 48
 
-TORCH_FORMATS: dict[str, np.dtype] = {
+TORCH_DTYPES: dict[str, np.dtype] = {
     "Double": np.dtype("<f8"),
     "Float": np.dtype("<f4"),
     "Half": np.dtype("<f2"),
@@ -25,27 +25,27 @@ TORCH_FORMATS: dict[str, np.dtype] = {
     "Byte": np.dtype("u1"),
     "Bool": np.dtype("?"),
 }
-"""Number formats by the first part of PyTorch's storage classes (`FloatStorage`)."""
+"""Dtypes by the first part of PyTorch's storage classes (`FloatStorage`)."""
 
-NUMPY_FORMATS: dict[str, np.dtype] = {
+NUMPY_DTYPES: dict[str, np.dtype] = {
     code: np.dtype(code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 }
-"""Number formats by NumPy's codes, little-endian: the only ones that a pickled array may have."""
+"""Dtypes by NumPy's codes, little-endian: the only ones that a pickled array may have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A run of numbers in a file.
+    """A sequence of numbers in a file.
 
     Attributes:
-      format: Their number format.
-      count: How many there are; the file was checked to have them.
-      read: Gives their bytes, as a view of the file where they lie there uncompressed.
+      dtype: Their dtype.
+      count: Their number; the file was checked to have them.
+      read: Returns their bytes, as a view of the file where they are stored uncompressed.
     """
 
-    format: np.dtype
+    dtype: np.dtype
     count: int
-    read: Callable[[], Any]
+    read: Callable[[], bytes | memoryview | np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Tensor:
     """A view into a storage, not read yet.
 
     Attributes:
-      storage: Where its numbers are.
-      offset: Index of the first one.
+      storage: Its numbers.
+      offset: Index of the first one in the storage.
       shape: Its shape.
       strides: Steps from one index to the next, in numbers, per dimension.
     """
@@ -65,30 +65,30 @@ class Tensor:
     strides: tuple[int, ...]
 
     @property
-    def format(self) -> np.dtype:
-        """The number format that it is stored in."""
-        return self.storage.format
+    def dtype(self) -> np.dtype:
+        """Return the dtype that it is stored in."""
+        return self.storage.dtype
 
     @property
     def nbytes(self) -> int:
-        """Bytes that its values take by themselves."""
-        return math.prod(self.shape) * self.format.itemsize
+        """Return the bytes that its values alone take."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def array(self) -> np.ndarray:
-        """Its values: a read-only view of the file, or of memory where the file has them compressed."""
-        size = self.format.itemsize
+        """Return its values: a read-only view of the file, or of memory where the file has them compressed."""
+        size = self.dtype.itemsize
         strides = [step * size for step in self.strides]
-        return np.ndarray(self.shape, self.format, self.storage.read(), self.offset * size, strides)
+        return np.ndarray(self.shape, self.dtype, self.storage.read(), self.offset * size, strides)
 
 
-def view(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
-    """The tensor that a file claims, checked to lie inside its storage.
+def view(storage: Pickled, offset: Pickled, shape: Pickled, strides: Pickled) -> Tensor:
+    """Return the tensor that a file claims, checked to lie inside its storage.
 
     Raises:
       ConversionError: if it does not, or repeats the storage's numbers (so that few bytes could claim to be many).
     """
     if not isinstance(storage, Storage):
-        raise ConversionError("the pickle makes a tensor of something that is no storage")
+        raise ConversionError("the pickle makes a tensor of something that is not a storage")
     offset, *shape_and_strides = _indices((offset, *_sequence(shape), *_sequence(strides)))
     rank = len(_sequence(shape))
     if rank > MAX_RANK or len(shape_and_strides) != 2 * rank:
@@ -98,8 +98,8 @@ def view(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     return Tensor(storage, offset, sizes, steps)
 
 
-def contiguous(storage: Storage, shape: Any, is_fortran: bool = False) -> Tensor:
-    """The tensor that is a whole storage, in C order or in Fortran's.
+def contiguous(storage: Storage, shape: Pickled, is_fortran: bool = False) -> Tensor:
+    """Return the tensor of a complete storage, in C order or in Fortran's.
 
     Raises:
       ConversionError: if the storage has another number of values than the shape.
@@ -113,7 +113,7 @@ def contiguous(storage: Storage, shape: Any, is_fortran: bool = False) -> Tensor
 
 
 def from_array(array: np.ndarray) -> Tensor:
-    """A tensor of an array in memory (little-endian, C order)."""
+    """Return a tensor of an array in memory (little-endian, C order)."""
     array = np.ascontiguousarray(array).reshape(array.shape)
     return contiguous(Storage(array.dtype, array.size, lambda: array.reshape(-1).view(np.uint8)), array.shape)
 
@@ -129,14 +129,14 @@ def _check_inside(storage: Storage, offset: int, sizes: Sequence[int], steps: Se
         raise ConversionError("the pickle makes a tensor that starts outside its storage")
 
 
-def _sequence(value: Any) -> tuple:
+def _sequence(value: Pickled) -> tuple:
     if not isinstance(value, tuple | list):
-        raise ConversionError("the pickle makes a tensor whose shape is no tuple")
+        raise ConversionError("the pickle makes a tensor whose shape is not a tuple")
     return tuple(value)
 
 
-def _indices(values: Sequence[Any]) -> list[int]:
+def _indices(values: Sequence[Pickled]) -> list[int]:
     for value in values:
         if type(value) is not int or not 0 <= value <= _MAX_INDEX:
-            raise ConversionError("the pickle makes a tensor with a size, stride or offset that is no index")
+            raise ConversionError("the pickle makes a tensor with a size, stride or offset that is not an index")
     return list(values)

@@ -1,20 +1,22 @@
-"""PyTorch's files without PyTorch: the zip layout, and the one from before version 1.6."""
+"""Reading of PyTorch's files without PyTorch: the zip layout, and the one from before version 1.6."""
 
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO, Protocol
+
+import numpy as np
 
 from convert_weights import allowed
 from convert_weights.errors import ConversionError
-from convert_weights.records import Budget, budget_for
+from convert_weights.records import Budget, Pickled, budget_for
 from convert_weights.tensors import Storage
-from convert_weights.unpickle import Handler, Machine
+from convert_weights.unpickle import Constructor, Machine
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The magic number as it is in the first bytes of a file in the layout from before PyTorch 1.6."""
+"""The pickled magic number in the first bytes of a file in the layout from before PyTorch 1.6."""
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_COMPRESSION = 50
@@ -23,15 +25,23 @@ MAX_COMPRESSION = 50
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
-def read_zip(data: memoryview, stream: BinaryIO) -> Any:
-    """What `torch.save` of PyTorch 1.6 or later wrote, with tensors that view the file.
+class FindStorage(Protocol):
+    """Returns the storage of a key, checked to have `count` numbers of a dtype."""
+
+    def __call__(self, key: str, count: int, dtype: np.dtype) -> Storage:
+        """Find the storage."""
+        ...
+
+
+def read_zip(data: memoryview, stream: BinaryIO) -> Pickled:
+    """Read a file that `torch.save` of PyTorch 1.6 or later wrote, with tensors that view the file.
 
     Args:
       data: The file's bytes.
       stream: The same file, for the zip directory.
 
     Raises:
-      ConversionError: if it is broken, makes more of its bytes than there are, or holds anything but tensors and containers.
+      ConversionError: if it is broken, claims more data than it has, or holds anything but tensors and containers.
     """
     members = _members(stream)
     prefix = _prefix(members)
@@ -41,85 +51,93 @@ def read_zip(data: memoryview, stream: BinaryIO) -> Any:
     if info.file_size > MAX_PICKLE_BYTES:
         raise ConversionError(f"its data.pkl has {info.file_size:,} bytes, which no weights need")
 
-    def storage(key: str, count: int, kind) -> Storage:
+    def storage(key: str, count: int, dtype: np.dtype) -> Storage:
         member = members.get(f"{prefix}data/{key}")
-        if member is None or member.file_size < count * kind.itemsize:
+        if member is None or member.file_size < count * dtype.itemsize:
             raise ConversionError(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
         _check_size(data, member)
-        return Storage(kind, count, lambda: _member(data, member))
+        return Storage(dtype=dtype, count=count, read=lambda: _member(data, member))
 
     names = allowed.plain() | allowed.tensors() | allowed.arrays()
-    return Machine(_member(data, info), names, budget_for(len(data)), _persistent(storage)).run()
+    budget = budget_for(len(data))
+    return Machine(_member(data, info), allowed=names, budget=budget, persistent=_persistent(storage)).run()
 
 
-def read_legacy(data: memoryview, budget: Budget | None = None) -> Any:
-    """What `torch.save` of PyTorch before 1.6 wrote: five pickles, then the storages.
+def read_legacy(data: memoryview, budget: Budget | None = None) -> Pickled:
+    """Read a file that `torch.save` of PyTorch before 1.6 wrote: five pickles, then the storages.
 
     Args:
       data: The file's bytes; or those of a storage inside a plain pickle, which have this layout in every version.
-      budget: What reading may still cost, if it is a part of something larger.
+      budget: The work and memory that reading may still take, if the data are a part of a larger file.
 
     Raises:
       ConversionError: as `read_zip`.
     """
     budget = budget or budget_for(len(data))
-    places: dict[str, memoryview] = {}
+    storages: dict[str, memoryview] = {}
     counts: dict[str, tuple[int, int]] = {}
 
-    def storage(key: str, count: int, kind) -> Storage:
-        if count * kind.itemsize > len(data):
+    def storage(key: str, count: int, dtype: np.dtype) -> Storage:
+        if count * dtype.itemsize > len(data):
             raise ConversionError(f"storage {key[:40]!r} claims {count:,} numbers, more than the file has")
-        if counts.setdefault(key, (count, kind.itemsize)) != (count, kind.itemsize):
+        if counts.setdefault(key, (count, dtype.itemsize)) != (count, dtype.itemsize):
             raise ConversionError(f"storage {key[:40]!r} has two sizes")
-        return Storage(kind, count, lambda: places[key])
+        return Storage(dtype=dtype, count=count, read=lambda: storages[key])
 
     position = _legacy_header(data, budget)
     names = allowed.plain() | allowed.tensors() | allowed.arrays()
-    main = Machine(data, names, budget, _persistent(storage), position)
+    main = Machine(data, allowed=names, budget=budget, persistent=_persistent(storage), position=position)
     value = main.run()
-    keys = Machine(data, {}, budget, position=main.position)
-    _place_storages(data, keys.run(), counts, keys.position, places)
+    keys = Machine(data, allowed={}, budget=budget, position=main.position)
+    storages.update(_storages(data, keys.run(), counts=counts, position=keys.position))
     return value
 
 
 def _legacy_header(data: memoryview, budget: Budget) -> int:
     position, values = 0, []
     for _ in range(3):
-        machine = Machine(data, {}, budget, position=position)
+        machine = Machine(data, allowed={}, budget=budget, position=position)
         values.append(machine.run())
         position = machine.position
     magic, version, system = values
     if magic != LEGACY_MAGIC or version != 1001 or not isinstance(system, dict):
-        raise ConversionError("it is no PyTorch file of the layout from before version 1.6, though it starts like one")
+        raise ConversionError(
+            "it is not a PyTorch file of the layout from before version 1.6, though it starts like one"
+        )
     if system.get("little_endian") is not True:
         raise ConversionError("the file was written on a big-endian machine")
     return position
 
 
-def _place_storages(data: memoryview, keys: Any, counts: dict, position: int, places: dict[str, memoryview]) -> None:
+def _storages(
+    data: memoryview, keys: Pickled, *, counts: Mapping[str, tuple[int, int]], position: int
+) -> dict[str, memoryview]:
+    """Return the storages' bytes by key, from `position` on; `counts` are their numbers of values and item sizes."""
     if not isinstance(keys, list) or set(map(str, keys)) != set(counts) or len(keys) != len(counts):
         raise ConversionError("its list of storages differs from those that its tensors use")
+    storages = {}
     for key in keys:
         count, size = counts[key]
         start, end = position + 8, position + 8 + count * size
         if end > len(data) or struct.unpack("<q", data[position:start])[0] != count:
             raise ConversionError(f"storage {key[:40]!r} of {count:,} numbers is missing or too short")
-        places[key] = data[start:end]
+        storages[key] = data[start:end]
         position = end
+    return storages
 
 
-def _persistent(storage: Callable[[str, int, Any], Storage]) -> Handler:
-    """What makes a storage of `("storage", class, key, device, count)` with an old view of None after it, perhaps."""
+def _persistent(storage: FindStorage) -> Constructor:
+    """Return the constructor for persistent ids: `("storage", class, key, device, count)`, in old files then None."""
 
-    def find(identity: Any) -> Storage:
+    def find(identity: Pickled) -> Storage:
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
-            raise ConversionError("the pickle has a persistent id that is no storage")
-        _, kind, key, _, count, *old_view = identity
+            raise ConversionError("the pickle has a persistent id that is not a storage")
+        _, storage_class, key, _, count, *old_view = identity
         if not isinstance(key, str) or type(count) is not int or count < 0:
             raise ConversionError("the pickle has a storage without a name or a size")
         if old_view not in ([], [None]):
             raise ConversionError("the pickle has a storage inside another one, as PyTorch before 0.4 wrote them")
-        return storage(key, count, allowed.number_format(kind))
+        return storage(key, count, allowed.storage_dtype(storage_class))
 
     return find
 
@@ -139,7 +157,7 @@ def _members(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
 def _prefix(members: Mapping[str, zipfile.ZipInfo]) -> str:
     pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise ConversionError(f"it is a zip file, but none of PyTorch's: it has {len(pickles)} members named data.pkl")
+        raise ConversionError(f"it is a zip file, but not PyTorch's: it has {len(pickles)} members named data.pkl")
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in members:
         raise ConversionError("it is a TorchScript program, not weights")
@@ -147,10 +165,10 @@ def _prefix(members: Mapping[str, zipfile.ZipInfo]) -> str:
 
 
 def _check_size(data: memoryview, info: zipfile.ZipInfo) -> None:
-    """Refuses a member that claims more bytes than its part of the file can hold."""
+    """Raise on a member that claims more bytes than its part of the file can hold."""
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ConversionError(
-            f"zip member {info.filename[:40]!r} is encrypted, or compressed by something else than deflate"
+            f"zip member {info.filename[:40]!r} is encrypted, or compressed by something other than deflate"
         )
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
         raise ConversionError(f"zip member {info.filename[:40]!r} has two sizes")
@@ -161,7 +179,7 @@ def _check_size(data: memoryview, info: zipfile.ZipInfo) -> None:
 
 
 def _member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """A member's bytes: a view of the file where it is stored uncompressed."""
+    """Return a member's bytes: a view of the file where it is stored uncompressed."""
     _check_size(data, info)
     start = info.header_offset
     if not 0 <= start <= len(data) - _LOCAL_HEADER.size or bytes(data[start : start + 4]) != b"PK\x03\x04":

@@ -1,10 +1,10 @@
-"""A pickle machine that can only make data.
+"""A pickle machine that can only construct data.
 
-Python's own unpickler looks callables up and calls them; a restricted `find_class` leaves it its other ways in
-(attributes set by BUILD, a memo as large as an index in the file, buffers as large as a length in the file). Here a
-global is a symbol, never an import: it can be called only where the caller's table has a function of ours for its
-full name, and every other one is refused as soon as it is named. Lengths are checked against the bytes that are there,
-and work and memory are bounded by a budget.
+Python's own unpickler imports callables and calls them; a restricted `find_class` leaves other attacks open (attributes
+set by BUILD, a memo as large as an index in the file, buffers as large as a length in the file). Here a global is a
+symbol, never an import: it can be called only if the caller's table has a constructor for its full name, and every
+other name is refused as soon as it is read. Lengths are checked against the bytes of the file, and work and memory are
+bounded by a budget.
 """
 
 import codecs
@@ -12,25 +12,26 @@ import pickle
 import pickletools
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from convert_weights.errors import ConversionError
-from convert_weights.records import Budget, Global, Record
+from convert_weights.records import Budget, Global, Pickled, Record
 
 VIEW_BYTES = 256
 """Byte strings longer than this stay views of the file instead of copies."""
 
-Handler = Callable[..., Any]
+Constructor = Callable[..., Pickled]
+"""Our own function for a global that a pickle calls: from the pickled arguments to the result."""
 
 _ALIASES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # of Python 2
 _NAMES = {op.code.encode("latin-1")[0]: op.name for op in pickletools.opcodes}
 _MAX_INTEGER_BYTES = 255
 _MAX_KEY_PARTS = 8
 _LINE_STEP = 1 << 16
-_SIZES = {str: 1, tuple: 8, list: 8, set: 64, dict: 64}  # bytes that a copy takes per element, about
+_SIZES = {str: 1, tuple: 8, list: 8, set: 64, dict: 64}  # bytes that a copy takes per element, roughly
 
 
 _MARK = object()
+"""The mark on the stack that opcodes such as TUPLE and APPENDS refer to."""
 
 
 class Machine:
@@ -43,27 +44,28 @@ class Machine:
     def __init__(
         self,
         data: memoryview,
-        allowed: Mapping[str, Handler | None],
+        *,
+        allowed: Mapping[str, Constructor | None],
         budget: Budget,
-        persistent: Handler | None = None,
+        persistent: Constructor | None = None,
         position: int = 0,
     ):
-        """Prepares to run the pickle in `data` from `position` on.
+        """Prepare to run the pickle in `data` from `position` on.
 
         Args:
           data: The file's bytes.
-          allowed: By full name what makes the result of calling a global, None for one that may only be mentioned.
-          budget: What it may cost; shared with other pickles of the file.
-          persistent: What makes the object of a persistent id (PyTorch's storages), or None to refuse them.
-          position: Where the pickle starts.
+          allowed: The allowed globals: constructors by full name, None for a global that may be named but not called.
+          budget: The work and memory that it may take; shared with other pickles of the file.
+          persistent: Constructor for a persistent id (PyTorch's storages), or None to refuse them.
+          position: Index of the pickle's first byte.
         """
         self.data, self.allowed, self.budget, self.persistent = data, allowed, budget, persistent
         self.position = position
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.stack: list[Pickled] = []
+        self.memo: dict[int, Pickled] = {}
 
-    def run(self) -> Any:
-        """The pickled value: None, bool, int, float, str, bytes, list, tuple, dict, set, or what handlers return.
+    def run(self) -> Pickled:
+        """Return the value: None, bool, int, float, str, bytes, list, tuple, dict, set, or a constructor's result.
 
         Raises:
           ConversionError: for anything else, and for a broken pickle.
@@ -79,7 +81,7 @@ class Machine:
             operation(self)
 
     def take(self, count: int) -> memoryview:
-        """The next `count` bytes, as a view."""
+        """Read the next `count` bytes, as a view."""
         end = self.position + count
         if count < 0 or end > len(self.data):
             raise ConversionError(f"the pickle ends early: {count:,} bytes expected at byte {self.position:,}")
@@ -87,13 +89,13 @@ class Machine:
         self.position = end
         return view
 
-    def unpack(self, code: str) -> Any:
-        """The next number, in the struct format `code`, little-endian unless it says otherwise."""
+    def unpack(self, code: str) -> Pickled:
+        """Read the next number, in the struct format `code`, little-endian unless it begins with `>`."""
         code = code if code[0] == ">" else "<" + code
         return struct.unpack(code, self.take(struct.calcsize(code)))[0]
 
     def line(self) -> str:
-        """Text up to the next newline, one character a byte, for the oldest protocol's opcodes."""
+        """Read text up to the next newline, one character a byte, for the oldest protocol's opcodes."""
         end = -1
         for start in range(self.position, len(self.data), _LINE_STEP):
             end = bytes(self.data[start : start + _LINE_STEP]).find(b"\n")
@@ -105,18 +107,18 @@ class Machine:
         self.take(1)
         return str(line, "latin-1")
 
-    def push(self, value: Any) -> None:
-        """Puts a value on the stack."""
+    def push(self, value: Pickled) -> None:
+        """Push a value onto the stack."""
         self.stack.append(value)
 
-    def pop(self) -> Any:
-        """Takes the last value off the stack."""
+    def pop(self) -> Pickled:
+        """Remove the last value from the stack and return it."""
         if not self.stack or self.stack[-1] is _MARK:
             raise ConversionError("the pickle is broken: it takes a value off an empty stack")
         return self.stack.pop()
 
-    def top(self, kind: type | tuple[type, ...]) -> Any:
-        """The last value, which must be of this kind."""
+    def top(self, kind: type | tuple[type, ...]) -> Pickled:
+        """Return the last value, which must be of this type."""
         value = self.pop()
         if not isinstance(value, kind):
             raise ConversionError(
@@ -125,8 +127,8 @@ class Machine:
         self.push(value)
         return value
 
-    def marked(self) -> list[Any]:
-        """Takes everything after the last mark off the stack."""
+    def marked(self) -> list[Pickled]:
+        """Remove everything after the last mark from the stack and return it."""
         for i in range(len(self.stack) - 1, -1, -1):
             if self.stack[i] is _MARK:
                 values = self.stack[i + 1 :]
@@ -135,44 +137,42 @@ class Machine:
         raise ConversionError("the pickle is broken: a mark is missing")
 
     def remember(self, index: int) -> None:
-        """Puts the last value into the memo."""
+        """Store the last value in the memo."""
         self.memo[index] = self.top(object)
 
     def recall(self, index: int) -> None:
-        """Pushes a value of the memo."""
+        """Push a value of the memo."""
         if index not in self.memo:
             raise ConversionError(f"the pickle is broken: nothing is stored under {index}")
         self.push(self.memo[index])
 
-    def name(self, module: Any, name: Any) -> None:
-        """Pushes a global, if it is one of those allowed."""
+    def name(self, module: Pickled, name: Pickled) -> None:
+        """Push a global, if it is allowed."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise ConversionError("the pickle is broken: a global's name is not a string")
         full = f"{_ALIASES.get(module, module)}.{name}"
         if full not in self.allowed:
-            raise ConversionError(f"the pickle asks for {full}, which is neither a tensor nor a plain container")
+            raise ConversionError(f"the pickle refers to {full}, which is neither a tensor nor a plain container")
         self.push(Global(full))
 
-    def call(self, function: Any, args: Any) -> None:
-        """Pushes what the handler of `function` makes of `args`."""
+    def call(self, function: Pickled, args: Pickled) -> None:
+        """Push the result of the constructor of `function` for `args`."""
         if not isinstance(function, Global) or not isinstance(args, tuple):
-            raise ConversionError(f"the pickle calls a {type(function).__name__}, which is no function")
-        handler = self.allowed[function.name]
-        if handler is None:
-            raise ConversionError(f"the pickle calls {function.name}, which may only be mentioned")
+            raise ConversionError(f"the pickle calls a {type(function).__name__}, which is not a function")
+        constructor = self.allowed[function.name]
+        if constructor is None:
+            raise ConversionError(f"the pickle calls {function.name}, which may be named but not called")
         # The memo can give one large argument to a million calls.
         self.budget.copy(sum(_SIZES.get(type(arg), 0) * len(arg) for arg in args if type(arg) in _SIZES))
         try:
-            self.push(handler(*args))
+            self.push(constructor(*args))
         except (TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ConversionError):
                 raise
-            raise ConversionError(
-                f"the pickle calls {function.name} with arguments that are not understood: {error}"
-            ) from None
+            raise ConversionError(f"the pickle calls {function.name} with invalid arguments: {error}") from None
 
     def build(self) -> None:
-        """Gives the last value its state; attributes of plain containers (`_metadata`) are dropped."""
+        """Set the last value's state; attributes of plain containers (`_metadata`) are ignored."""
         state = self.pop()
         target = self.top((Record, dict))
         if isinstance(target, dict):
@@ -182,7 +182,7 @@ class Machine:
         target.state = state
 
     def find_persistent(self) -> None:
-        """Replaces a persistent id by its object."""
+        """Replace a persistent id by its object."""
         key = self.pop()
         if self.persistent is None:
             raise ConversionError("the pickle has a persistent id, which only PyTorch's files have")
@@ -200,7 +200,7 @@ def _bytes(view: memoryview) -> bytes | memoryview:
     return bytes(view) if len(view) <= VIEW_BYTES else view
 
 
-def _key(key: Any) -> Any:
+def _key(key: Pickled) -> Pickled:
     # Hashing nested tuples recurses in C without a limit, so keys are scalars, or short flat tuples of them.
     flat = key if isinstance(key, tuple) else (key,)
     if len(flat) > _MAX_KEY_PARTS or not all(
@@ -210,7 +210,7 @@ def _key(key: Any) -> Any:
     return key
 
 
-def _pairs(values: list[Any]) -> dict:
+def _pairs(values: list[Pickled]) -> dict:
     if len(values) % 2:
         raise ConversionError("the pickle is broken: a key without a value")
     return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
@@ -222,7 +222,7 @@ def _decimal(text: str) -> int | bool:
     return _number(int, text.rstrip("L"))
 
 
-def _number(kind: Callable[[str], Any], text: str) -> Any:
+def _number(kind: Callable[[str], Pickled], text: str) -> Pickled:
     try:
         return kind(text)
     except ValueError as error:
@@ -239,7 +239,7 @@ def _quoted(text: str) -> str:
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
         raise ConversionError("the pickle has a string without quotes")
     try:
-        # Old strings are bytes; Latin-1 keeps every one of them, as NumPy's own reader wants it.
+        # Old strings are bytes; Latin-1 preserves every one of them, as NumPy's own reader expects.
         return codecs.escape_decode(text[1:-1].encode("latin-1"))[0].decode("latin-1")  # pyright: ignore
     except ValueError as error:
         raise ConversionError(f"the pickle has a broken string: {error}") from None
@@ -300,7 +300,7 @@ def _stack_global(machine: Machine) -> None:
 def _protocol(machine: Machine) -> None:
     version = machine.take(1)[0]
     if version > 5:
-        raise ConversionError(f"the pickle is of protocol {version}; up to 5 is known")
+        raise ConversionError(f"the pickle has protocol {version}; supported are protocols up to 5")
 
 
 _OPERATIONS: dict[int, Callable[[Machine], object]] = {

@@ -1,4 +1,4 @@
-"""Facial action units (AUs): names, the order of each corpus' heatmap channels, and where on the face each AU lies.
+"""Facial action units (AUs): names, the AUs of corpora and of the published weights, and each AU's place.
 
 Constants only, and no imports from the rest of the package. Landmarks are dlib's 68 points, numbered from 0.
 """
@@ -22,29 +22,38 @@ NAMES: dict[int, str] = {
     25: "lips part",
     26: "jaw drop",
 }
-"""FACS names of the fifteen AUs that either corpus trains."""
+"""FACS names of the fifteen AUs that FG-Net trains on BP4D or DISFA."""
 
 CORPUS_AUS: dict[str, tuple[int, ...]] = {
     "bp4d": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
     "disfa": (1, 2, 4, 6, 9, 12, 25, 26),
 }
-"""AUs per corpus, in the order of the heatmap channels of the published weights."""
+"""AUs that each corpus' labels have here, in the order of their columns."""
+
+PUBLISHED_CHANNELS: dict[str, tuple[int, ...]] = {
+    "bp4d": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+    "disfa": (1, 2, 4, 6, 9, 12, 25, 26),
+}
+"""AUs of FG-Net's published weights, by the corpus that they were trained on, in the order of their heatmap channels.
+
+A fact about those files: it stays as it is when `CORPUS_AUS` gets further AUs or another order.
+"""
 
 SHARED_AUS: tuple[int, ...] = tuple(au for au in CORPUS_AUS["bp4d"] if au in CORPUS_AUS["disfa"])
-"""The AUs that both corpora have: what a cross-corpus figure is over."""
+"""AUs that both corpora have: a cross-corpus metric averages over these."""
 
 PRESENT_INTENSITY = 2
-"""A FACS intensity (0-5) from which on an AU counts as present, in DISFA and in the synthetic corpora."""
+"""FACS intensity (0 to 5) from which on an AU counts as present, in DISFA and in the synthetic corpora."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Centres:
-    """Where an AU's two heatmap blobs lie.
+    """Centres of the two blobs of an AU's target heatmap.
 
     Attributes:
       first: Landmarks whose mean is the first centre.
       second: Landmarks whose mean is the second centre.
-      down: How far both are moved down the image, in inter-ocular distances (|landmark 42 - landmark 39|).
+      down: Offset of both towards the bottom of the image, in inter-ocular distances (|landmark 42 - landmark 39|).
     """
 
     first: tuple[int, ...]
@@ -69,9 +78,9 @@ CENTRES: dict[int, Centres] = {
     25: Centres((51,), (57,)),
     26: Centres((56,), (58,)),
 }
-"""The published centres of every AU's target heatmap."""
+"""Published centres of each AU's target heatmap."""
 
 
 def label(au: int) -> str:
-    """`AU06` for 6: the two-digit spelling that result tables use."""
+    """Return the name of an AU in result tables, with two digits: `AU06` for 6."""
     return f"AU{au:02d}"

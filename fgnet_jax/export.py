@@ -1,9 +1,9 @@
-"""A network for programs that do not have this package: StableHLO by jax.export, or ONNX, and a JSON beside it.
+"""Export a network for programs without this package: StableHLO by jax.export, or ONNX, with a JSON beside it.
 
     python -m fgnet_jax.export --weights weights/fgnet_disfa --output model.stablehlo
 
-writes model.stablehlo (the program), model.npz (its weights, an argument of the program: inside it they would be text
-of constants, 1.3 GB at the published size) and model.json (AUs, sizes, what goes in and comes out). It needs the extra
+writes model.stablehlo (the program), model.npz (its weights, an argument of the program: inside it they would be
+constants in text, 1.3 GB at the published size) and model.json (AUs, sizes, inputs and outputs). It needs the extra
 `export`; `pip install jax flatbuffers` then runs it without this package, on CPU, NVIDIA GPU and TPU:
 
     import jax, numpy as np
@@ -15,42 +15,42 @@ of constants, 1.3 GB at the published size) and model.json (AUs, sizes, what goe
 
     python -m fgnet_jax.export --weights weights/fgnet_disfa --format onnx --output model.onnx --batch 1
 
-writes ONNX by jax2onnx (extra `onnx`), for a batch of one size and in float32: the library does no other, and
-ONNX Runtime has no bfloat16 for it. Tensors over a megabyte lie beside, in model.onnx.data: 1.8 GB at the published
-size, because it stores some parameters as often as there are pixels that they apply to.
+writes ONNX by jax2onnx (extra `onnx`), for a batch of one size and in float32: jax2onnx supports no other batch, and
+ONNX Runtime no bfloat16 for this network. Tensors over a megabyte are in model.onnx.data beside it: 1.8 GB at the
+published size, because it stores some parameters as often as there are pixels that they apply to.
 
-Exit status: 0; 1 if a result could not be written; 2 for a wrong command line or weights that are not there.
+Exit status: 0; 1 if a result could not be written; 2 for a wrong command line or missing weights.
 """
 
 import argparse
 import importlib
 import inspect
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.runtime import files
+from fgnet_jax.runtime import command_line, files
 from fgnet_jax.runtime.version import __version__
 
 if TYPE_CHECKING:
+    import jax
     from jax.export import Exported
 
+    from fgnet_jax.models.fgnet import Arrays, Variables
     from fgnet_jax.predict.detector import Detector
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What an exported program runs on."""
+"""Platforms that an exported program runs on."""
 
 SYMBOLIC = "symbolic"
-"""A batch of any size, given when the program is called."""
-
+"""Value of `--batch` for batches of any size, known only when the program is called."""
 
 STABLEHLO, ONNX = "stablehlo", "onnx"
 
@@ -63,64 +63,65 @@ class ExportError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
+    """Run the command line, and return the exit status."""
     arguments = _parser().parse_args(argv)
     try:
         for line in _run(arguments):
             print(line)
-    except ExportError as refused:
-        return _fail(str(refused), 2)
+    except ExportError as error:
+        return command_line.fail("fgnet_jax.export", error, 2)
     except OSError as error:
-        return _fail(f"cannot write the results: {error}", 1)
+        return command_line.fail("fgnet_jax.export", f"cannot write the results: {error}", 1)
     return 0
 
 
 def program(detector: "Detector", batch: int | None = None) -> "Exported":
-    """The network as a program of (weights, images) for `PLATFORMS`.
+    """Export the network as a program of (weights, images) for `PLATFORMS`.
 
     Args:
       detector: The network.
-      batch: Faces a call; None for any number.
+      batch: Faces per call; None for any number.
 
     Returns:
-      What takes the weights (`flat`) and uint8 images (batch, S, S, 3), and gives scores (batch, K) in [-1, 1] and
-      clipped heatmaps (batch, size, size, K), both float32, as `Detector.predict` does.
+      A program that takes the weights (`flat`) and uint8 images (batch, S, S, 3), and returns scores (batch, K) in
+      [-1, 1] and clipped heatmaps (batch, size, size, K), both float32, as `Detector.predict` does.
     """
     import jax
     from jax import export
 
     network = _network(detector)
-    images = _images(detector, batch if batch is not None else export.symbolic_shape("batch")[0])
+    images = _image_shape(detector, batch if batch is not None else export.symbolic_shape("batch")[0])
     arrays = {path: jax.ShapeDtypeStruct(array.shape, array.dtype) for path, array in flat(detector).items()}
     return export.export(jax.jit(network), platforms=PLATFORMS)(arrays, images)
 
 
-def _network(detector: "Detector") -> Callable:
-    """The detector's function of (flat weights, images)."""
+def _network(detector: "Detector") -> "Callable[[Arrays, jax.Array], tuple[jax.Array, jax.Array]]":
+    """Return the detector's function of (flat weights, images)."""
     from fgnet_jax.predict import network
 
-    # Without its jit: jax2onnx traces with primitives of its own, and they would stay in the jit's cache.
+    # Without its jit: jax2onnx traces with its own primitives, and they would stay in the jit's cache.
     forward = inspect.unwrap(network.forward)
     return lambda arrays, images: forward(detector.config, len(detector.aus), _nested(arrays), images)
 
 
-def _images(detector: "Detector", batch: Any):
+def _image_shape(detector: "Detector", batch: object) -> "jax.ShapeDtypeStruct":
+    """Return the shape and dtype of images, for a batch of a number or of a symbolic size."""
     import jax
 
     side = detector.config.image_size
     return jax.ShapeDtypeStruct((batch, side, side, 3), np.uint8)
 
 
-def flat(detector: "Detector") -> dict[str, Any]:
-    """A detector's weights as one dictionary: "params/encoder/body/0/conv1/kernel" to array."""
+def flat(detector: "Detector") -> "Arrays":
+    """Return a detector's weights as one dictionary: "params/encoder/body/0/conv1/kernel" to array."""
     from fgnet_jax.models import weights
 
     groups = weights.groups(detector.variables).items()
     return {f"{group}/{path}": array for group, arrays in groups for path, array in arrays.items()}
 
 
-def _nested(arrays: dict[str, Any]):
-    """What `flat` was made of."""
+def _nested(arrays: "Arrays") -> "Variables":
+    """Return the network's variables from the dictionary of `flat`."""
     from fgnet_jax.models.fgnet import Variables
 
     groups: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}, "buffers": {}}
@@ -131,14 +132,14 @@ def _nested(arrays: dict[str, Any]):
 
 
 def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> dict[str, Any]:
-    """The JSON beside a program: what it is, what goes in and what comes out.
+    """Return the JSON beside a program: its AUs and sizes, its inputs and its outputs.
 
     Args:
       detector: The network.
-      batch: Faces a call; None for any number.
-      files: Names of the other files by what they are.
+      batch: Faces per call; None for any number.
+      files: Names of the other files by their kind.
     """
-    config, known = detector.config, len(detector.aus)
+    config, count = detector.config, len(detector.aus)
     size: int | str = batch or "batch"
     spans = "mean over space of the clipped heatmap, in [-1, 1]; the AU is present where it is above 0"
     maps = "heatmaps clipped to [-1, 1], over the whole face image"
@@ -154,8 +155,8 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
         "computed_in": config.dtype,
         "inputs": {"images": _array((size, config.image_size, config.image_size, 3), "uint8", faces)},
         "outputs": {
-            "scores": _array((size, known), "float32", spans),
-            "heatmaps": _array((size, config.heatmap_size, config.heatmap_size, known), "float32", maps),
+            "scores": _array((size, count), "float32", spans),
+            "heatmaps": _array((size, config.heatmap_size, config.heatmap_size, count), "float32", maps),
         },
         "sources": list(detector.meta.sources),
         "fgnet_jax": __version__,
@@ -167,12 +168,12 @@ def _array(shape: tuple[int | str, ...], dtype: str, meaning: str) -> dict[str, 
 
 
 def write(detector: "Detector", output: Path, batch: int | None = None) -> list[Path]:
-    """Writes a program with its weights and its JSON beside it; each file appears whole, the JSON last.
+    """Write a program with its weights and its JSON beside it; each file appears whole, the JSON last.
 
     Args:
       detector: The network.
       output: The program's file; the others have its name, but for the ending.
-      batch: Faces a call; None for any number.
+      batch: Faces per call; None for any number.
 
     Returns:
       The files.
@@ -186,22 +187,24 @@ def write(detector: "Detector", output: Path, batch: int | None = None) -> list[
     paths = output, arrays_file, text_file = written_files(output, STABLEHLO)
     output.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {path: np.asarray(array) for path, array in flat(detector).items()}
-    _write_whole(output, lambda stream: stream.write(exported.serialize()))
-    _write_whole(arrays_file, lambda stream: np.savez(stream, **arrays))
-    about = describe(detector, batch, {"stablehlo": output.name, "weights": arrays_file.name})
-    about |= {"platforms": list(PLATFORMS), "jax": jax.__version__}
-    about["calling_convention"] = exported.calling_convention_version
-    files.write_text(text_file, json.dumps(about, indent=2) + "\n")
+    with files.replacing(output) as temporary:
+        temporary.write_bytes(exported.serialize())
+    with files.replacing(arrays_file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+    description = describe(detector, batch, {"stablehlo": output.name, "weights": arrays_file.name})
+    description |= {"platforms": list(PLATFORMS), "jax": jax.__version__}
+    description["calling_convention"] = exported.calling_convention_version
+    files.write_text(text_file, json.dumps(description, indent=2) + "\n")
     return paths
 
 
 def write_onnx(detector: "Detector", output: Path, batch: int = 1) -> list[Path]:
-    """Writes ONNX, float32, for a batch of one size, with its large tensors and its JSON beside it, the JSON last.
+    """Write ONNX, float32, for a batch of one size, with its large tensors and its JSON beside it, the JSON last.
 
     Args:
       detector: The network, computing in float32.
       output: The .onnx file.
-      batch: Faces a call.
+      batch: Faces per call.
 
     Returns:
       The files.
@@ -216,38 +219,27 @@ def write_onnx(detector: "Detector", output: Path, batch: int = 1) -> list[Path]
     data_file.unlink(missing_ok=True)
     jax2onnx.to_onnx(
         lambda images: network(arrays, images),
-        [_images(detector, batch)],
+        [_image_shape(detector, batch)],
         model_name="fgnet",
         return_mode="file",
         output_path=output,
         input_names=["images"],
         output_names=["scores", "heatmaps"],
     )
-    about = describe(
-        detector, batch, {"onnx": output.name} | ({"weights": data_file.name} if data_file.exists() else {})
-    )
-    files.write_text(text_file, json.dumps(about | {"jax2onnx": version("jax2onnx")}, indent=2) + "\n")
+    names = {"onnx": output.name} | ({"weights": data_file.name} if data_file.exists() else {})
+    description = describe(detector, batch, names) | {"jax2onnx": version("jax2onnx")}
+    files.write_text(text_file, json.dumps(description, indent=2) + "\n")
     return [path for path in (output, data_file, text_file) if path.exists()]
 
 
 def written_files(output: Path, format: str) -> list[Path]:
-    """The program's file, the one with its weights, and its JSON."""
+    """Return the program's file, the one with its weights, and its JSON."""
     arrays = output.with_suffix(".npz") if format == STABLEHLO else output.with_name(f"{output.name}.data")
     return [output, arrays, output.with_suffix(".json")]
 
 
-def _write_whole(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            write_to(stream)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _run(arguments: argparse.Namespace) -> list[str]:
-    """Carries out a command line; returns what to say."""
+    """Carry out a command line, and return the lines to print."""
     _check(arguments)
     from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
@@ -265,10 +257,10 @@ def _run(arguments: argparse.Namespace) -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuses a command line that cannot work, before anything is read."""
+    """Refuse a command line that cannot work, before anything is read."""
     output, needed = arguments.output, _NEEDED[arguments.format]
     if output.suffix in (".npz", ".json", ""):
-        raise ExportError(f"--output {output}: name it .{arguments.format}; others are written beside it")
+        raise ExportError(f"--output {output}: name it .{arguments.format}; .npz and .json are the files beside it")
     for path in written_files(output, arguments.format):
         if path.exists() and not arguments.overwrite:
             raise ExportError(f"{path} exists; give another --output, or --overwrite to replace it")
@@ -284,20 +276,18 @@ def _check_float32(detector: "Detector") -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    description, _, details = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m fgnet_jax.export",
-        description=description,
-        epilog=details,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.Parser(__doc__ or "", command_line.program("export"))
     add = parser.add_argument
     add("--weights", required=True, metavar="DIR", help="weights from convert_weights or training")
     add("--output", required=True, type=Path, metavar="FILE", help="the program's file, .stablehlo or .onnx")
     add("--format", choices=(STABLEHLO, ONNX), default=STABLEHLO, help="what to write (default stablehlo)")
-    add("--batch", type=_batch, metavar="N", help="faces a call, or symbolic: any number (default symbolic; of ONNX 1)")
-    add("--dtype", choices=("float32", "bfloat16"), help="what to compute in; as in the weights' JSON")
+    add(
+        "--batch",
+        type=_batch,
+        metavar="N",
+        help="faces per call, or symbolic: any number (default symbolic; for ONNX 1)",
+    )
+    add("--dtype", choices=("float32", "bfloat16"), help="number format to compute in; default as in the weights' JSON")
     add("--overwrite", action="store_true", help="replace files that exist")
     return parser
 
@@ -308,11 +298,6 @@ def _batch(text: str) -> int | str:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be {SYMBOLIC} or a whole number, at least 1, got {text!r}")
     return int(text)
-
-
-def _fail(reason: str, status: int) -> int:
-    print(f"fgnet_jax.export: error: {reason}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

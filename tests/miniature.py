@@ -1,6 +1,6 @@
-"""Miniature copies of DISFA and BP4D: laid out and named as their owners do, variants included, with drawn faces.
+"""Miniature copies of DISFA and BP4D: laid out and named as their owners do, variants included, with rendered faces.
 
-Every awkward case is listed in what is returned, so that tests can ask for it in a report by its name.
+Every awkward case is listed in the returned `Miniature`, so that tests can find it in a report by its name.
 """
 
 import dataclasses
@@ -24,16 +24,16 @@ BP4D_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22,
 
 @dataclasses.dataclass(frozen=True)
 class Miniature:
-    """What lies on disk.
+    """A miniature corpus on disk.
 
     Attributes:
       root: The owners' folder, for `--source`.
       landmarks: Exact landmarks, for `--landmarks`: of an image (68, 2), of a video (frames, 68, 2), mirroring the
         paths under `root` with `.npy` in place of the suffix; NaN or no file where there is no face.
-      subjects: Per fold.
+      subjects: Subjects of each fold.
       labelled: Frames with a line of labels, per subject.
       usable: Frames with a label, an image and a face, per subject.
-      awkward: Kind of trouble to where it is: "SN001/left frame 3" or a path's end.
+      awkward: By kind of problem, where it is: "SN001/left frame 3" or the end of a path.
     """
 
     root: Path
@@ -53,14 +53,14 @@ class Scene:
 
 
 def place(face: np.ndarray, points: np.ndarray, size=SIZE, seed: int = 0, scale: float = 0.0) -> Scene:
-    """Puts an aligned face into a larger frame, turned, shifted and scaled; its landmarks go with it exactly.
+    """Place an aligned face in a larger frame, turned, shifted and scaled; its landmarks are mapped exactly.
 
     Args:
       face: (256, 256, 3) uint8.
       points: (68, 2).
       size: Width and height of the frame.
-      seed: Of where the face lands.
-      scale: Size of the face; 0 lets it fill most of the frame's height.
+      seed: Seed of the placement.
+      scale: Size of the face; with 0 it fills most of the frame's height.
     """
     rng = np.random.default_rng([seed, 7])
     factor = (scale or 0.82 * size[1] / 256) * rng.uniform(0.97, 1.03)
@@ -81,13 +81,13 @@ def place(face: np.ndarray, points: np.ndarray, size=SIZE, seed: int = 0, scale:
 
 
 def empty(size=SIZE, seed: int = 0) -> Scene:
-    """A frame without a face: a noisy wall."""
+    """Make a frame without a face: a noisy wall."""
     noise = np.random.default_rng(seed).integers(90, 120, (size[1], size[0], 3), np.uint8)
     return Scene(noise, np.full((68, 2), np.nan, np.float32))
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], codec: str = "mjpeg", rate: int = 20) -> None:
-    """Encodes frames as the corpus does: motion JPEG in an AVI."""
+    """Encode frames as a video, as DISFA does: motion JPEG in an AVI."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,17 +102,17 @@ def write_video(path: Path, images: Sequence[np.ndarray], codec: str = "mjpeg", 
 
 
 def _scenes(recording: corpus.Recording, size, faceless: Sequence[int], seed: int) -> list[Scene]:
-    """Frames of a recording; those numbered in `faceless` (from 1) show no face."""
-    scenes = []
+    """Render the frames of a recording; those numbered in `faceless` (from 1) show no face."""
+    sequence = []
     for k in range(len(recording.views)):
-        drawn = recording.render(k)
-        without = k + 1 in faceless
-        scenes.append(empty(size, k) if without else place(drawn.image, drawn.landmarks, size, 100 * seed + k))
-    return scenes
+        rendered = recording.render(k)
+        is_empty = k + 1 in faceless
+        sequence.append(empty(size, k) if is_empty else place(rendered.image, rendered.landmarks, size, 100 * seed + k))
+    return sequence
 
 
 def _recordings(family: str, names: Sequence[tuple[str, str]], frames: int) -> list[corpus.Recording]:
-    """Recordings of these subjects and sequences, `frames` each, at whole intensities."""
+    """Return recordings of these subjects and sequences, `frames` each, at whole intensities."""
     total = frames * sum(map(len, folds.FOLDS[family])) * len(folds.SEQUENCES[family])
     every = {(r.subject, r.sequence): r for r in corpus.recordings(family, total)}
     return [dataclasses.replace(every[name], intensities=np.rint(every[name].intensities)) for name in names]
@@ -134,16 +134,16 @@ def _save_image(path: Path, image: np.ndarray) -> None:
 
 
 def disfa(root: Path, subjects_per_fold: int = 2, frames: int = 8, size=SIZE) -> Miniature:
-    """A copy of DISFA: label files of all twelve AUs, videos of the left camera (and one of the right).
+    """Make a copy of DISFA: label files of all twelve AUs, videos of the left camera (and one of the right).
 
-    The first subject has two frames without a face; the second a video one frame too short, in a folder and under a
-    name of another spelling; the third extracted frames, one of them cut off; the fourth a frame too many and a wrong
-    line in one label file. With fewer than four subjects the cases of those that are missing are missing too.
+    The first subject has two frames without a face; the second a video one frame too short, with another spelling of
+    its folder and name; the third extracted frames, one of them cut off; the fourth a frame too many and a wrong line
+    in one label file. With fewer than four subjects, the cases of the others are missing.
 
     Args:
-      root: A folder to make it in.
-      subjects_per_fold: Of each of the three folds, the first so many.
-      frames: Of each subject; at least 6.
+      root: Folder to make it in.
+      subjects_per_fold: Number of subjects of each of the three folds.
+      frames: Frames of each subject; at least 6.
       size: Width and height of a frame.
     """
     source, landmarks = root / "DISFA", root / "DISFA_landmarks"
@@ -152,10 +152,10 @@ def disfa(root: Path, subjects_per_fold: int = 2, frames: int = 8, size=SIZE) ->
     mini = Miniature(source, landmarks, subjects, {}, {}, {})
     for seed, recording in enumerate(_recordings("disfa", [(name, "left") for name in names], frames)):
         faceless = (2, 5) if seed == 0 else ()
-        scenes = _scenes(recording, size, faceless, seed)
+        sequence = _scenes(recording, size, faceless, seed)
         _disfa_labels(mini, recording, frames, wrong_line=seed == 3)
         mini.labelled[recording.subject], mini.usable[recording.subject] = frames, frames
-        _disfa_images(mini, recording.subject, seed, scenes)
+        _disfa_images(mini, recording.subject, seed, sequence)
     for path in ("Readme.txt", "Videos_LeftCamera/Thumbs.db"):
         (source / path).write_text("not a video\n")
     return mini
@@ -173,10 +173,10 @@ def _disfa_labels(mini: Miniature, recording: corpus.Recording, frames: int, wro
         (folder / f"{recording.subject}_au{au}.txt").write_text("\n".join(lines) + "\n")
 
 
-def _disfa_images(mini: Miniature, subject: str, seed: int, scenes: list[Scene]) -> None:
-    """Lays out one subject's frames; which variant, `seed` decides."""
-    points = np.stack([scene.landmarks for scene in scenes])
-    images = [scene.image for scene in scenes]
+def _disfa_images(mini: Miniature, subject: str, seed: int, sequence: list[Scene]) -> None:
+    """Write one subject's frames, in a variant that `seed` decides."""
+    points = np.stack([scene.landmarks for scene in sequence])
+    images = [scene.image for scene in sequence]
     video = f"Videos_LeftCamera/LeftVideo{subject}_comp.avi"
     if seed == 0:
         mini.awkward["no face"] = [f"{subject}/left frame {k}" for k in (2, 5)]
@@ -185,19 +185,19 @@ def _disfa_images(mini: Miniature, subject: str, seed: int, scenes: list[Scene])
     elif seed == 1:
         video = f"videos_leftcamera/LEFTVideo{subject}_Comp.AVI"
         images, points = images[:-1], points[:-1]
-        mini.awkward["video too short"] = [f"{subject}/left frame {len(scenes)}"]
+        mini.awkward["video too short"] = [f"{subject}/left frame {len(sequence)}"]
         mini.usable[subject] -= 1
     elif seed == 2:
-        return _disfa_extracted(mini, subject, scenes)
+        return _disfa_extracted(mini, subject, sequence)
     elif seed == 3:
         images, points = [*images, images[-1]], np.concatenate([points, points[-1:]])
-        mini.awkward["video too long"] = [f"{subject}/left frame {len(scenes) + 1}"]
+        mini.awkward["video too long"] = [f"{subject}/left frame {len(sequence) + 1}"]
     write_video(mini.root / video, images)
     _save(mini.landmarks, video, points)
 
 
-def _disfa_extracted(mini: Miniature, subject: str, scenes: list[Scene]) -> None:
-    for k, scene in enumerate(scenes, 1):
+def _disfa_extracted(mini: Miniature, subject: str, sequence: list[Scene]) -> None:
+    for k, scene in enumerate(sequence, 1):
         name = f"Left_frames/LeftVideo{subject}_comp/LeftVideo{subject}_comp_{k:05d}.jpg"
         _save_image(mini.root / name, scene.image)
         _save(mini.landmarks, name, scene.landmarks)
@@ -208,15 +208,15 @@ def _disfa_extracted(mini: Miniature, subject: str, scenes: list[Scene]) -> None
 
 
 def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2, size=SIZE) -> Miniature:
-    """A copy of BP4D: a label file and a folder of images per subject and task, coded from the middle on.
+    """Make a copy of BP4D: a label file and a folder of images per subject and task, coded from the middle on.
 
     Each sequence begins with an uncoded image. The first subject's T1 has a frame without a face, a cut-off image
     and a row without an image; the second's T1 a code 9; names are padded to 3, 4 or 5 digits, even within T1 of the
     third; the fourth's T1 has a row with a code that does not exist.
 
     Args:
-      root: A folder to make it in.
-      subjects_per_fold: Of each of the three folds, the first so many.
+      root: Folder to make it in.
+      subjects_per_fold: Number of subjects of each of the three folds.
       frames: Coded frames of each sequence; at least 5.
       tasks: Sequences of each subject, from T1 on.
       size: Width and height of an image.
@@ -238,15 +238,15 @@ def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2
 
 
 def _first_number(seed: int) -> int:
-    """The number of a sequence's first image."""
+    """Return the number of a sequence's first image."""
     return 7 + 40 * seed
 
 
-def _bp4d_images(mini: Miniature, recording: corpus.Recording, variant: int, scenes: list[Scene], seed: int) -> None:
+def _bp4d_images(mini: Miniature, recording: corpus.Recording, variant: int, sequence: list[Scene], seed: int) -> None:
     start = _first_number(seed)
     folder = f"Sequences(2D+3D)/{recording.subject}/{recording.sequence}"
     where = f"{recording.subject}/{recording.sequence} frame"
-    for k, scene in enumerate(scenes):
+    for k, scene in enumerate(sequence):
         digits = (3, 4, 5)[k % 3] if variant == 2 else 3 + seed % 3
         name = f"{folder}/{start + k:0{digits}d}.jpg"
         if variant == 0 and k == 5:
@@ -266,7 +266,7 @@ def _bp4d_images(mini: Miniature, recording: corpus.Recording, variant: int, sce
 
 
 def _bp4d_labels(mini: Miniature, recording: corpus.Recording, variant: int, start: int) -> None:
-    """Rows from the second image on: the first is not coded."""
+    """Write rows from the second image on: the first is not coded."""
     present = dict(zip(recording.aus, corpus.labels(recording.intensities).T, strict=True))
     name = f"AUCoding/AU_OCC/{recording.subject}_{recording.sequence}.csv"
     rows = [["0", *map(str, BP4D_AUS)]]

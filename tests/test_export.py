@@ -1,4 +1,4 @@
-"""Exported programs: they run with JAX alone, for any batch, and say what the detector says."""
+"""Exported programs: they run with JAX alone, for any batch, and give the detector's results."""
 
 import json
 import subprocess
@@ -22,15 +22,15 @@ import jax, numpy as np
 from jax import export
 program = export.deserialize(open("model.stablehlo", "rb").read())
 weights, faces = dict(np.load("model.npz")), np.load("faces.npy")
-answers = [jax.jit(program.call)(weights, faces[:count]) for count in json.loads(sys.argv[1])]
-scores, heatmaps = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
-np.savez("answers.npz", scores=scores, heatmaps=heatmaps)
+results = [jax.jit(program.call)(weights, faces[:count]) for count in json.loads(sys.argv[1])]
+scores, heatmaps = (np.concatenate(arrays) for arrays in zip(*results, strict=True))
+np.savez("results.npz", scores=scores, heatmaps=heatmaps)
 """
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A weights directory of a tiny network."""
+    """Return a weights directory of a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
     weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
     return path
@@ -38,17 +38,17 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detector(directory):
-    """What exports are compared with."""
+    """Return the detector that exports are compared with."""
     return fgnet_jax.Detector.load(directory, batch_size=3)
 
 
 def run_alone(folder, *counts: int):
-    """What an export says of the first faces, in a process that cannot import this package or Flax."""
+    """Run an export on the first faces, in a process that cannot import this package or Flax."""
     np.save(folder / "faces.npy", FACES)
     command = [sys.executable, "-c", ALONE, json.dumps(counts)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return np.load(folder / "answers.npz")
+    return np.load(folder / "results.npz")
 
 
 def test_any_batch_without_this_package(directory, detector, tmp_path, capsys):
@@ -57,18 +57,18 @@ def test_any_batch_without_this_package(directory, detector, tmp_path, capsys):
     assert export.main(given) == 0
     printed = capsys.readouterr().out
     assert all(f"wrote {tmp_path / name}" in printed for name in ("model.stablehlo", "model.npz", "model.json"))
-    answers, expected = run_alone(tmp_path, 1, 3), detector.predict(FACES)
-    np.testing.assert_allclose(answers["scores"][1:], expected.scores, atol=1e-6)
-    np.testing.assert_allclose(answers["heatmaps"][1:], expected.heatmaps, atol=1e-5)
-    np.testing.assert_allclose(answers["scores"][0], expected.scores[0], atol=1e-6)
+    results, expected = run_alone(tmp_path, 1, 3), detector.predict(FACES)
+    np.testing.assert_allclose(results["scores"][1:], expected.scores, atol=1e-6)
+    np.testing.assert_allclose(results["heatmaps"][1:], expected.heatmaps, atol=1e-5)
+    np.testing.assert_allclose(results["scores"][0], expected.scores[0], atol=1e-6)
     assert {path.name for path in tmp_path.iterdir()} == {
         *("model.stablehlo", "model.npz", "model.json"),
-        *("faces.npy", "answers.npz"),
+        *("faces.npy", "results.npz"),
     }
 
 
 def test_a_fixed_batch(detector, tmp_path):
-    """Refuses any other, and says so in its JSON; CPU, NVIDIA GPU and TPU all the same."""
+    """The program takes no other, and its JSON names it; it runs on CPU, NVIDIA GPU and TPU."""
     export.write(detector, tmp_path / "model.stablehlo", 2)
     assert json.loads((tmp_path / "model.json").read_text())["batch"] == 2
     exported = export.program(detector, 2)
@@ -77,18 +77,22 @@ def test_a_fixed_batch(detector, tmp_path):
     assert exported.in_avals[-1].shape == (2, 64, 64, 3)
 
 
-def test_the_json_says_what_goes_in_and_comes_out(detector):
+def test_the_json_describes_inputs_and_outputs(detector):
     """Enough to use it without the source."""
-    about = export.describe(detector, None, {"stablehlo": "m.stablehlo", "weights": "m.npz"})
-    assert json.loads(json.dumps(about)) == about
-    assert about["aus"] == list(AUS) and about["names"][0] == "inner brow raiser" and about["corpus"] == "disfa"
-    assert about["image_size"] == 64 and about["batch"] == "symbolic"
-    assert about["inputs"]["images"]["shape"] == ["batch", 64, 64, 3]
-    assert about["outputs"]["heatmaps"]["shape"] == ["batch", 16, 16, len(AUS)]
+    description = export.describe(detector, None, {"stablehlo": "m.stablehlo", "weights": "m.npz"})
+    assert json.loads(json.dumps(description)) == description
+    assert (
+        description["aus"] == list(AUS)
+        and description["names"][0] == "inner brow raiser"
+        and description["corpus"] == "disfa"
+    )
+    assert description["image_size"] == 64 and description["batch"] == "symbolic"
+    assert description["inputs"]["images"]["shape"] == ["batch", 64, 64, 3]
+    assert description["outputs"]["heatmaps"]["shape"] == ["batch", 16, 16, len(AUS)]
 
 
 def test_refusals_write_nothing(directory, tmp_path, capsys):
-    """Weights that are not there, files in the way, an ending that the other files need."""
+    """Missing weights, files that exist already, a suffix that the other files need."""
     (tmp_path / "taken.npz").touch()
     for name, where, reason, *options in (
         ("model.stablehlo", tmp_path / "absent", "no such weights directory"),
@@ -103,8 +107,8 @@ def test_refusals_write_nothing(directory, tmp_path, capsys):
 
 @pytest.mark.parametrize(("name", "extra"), [("flatbuffers", "export"), ("jax2onnx", "onnx")])
 def test_missing_libraries_are_named(directory, tmp_path, capsys, monkeypatch, name, extra):
-    """With the extra that brings them."""
-    monkeypatch.setattr(export, "find_spec", lambda asked: None if asked == name else object())
+    """The message names the extra that installs them."""
+    monkeypatch.setattr(export, "find_spec", lambda library: None if library == name else object())
     form = "onnx" if extra == "onnx" else "stablehlo"
     given = ["--weights", str(directory), "--output", str(tmp_path / f"model.{form}"), "--format", form]
     assert export.main(given) == 2

@@ -1,4 +1,4 @@
-"""ONNX: what ONNX Runtime computes of it is what the detector computes. Needs the extra `onnx`, which CI has apart."""
+"""ONNX: ONNX Runtime computes what the detector computes. Needs the extra `onnx`, which CI installs separately."""
 
 import json
 
@@ -10,11 +10,11 @@ from fgnet_jax import aus, export
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 
-# Apart, because jax2onnx holds Orbax back at a release that the other tests need not run with.
+# Separately, because jax2onnx requires an older release of Orbax, which the other tests need not run with.
 pytest.importorskip("jax2onnx", reason="needs the extra onnx: pip install -e '.[onnx]'", exc_type=ImportError)
 onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra onnx")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that jax2onnx brings
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that jax2onnx installs
 
 AUS = aus.CORPUS_AUS["disfa"]
 FACES = np.random.default_rng(0).integers(0, 256, (2, TINY.image_size, TINY.image_size, 3), np.uint8)
@@ -22,13 +22,13 @@ FACES = np.random.default_rng(0).integers(0, 256, (2, TINY.image_size, TINY.imag
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A weights directory of a tiny network."""
+    """Return a weights directory of a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
     weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
     return path
 
 
-def test_onnx_runtime_gives_the_detectors_answers(directory, tmp_path, capsys):
+def test_onnx_runtime_gives_the_detectors_results(directory, tmp_path, capsys):
     """Within 1e-4, from uint8 faces; and the detector still works after jax2onnx has traced it."""
     given = ["--weights", str(directory), "--output", str(tmp_path / "model.onnx"), "--format", "onnx", "--batch", "2"]
     assert export.main(given) == 0, capsys.readouterr().err
@@ -38,8 +38,9 @@ def test_onnx_runtime_gives_the_detectors_answers(directory, tmp_path, capsys):
     assert expected.heatmaps is not None
     np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
     np.testing.assert_allclose(heatmaps, expected.heatmaps, atol=1e-4)
-    about = json.loads((tmp_path / "model.json").read_text())
-    assert about["batch"] == 2 and about["aus"] == list(AUS) and about["files"]["onnx"] == "model.onnx"
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["batch"] == 2 and description["aus"] == list(AUS)
+    assert description["files"]["onnx"] == "model.onnx"
 
 
 def test_bfloat16_is_refused(directory, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""FG-Net in PyTorch, the benchmarks' rival: same numbers, state dicts with the published names.
+"""FG-Net in PyTorch, the benchmarks' baseline: same numbers, state dicts with the published names.
 
 One switch picks the path. `fused=True` is the best plain PyTorch: channels_last, one shared convolution for the batch,
 grouped low-pass filters, and nothing computed that the heatmaps do not need. `fused=False` does what the published
@@ -20,7 +20,7 @@ __all__ = ["FGNet", "Outputs"]
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What every stage of the network hands on (float32, NCHW).
+    """Outputs of every stage of the network (float32, NCHW).
 
     Attributes:
         codes: (N, styles, style_dim), the encoder's codes with `latent_avg` added.
@@ -62,23 +62,23 @@ class FGNet(nn.Module):
                 part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, of images (N, 3, S, S) in [-1, 1]."""
+        """Predict heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, of (N, 3, S, S) in [-1, 1]."""
         return self.interpreter(self.features(self.latents(images)))
 
     def latents(self, images: torch.Tensor) -> torch.Tensor:
-        """w (N, styles, style_dim) of images; without the last style, which only the image needs, if fused."""
+        """Compute w (N, styles, style_dim) of images; if fused, without the last style, which only RGB needs."""
         return self._map(self._codes(images, self.pspencoder.num_styles - self.fused))
 
     def features(self, w: torch.Tensor) -> list[torch.Tensor]:
-        """One map a resolution, from w. The published way computes the image and throws it away."""
+        """Synthesise one map per resolution from w. The published code computes the RGB image, too, and discards it."""
         return self.g_all.features(w) if self.fused else self.g_all(w)[0]
 
     def outputs(self, images: torch.Tensor) -> Outputs:
-        """Every stage's output for images (N, 3, S, S) in [-1, 1], the image included."""
+        """Compute every stage's output for images (N, 3, S, S) in [-1, 1], the RGB image included."""
         codes = self._codes(images, self.pspencoder.num_styles)
         w = self._map(codes)
         features, rgb = self.g_all(w)
-        return Outputs(codes, w, features, rgb, self.interpreter(features))
+        return Outputs(codes=codes, w=w, features=features, rgb=rgb, heatmaps=self.interpreter(features))
 
     def _codes(self, images: torch.Tensor, count: int) -> torch.Tensor:
         if self.fused:

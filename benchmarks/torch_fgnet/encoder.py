@@ -20,7 +20,7 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Conv2d(reduced, channels, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to the same."""
+        """Gate (N, C, H, W)."""
         gate = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(gate)
 
@@ -46,7 +46,7 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         return self.res_layer(x) + self.shortcut_layer(x)
 
 
@@ -69,12 +69,12 @@ class StyleBlock(nn.Module):
         self.linear = EqualLinear(style_dim, style_dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, side, side) to (N, style_dim)."""
+        """Map (N, inputs, side, side) to (N, style_dim)."""
         return self.linear(self.convs(x).flatten(1))
 
 
 class Encoder(nn.Module):
-    """Images to codes, `latent_avg` not added; state dict as `pspencoder` in the published files."""
+    """Encodes images as codes, without `latent_avg`; state dict as `pspencoder` in the published files."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -88,14 +88,14 @@ class Encoder(nn.Module):
             self.body.append(ResidualUnit(inputs, outputs, stride=2))
             self.body.extend(ResidualUnit(outputs, outputs, stride=1) for _ in range(count - 1))
             ends.append(len(self.body) - 1)
-        self.taps = ends[-3:]
+        self.pyramid_units = ends[-3:]
         sides = [config.style_side(style) for style in range(self.num_styles)]
         self.styles = nn.ModuleList(StyleBlock(widths[-1], config.style_dim, side) for side in sides)
         self.latlayer1 = nn.Conv2d(widths[-2], widths[-1], 1)
         self.latlayer2 = nn.Conv2d(widths[-3], widths[-1], 1)
 
     def forward(self, images: torch.Tensor, count: int) -> torch.Tensor:
-        """The first `count` codes (N, count, style_dim) of images (N, 3, S, S) in [-1, 1]."""
+        """Compute the first `count` codes (N, count, style_dim) of images (N, 3, S, S) in [-1, 1]."""
         coarse, middle, fine = self.pyramid(images)
         codes = []
         for i, style in enumerate(self.styles[:count]):
@@ -103,14 +103,14 @@ class Encoder(nn.Module):
         return torch.stack(codes, dim=1)
 
     def pyramid(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The maps that coarse, middle and fine style blocks read, of a sixteenth, an eighth and a quarter the side."""
+        """Compute the maps of coarse, middle and fine style blocks: a sixteenth, an eighth, a quarter of the side."""
         x = self.input_layer(images)
-        tapped = []
+        maps = []
         for i, unit in enumerate(self.body):
             x = unit(x)
-            if i in self.taps:
-                tapped.append(x)
-        c1, c2, c3 = tapped
+            if i in self.pyramid_units:
+                maps.append(x)
+        c1, c2, c3 = maps
         p2 = resize(c3, c2.shape[-1]) + self.latlayer1(c2)
         p1 = resize(p2, c1.shape[-1]) + self.latlayer2(c1)
         return c3, p2, p1

@@ -1,4 +1,4 @@
-"""The set of PyTorch files that people have, written from arrays."""
+"""The published set of PyTorch files, written from arrays."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +17,17 @@ GENERATOR_FILE = "stylegan2-ffhq-config-f.pt"
 
 
 def tensors(arrays: Arrays) -> Tensors:
-    """A state dict from arrays under PyTorch's names; values and dtypes as they are, memory not shared."""
+    """Create a state dict from arrays under PyTorch's names; values and dtypes stay, memory is not shared."""
     return {name: torch.tensor(value) for name, value in arrays.items()}
 
 
 def model_checkpoint(interpreter: Arrays, generator: Arrays, encoder: Arrays) -> dict[str, Tensors]:
-    """What FG-Net's `model.pth` holds: three state dicts, and no `latent_avg`."""
+    """Create the contents of FG-Net's `model.pth`: three state dicts, and no `latent_avg`."""
     return {"interpreter": tensors(interpreter), "g_all": tensors(generator), "pspencoder": tensors(encoder)}
 
 
 def psp_checkpoint(encoder: Arrays, generator: Arrays, latent_avg: np.ndarray) -> dict[str, object]:
-    """What pSp's `psp_ffhq_encode.pt` holds: one state dict of encoder and decoder, `latent_avg` and `opts`."""
+    """Create the contents of pSp's `psp_ffhq_encode.pt`: a state dict of encoder and decoder, `latent_avg`, `opts`."""
     state = {f"encoder.{name}": value for name, value in tensors(encoder).items()}
     state |= {f"decoder.{name}": value for name, value in tensors(generator).items()}
     opts = {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": True}
@@ -37,7 +37,7 @@ def psp_checkpoint(encoder: Arrays, generator: Arrays, latent_avg: np.ndarray) -
 def save_published(
     directory: Path, interpreter: Arrays, generator: Arrays, encoder: Arrays, latent_avg: np.ndarray
 ) -> None:
-    """Writes `model.pth`, `psp_ffhq_encode.pt` and `stylegan2-ffhq-config-f.pt` into an existing directory.
+    """Write `model.pth`, `psp_ffhq_encode.pt` and `stylegan2-ffhq-config-f.pt` into an existing directory.
 
     The same arrays go into all of them, where published files hold the weights before and after fine-tuning.
     """
@@ -49,7 +49,7 @@ def save_published(
 def load_arrays(
     network: FGNet, interpreter: Arrays, generator: Arrays, encoder: Arrays, latent_avg: np.ndarray
 ) -> None:
-    """Fills the network in place, strictly.
+    """Fill the network in place, strictly.
 
     Raises:
         RuntimeError: if a name is missing or unexpected, or a shape differs.

@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator with fixed noise, each modulated convolution in two ways."""
+"""The StyleGAN2 generator with fixed noise, each modulated convolution in two variants."""
 
 import math
 
@@ -17,7 +17,7 @@ class PixelNorm(nn.Module):
     """x * rsqrt(mean(x^2) + 1e-8) over the last axis."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., C) to the same."""
+        """Normalise (..., C)."""
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
 
 
@@ -33,7 +33,7 @@ class LowPass(nn.Module):
 
 
 def filter_unfused(x: torch.Tensor, kernel: torch.Tensor, up: int, pad: tuple[int, int]) -> torch.Tensor:
-    """Zero-insertion, padding and filtering as the published `upfirdn2d` does them where it has no CUDA kernel.
+    """Insert zeros, pad and filter as the published `upfirdn2d` does without its CUDA kernel.
 
     Args:
         x: (N, C, H, W).
@@ -52,9 +52,9 @@ def filter_unfused(x: torch.Tensor, kernel: torch.Tensor, up: int, pad: tuple[in
 
 
 def blur_fused(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """The low-pass after an upsampling convolution, padding (1, 1), as one grouped convolution.
+    """Apply the low-pass after an upsampling convolution, padding (1, 1), as one grouped convolution.
 
-    Measured on a CPU, channels_last: half the time of two separable passes, a tenth of slices added up.
+    Measured on a CPU, channels_last: half the time of two separable passes, a tenth of that of adding up slices.
     """
     channels = x.shape[1]
     weight = kernel.flip(0, 1).expand(channels, 1, 4, 4).contiguous()
@@ -62,7 +62,7 @@ def blur_fused(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None 
 
 
 def upsample_fused(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Twofold zero-insertion and the low-pass with padding (2, 1), as one grouped transposed convolution."""
+    """Insert zeros and apply the low-pass with padding (2, 1), as one grouped transposed convolution."""
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, 4, 4).contiguous()
     return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
@@ -88,7 +88,7 @@ class ModulatedConv(nn.Module):
         self.modulation = EqualLinear(style_dim, inputs, bias_init=1.0)
 
     def unfused(self, x: torch.Tensor, w: torch.Tensor, demodulate: bool) -> torch.Tensor:
-        """One filter bank per image, run as one convolution with a group per image; then the low-pass."""
+        """Convolve with one filter bank per image, as one convolution with a group per image; then the low-pass."""
         n, inputs, height, width = x.shape
         weight = self.scale * self.weight * self.modulation(w)[:, None, :, None, None]
         if demodulate:
@@ -103,13 +103,13 @@ class ModulatedConv(nn.Module):
         return filter_unfused(x.reshape(n, -1, *x.shape[-2:]), self.blur.kernel, up=1, pad=(1, 1))
 
     def factors(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What scales the inputs (N, inputs) and, demodulated and with the activation's gain, the outputs."""
+        """Compute scales of the inputs (N, inputs) and, with demodulation and the activation's gain, of the outputs."""
         before = self.modulation(w) * self.scale
         energy = before.square() @ self.weight[0].square().sum((2, 3)).T
         return before, torch.rsqrt(energy + 1e-8) * GAIN
 
     def shared(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """One filter bank (outputs, inputs, k, k) for the whole batch; then the low-pass."""
+        """Convolve with one filter bank (outputs, inputs, k, k) for the whole batch; then the low-pass."""
         if not self.up:
             return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         return blur_fused(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), self.blur.kernel, bias)
@@ -142,13 +142,13 @@ class StyledConv(nn.Module):
         self.activate = Activation(outputs)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, H) to (N, outputs, H or 2H, the same), with w (N, style_dim) and noise (1, 1, ., .)."""
+        """Map (N, inputs, H, H) to (N, outputs, H or 2H, same), with w (N, style_dim) and noise (1, 1, ., .)."""
         if self.fused:
-            return self._fused_one(x, w, noise) if len(x) == 1 else self._fused_many(x, w, noise)
+            return self._fused_single(x, w, noise) if len(x) == 1 else self._fused_batch(x, w, noise)
         x = self.conv.unfused(x, w, demodulate=True) + self.noise.weight * noise
         return F.leaky_relu(x + self.activate.bias[:, None, None], SLOPE) * GAIN
 
-    def _fused_one(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def _fused_single(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         # One image: the weight is far smaller than the maps, so everything that scales goes into it. The gain may
         # go before the activation, which is homogeneous.
         before, after = self.conv.factors(w)
@@ -156,10 +156,10 @@ class StyledConv(nn.Module):
         x = self.conv.shared(x, weight, self.activate.bias * GAIN)
         return F.leaky_relu_(x.add_(noise * self.noise.weight * GAIN), SLOPE)
 
-    def _fused_many(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def _fused_batch(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         before, after = self.conv.factors(w)
         x = self.conv.shared(x * before[:, :, None, None], self.conv.weight[0])
-        # The bias goes last, so that the sum comes out channels_last: mixed layouts cost a factor of three.
+        # The bias goes last, so that the sum is channels_last: mixed layouts cost a factor of three.
         offset = noise.permute(0, 2, 3, 1) * (self.noise.weight * GAIN) + self.activate.bias * GAIN
         return F.leaky_relu_(torch.addcmul(offset.permute(0, 3, 1, 2), x, after[:, :, None, None]), SLOPE)
 
@@ -176,7 +176,7 @@ class ToRGB(nn.Module):
         self.conv = ModulatedConv(inputs, 3, 1, style_dim, up=False)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
-        """The image (N, 3, H, H) from x (N, inputs, H, H), w (N, style_dim) and the one of half the side, if any."""
+        """Compute the image (N, 3, H, H) from x (N, inputs, H, H), w (N, style_dim) and the image of half the side."""
         if self.fused:
             before = self.conv.modulation(w) * self.conv.scale
             rgb = F.conv2d(x * before[:, :, None, None], self.conv.weight[0]) + self.bias
@@ -219,7 +219,7 @@ class Generator(nn.Module):
             self.noises.register_buffer(f"noise_{layer}", torch.randn(1, 1, side, side))
 
     def features(self, w: torch.Tensor) -> list[torch.Tensor]:
-        """The feature maps (N, C, s, s), s = 4, 8, .., from w (N, at least styles - 1, style_dim)."""
+        """Compute the feature maps (N, C, s, s), s = 4, 8, .., from w (N, at least styles - 1, style_dim)."""
         x = self.input.input.expand(len(w), -1, -1, -1)
         if self.fused:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -230,7 +230,7 @@ class Generator(nn.Module):
         return features
 
     def forward(self, w: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The feature maps and the image (N, 3, G, G) from w (N, styles, style_dim)."""
+        """Compute the feature maps and the image (N, 3, G, G) from w (N, styles, style_dim)."""
         features = self.features(w)
         rgb = self.to_rgb1(features[0], w[:, 1], None)
         for r, (to_rgb, feature) in enumerate(zip(self.to_rgbs, features[1:], strict=True), start=1):

@@ -1,4 +1,4 @@
-"""The Pyramid CNN that reads the generator's features and draws the heatmaps."""
+"""The Pyramid CNN that decodes the generator's features as heatmaps."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from fgnet_jax.models.config import ModelConfig
 
 
 def _stage(inputs: int, outputs: int, kernel: int, upsample: bool, dropout: float) -> list[nn.Module]:
-    # Upsampling takes a place in the list only where there is any: the published names count on it.
+    # Without upsampling the list has no entry for it: the published names depend on that.
     first: list[nn.Module] = [nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)] if upsample else []
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     norm = nn.BatchNorm2d(outputs)
@@ -19,7 +19,7 @@ def _stage(inputs: int, outputs: int, kernel: int, upsample: bool, dropout: floa
 
 
 class Interpreter(nn.Module):
-    """Features to heatmaps; state dict as `interpreter` in the published file (`layer0` .. `layer8`)."""
+    """Decodes features as heatmaps; state dict as `interpreter` in the published file (`layer0` .. `layer8`)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -37,7 +37,7 @@ class Interpreter(nn.Module):
             self.add_module(f"layer{i}", nn.Sequential(*layers))
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, from one map per resolution."""
+        """Decode heatmaps (N, num_heatmaps, heatmap_size, heatmap_size), not clipped, from one map per resolution."""
         features = [resize(f, min(f.shape[-1], self.heatmap_size)) for f in features]
         h = features[0]
         for i, feature in enumerate(features[1:]):

@@ -1,4 +1,4 @@
-"""What more than one part of the network uses."""
+"""Layers that several parts of the network use."""
 
 import math
 
@@ -25,13 +25,13 @@ class EqualLinear(nn.Module):
         self.scale, self.lr_mul, self.activate = lr_mul / math.sqrt(inputs), lr_mul, activate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., inputs) to (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         x = F.linear(x, self.weight * self.scale, self.bias * self.lr_mul)
         return F.leaky_relu(x, 0.2) * math.sqrt(2) if self.activate else x
 
 
 def resize(x: torch.Tensor, side: int) -> torch.Tensor:
-    """(N, C, H, H) to (N, C, side, side), bilinear with aligned corners; x itself where the side is right already."""
+    """Resize (N, C, H, H) to (N, C, side, side), bilinear with aligned corners; x itself if it has this side."""
     if x.shape[-1] == side:
         return x
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=True)

@@ -1,9 +1,13 @@
-"""."""
+"""The page, built of Gradio's components: their layout, and what happens when a file is dropped or a slider moved.
+
+What the components show is computed by `fgnet_jax.app.view`; here it is only put in its place.
+"""
 
 import functools
 import html
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +25,22 @@ MAX_ROWS = 200
 """Rows that the page shows; the CSV has all."""
 
 ALL = 0
-"""The slider's place for all AUs that are present; the first AU is at 1."""
+"""The slider's value for all AUs that are present; the first AU is at 1."""
 
-_PAINTED = ["image", "close", "caption", "bars"]
+Gradio = Any
+"""The module `gradio`, imported only when a page is built, or one of its components, made dynamically: untyped."""
+
+Updates = dict[str, Any]
+"""New values of the page's components, by their names in `_lay_out`."""
+
+_DRAWN = ["image", "close", "caption", "bars"]
 
 _HEAD = """
 <div class="fg-head"><h1>Facial action units</h1>
 <p>Drop an image or a video of faces. Everything is computed on this machine; nothing leaves it.</p></div>
 """
 
-_CSS = """
+CSS = """
 .gradio-container { width: 100% !important; max-width: 1480px !important; margin: 0 auto; }
 .gradio-container .column, .gradio-container .row { min-width: 0; }
 .fg-head h1 { font-size: 1.7rem; font-weight: 600; margin: .2rem 0; }
@@ -58,45 +68,45 @@ _CSS = """
 """
 
 
-def build(detector: "Detector", limits: str | None = None) -> "gradio.Blocks":
-    """The page.
+def build(detector: "Detector", thresholds: str | None = None) -> "gradio.Blocks":
+    """Build the page.
 
     Args:
-      detector: What looks at faces.
-      limits: A file of thresholds, or None for 0.
+      detector: The network with its weights.
+      thresholds: A file of thresholds, or None for 0.
     """
-    gr = _gradio()
+    gr = import_gradio()
     with gr.Blocks(
         title="Facial action units", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as page:
         gr.HTML(_HEAD)
         parts = _lay_out(gr, len(detector.aus))
-        _connect(gr, parts, detector, limits)
+        _connect(gr, parts, detector, thresholds)
     return page
 
 
-def _gradio() -> Any:
-    """Gradio, told before it is imported to report nothing and to fetch nothing."""
+def import_gradio() -> Gradio:
+    """Import Gradio, configured before to send no statistics and to load nothing from elsewhere."""
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     import gradio
 
     return gradio
 
 
-def _lay_out(gr: Any, known: int) -> dict[str, Any]:
-    """Puts the page's parts in their places; by name."""
-    parts: dict[str, Any] = {"view": gr.State(None)}
+def _lay_out(gr: Gradio, au_count: int) -> dict[str, Gradio]:
+    """Create the page's components in their places, and return them by name."""
+    parts: dict[str, Gradio] = {"view": gr.State(None)}
     with gr.Row():
         with gr.Column(scale=2, min_width=250):
             parts["file"] = gr.File(label="Image or video", height=170, elem_id="file")
             parts["status"] = gr.HTML(elem_id="status", padding=False)
             parts["largest"] = gr.Checkbox(False, label="Only the largest face")
-            parts["every"] = gr.Number(1, label="Video: look at one frame in", precision=0, minimum=1)
+            parts["every"] = gr.Number(1, label="Video: only every N-th frame", precision=0, minimum=1)
         with gr.Column(scale=5, min_width=420):
             parts["image"] = _image(gr, "Faces", "overlay", 560)
             parts["caption"] = gr.HTML(elem_id="caption", elem_classes="fg-caption", padding=False)
             label = "Action unit (0: all that are present)"
-            parts["au"] = gr.Slider(ALL, known, ALL, step=1, label=label, elem_id="au", visible=False)
+            parts["au"] = gr.Slider(ALL, au_count, ALL, step=1, label=label, elem_id="au", visible=False)
             parts["frame"] = gr.Slider(1, 2, 1, step=1, label="Frame", elem_id="frame", visible=False)
         with gr.Column(scale=3, min_width=300):
             parts["face"] = gr.Radio([], label="Face", elem_id="face", visible=False)
@@ -110,43 +120,48 @@ def _lay_out(gr: Any, known: int) -> dict[str, Any]:
     return parts
 
 
-def _image(gr: Any, label: str, name: str, height: int) -> Any:
+def _image(gr: Gradio, label: str, name: str, height: int) -> Gradio:
     buttons = ["download", "fullscreen"]
     return gr.Image(label=label, interactive=False, format="png", elem_id=name, height=height, buttons=buttons)
 
 
-def _connect(gr: Any, parts: dict[str, Any], detector: "Detector", limits: str | None) -> None:
-    """Says what happens when something is dropped, moved or chosen."""
+def _connect(gr: Gradio, parts: dict[str, Gradio], detector: "Detector", thresholds: str | None) -> None:
+    """Register what happens when a file is dropped, a slider moved or a face chosen."""
 
-    def look(path: str, largest: bool, every: float | None, progress=gr.Progress()):  # noqa: B008 - gradio's way
-        options = PredictOptions(largest=largest, every=max(1, int(every or 1)), thresholds=limits)
+    def predict(
+        path: str,
+        largest: bool,
+        every: float | None,
+        progress: Gradio = gr.Progress(),  # noqa: B008 - Gradio recognises it by its default
+    ) -> Updates:
+        options = PredictOptions(largest=largest, every=max(1, int(every or 1)), thresholds=thresholds)
 
-        def tell(number: int, total: int | None) -> None:
+        def report(number: int, total: int | None) -> None:
             progress((number, total), desc=f"frame {number}")
 
         try:
-            return _opened(gr, view_lib.look(detector, path, options, tell))
+            return _file(gr, view_lib.predict_file(detector, path, options, report))
         except DetectorError as error:
-            return _nothing(gr) | {"status": _problem(str(error))}
+            return _empty(gr) | {"status": _problem(str(error))}
 
-    def move(view: FileView, number: float, au: int):
-        view = view_lib.at(detector, view, int(number))
-        return {"view": view} | _choice(gr, view) | _painted(view, au, 0)
+    def show_frame(view: FileView, number: float, au: int) -> Updates:
+        view = view_lib.show_frame(detector, view, int(number))
+        return {"view": view} | _face_choice(gr, view) | _drawings(view, au, 0)
 
     names = {
-        "look": ["view", "status", *_PAINTED, "au", "frame", "face", "table", "csv"],
-        "move": ["view", *_PAINTED, "face"],
-        "paint": _PAINTED,
+        "predict": ["view", "status", *_DRAWN, "au", "frame", "face", "table", "csv"],
+        "show_frame": ["view", *_DRAWN, "face"],
+        "draw": _DRAWN,
     }
     outputs = {key: [parts[name] for name in value] for key, value in names.items()}
 
-    def ordered(key: str, function: Any):
-        """Gradio takes a tuple, in the order of the outputs."""
+    def ordered(key: str, function: Callable[..., Updates]) -> Callable[..., tuple[object, ...]]:
+        """Let a function return its updates as Gradio takes them: a tuple, in the order of the outputs."""
 
         @functools.wraps(function)
-        def call(*arguments):
-            made = function(*arguments)
-            return tuple(made[name] for name in names[key])
+        def call(*arguments: object) -> tuple[object, ...]:
+            updates = function(*arguments)
+            return tuple(updates[name] for name in names[key])
 
         return call
 
@@ -154,20 +169,21 @@ def _connect(gr: Any, parts: dict[str, Any], detector: "Detector", limits: str |
     last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
     inputs = [parts[name] for name in ("file", "largest", "every")]
     shown = [parts[name] for name in ("view", "au", "face")]
-    parts["file"].upload(ordered("look", look), inputs, outputs["look"], api_visibility="private")
-    parts["file"].clear(ordered("look", lambda: _nothing(gr)), [], outputs["look"], **hidden)
-    parts["frame"].release(ordered("move", move), [parts["view"], parts["frame"], parts["au"]], outputs["move"], **last)
+    frame_inputs = [parts[name] for name in ("view", "frame", "au")]
+    parts["file"].upload(ordered("predict", predict), inputs, outputs["predict"], api_visibility="private")
+    parts["file"].clear(ordered("predict", lambda: _empty(gr)), [], outputs["predict"], **hidden)
+    parts["frame"].release(ordered("show_frame", show_frame), frame_inputs, outputs["show_frame"], **last)
     for name in ("au", "face"):
-        parts[name].input(ordered("paint", _painted), shown, outputs["paint"], **(hidden | last))
+        parts[name].input(ordered("draw", _drawings), shown, outputs["draw"], **(hidden | last))
 
 
-def _opened(gr: Any, view: FileView) -> dict[str, Any]:
-    """The page with a file that was looked at."""
+def _file(gr: Gradio, view: FileView) -> Updates:
+    """Return the page with a file's results."""
     problems = view_lib.problems(view)
     if not any(row.success for row in view.table.rows):
-        return _nothing(gr) | {"status": _problem(f"{view.name}: {'; '.join(problems)}"), "image": view.image}
-    elsewhere = "; in the others: " if view.is_video else "; "
-    more = f"{elsewhere}{'; '.join(problems[:3])}" if problems else ""
+        return _empty(gr) | {"status": _problem(f"{view.name}: {'; '.join(problems)}"), "image": view.image}
+    separator = "; in the others: " if view.is_video else "; "
+    more = f"{separator}{'; '.join(problems[:3])}" if problems else ""
     status = (
         f'<div class="fg-status"><b>{html.escape(view.name)}</b><br>{view_lib.counts(view)}{html.escape(more)}</div>'
     )
@@ -182,22 +198,22 @@ def _opened(gr: Any, view: FileView) -> dict[str, Any]:
         "frame": frame,
         "table": gr.update(visible=True, headers=headers, value=cells, label=label),
         "csv": gr.update(visible=True, value=_csv(view)),
-        **_choice(gr, view),
-        **_painted(view, ALL, 0),
+        **_face_choice(gr, view),
+        **_drawings(view, ALL, 0),
     }
 
 
-def _choice(gr: Any, view: FileView) -> dict[str, Any]:
-    """The buttons that choose a face, where there are several."""
+def _face_choice(gr: Gradio, view: FileView) -> Updates:
+    """Return the buttons that choose a face, where there are several."""
     assert view.shown is not None
     faces = [(f"face {view.shown.rows[row].face_id}", k) for k, row in enumerate(view.faces)]
     return {"face": gr.update(visible=len(faces) > 1, choices=faces, value=0 if faces else None)}
 
 
-def _painted(view: FileView | None, au: float, face: int | None) -> dict[str, Any]:
-    """Image, caption and bars."""
+def _drawings(view: FileView | None, au: float, face: int | None) -> Updates:
+    """Return drawings, caption and bars, for the slider's AU and the chosen face."""
     if view is None:
-        return dict.fromkeys(_PAINTED)
+        return dict.fromkeys(_DRAWN)
     chosen = None if au == ALL else int(au) - 1
     return {
         "image": view_lib.draw(view, chosen),
@@ -207,11 +223,11 @@ def _painted(view: FileView | None, au: float, face: int | None) -> dict[str, An
     }
 
 
-def _nothing(gr: Any) -> dict[str, Any]:
-    """The page as it begins."""
-    away = gr.update(visible=False)
-    empty = dict.fromkeys(("view", "status", *_PAINTED))
-    return empty | dict.fromkeys(("au", "frame", "face", "table", "csv"), away)
+def _empty(gr: Gradio) -> Updates:
+    """Return the page as it is without a file."""
+    hidden = gr.update(visible=False)
+    empty = dict.fromkeys(("view", "status", *_DRAWN))
+    return empty | dict.fromkeys(("au", "frame", "face", "table", "csv"), hidden)
 
 
 def _problem(text: str) -> str:
@@ -219,7 +235,7 @@ def _problem(text: str) -> str:
 
 
 def _csv(view: FileView) -> str:
-    """The whole table in a file that Gradio may hand out, and deletes in a day."""
+    """Write the whole table to a file that Gradio may serve, and that it deletes within a day; return its path."""
     path = os.path.join(tempfile.mkdtemp(prefix="fgnet_jax_"), f"{Path(view.name).stem}.csv")
     view_lib.write_csv(view, path)
     return path

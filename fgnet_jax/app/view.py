@@ -1,7 +1,7 @@
-"""What the page shows of an image or video: the frame that is looked at with its faces, bars of AUs, and the table.
+"""Content of the page for an image or video: the frame that is shown with its faces, bars of AUs, and the table.
 
-A video's heatmaps are not kept, half a megabyte a face: of the frame that is looked at, the network is asked again
-about the faces that the table has.
+A video's heatmaps are not kept, half a megabyte per face: for the frame that is shown, the network computes those of
+the table's faces again.
 """
 
 import contextlib
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 _FULL_BAR = 0.3  # the score that fills half of a bar: both of an AU's blobs in full
 
 ProgressCallback = Callable[[int, int | None], None]
-"""Told of every frame: its number, and how many there are, None where nobody knows."""
+"""Called with the number of every frame, and with how many there are; None where that is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FileView:
-    """A file that was looked at.
+    """The results for a file, and one of its frames, which is shown.
 
     Attributes:
-      name: As its owner calls it.
-      source: Where its frames come from.
-      options: How it was looked at.
-      table: All rows.
-      frame: The number of the frame that is shown.
+      name: The file's name.
+      source: The file.
+      options: Options of prediction.
+      table: Results of all frames.
+      frame: Number of the frame that is shown.
       image: That frame, uint8 (height, width, 3); None where nothing can be shown.
-      shown: Its faces, with heatmaps.
+      shown: Results of that frame, with heatmaps.
     """
 
     name: str
@@ -56,7 +56,7 @@ class FileView:
 
     @property
     def is_video(self) -> bool:
-        """Whether there are other frames to look at."""
+        """Whether there are other frames to show."""
         return self.source.kind == "video"
 
     @property
@@ -70,57 +70,64 @@ class FileView:
         return [] if self.shown is None else [i for i, row in enumerate(self.shown.rows) if row.success]
 
 
-def look(detector: "Network", path: str, options: pipeline.PredictOptions, progress: ProgressCallback) -> FileView:
-    """Looks at a whole file, and shows the first frame that has a face.
+def predict_file(
+    detector: "Network", path: str, options: pipeline.PredictOptions, progress: ProgressCallback
+) -> FileView:
+    """Predict a whole file, and show its first frame that has a face.
+
+    Args:
+      detector: The network.
+      path: An image or video.
+      options: Options of prediction.
+      progress: Called with every frame.
 
     Raises:
-      DetectorError: dlib or its predictor is not there.
+      DetectorError: dlib or its data file is missing.
     """
     (source,) = sources.find([path])[:1]
     is_video = source.kind == "video"
-    found = _counted(pipeline.detect_faces([source], detector, options), progress)
-    table = predictions.collect(detector, found, options, heatmaps=not is_video)
-    view = FileView(Path(path).name, source, options, table)
+    detected = _counted(pipeline.detect_faces([source], detector, options), progress)
+    table = predictions.collect(detector, detected, options, heatmaps=not is_video)
+    view = FileView(name=Path(path).name, source=source, options=options, table=table)
     if is_video:
         first = next((row.frame for row in table.rows if row.success), None)
-        return view if first is None else at(detector, view, first)
-    return dataclasses.replace(view, image=_frame(source, 1), shown=table)
+        return view if first is None else show_frame(detector, view, first)
+    return dataclasses.replace(view, image=_read_frame(source, 1), shown=table)
 
 
-def at(detector: "Network", view: FileView, number: int) -> FileView:
-    """The same file at the frame of the table that is nearest to this number."""
+def show_frame(detector: "Network", view: FileView, number: int) -> FileView:
+    """Return the same file showing the frame of the table that is nearest to this number."""
     number = min(view.numbers, key=lambda other: abs(other - number))
-    image = _frame(view.source, number)
+    image = _read_frame(view.source, number)
     shown = None
     if image is not None:
-        found = (one for one in [_known(view, number, image, detector.config.image_size)])
-        how = pipeline.PredictOptions(thresholds=view.options.thresholds)
-        shown = predictions.collect(detector, found, how, heatmaps=True)
+        detected = (frame for frame in [_faces_of_table(view, number, image, detector.config.image_size)])
+        options = pipeline.PredictOptions(thresholds=view.options.thresholds)
+        shown = predictions.collect(detector, detected, options, heatmaps=True)
     return dataclasses.replace(view, frame=number, image=image, shown=shown)
 
 
-def _known(view: FileView, number: int, image: np.ndarray, size: int) -> DetectedFrame:
-    """The faces that the table has in a frame, under their numbers: looked for anew, they might be others."""
+def _faces_of_table(view: FileView, number: int, image: np.ndarray, size: int) -> DetectedFrame:
+    """Align the faces that the table has in a frame, with their numbers: a new detection might find others."""
     faces = []
     for row in view.table.rows:
         if row.frame == number and row.face_id is not None:
             assert row.landmarks is not None and row.box is not None and row.confidence is not None
             face = Face(row.landmarks, row.box, row.confidence)
             aligned, where = alignment.align(image, row.landmarks, size)
-            faces.append(DetectedFace(face, row.face_id, aligned, where))
-    return DetectedFrame(
-        frames.Frame(view.source, 0, number, None, image), tuple(faces), None if faces else "no face found"
-    )
+            faces.append(DetectedFace(face=face, face_id=row.face_id, aligned=aligned, alignment=where))
+    frame = frames.Frame(source=view.source, index=0, number=number, seconds=None, image=image)
+    return DetectedFrame(frame, tuple(faces), None if faces else "no face found")
 
 
-def _counted(found: Iterator[DetectedFrame], progress: ProgressCallback) -> Iterator[DetectedFrame]:
-    for one in found:
-        progress(one.frame.number, one.frame.total)
-        yield one
+def _counted(detected: Iterator[DetectedFrame], progress: ProgressCallback) -> Iterator[DetectedFrame]:
+    for frame in detected:
+        progress(frame.frame.number, frame.frame.total)
+        yield frame
 
 
-def _frame(source: sources.Source, number: int) -> np.ndarray | None:
-    """One frame's image; None where it has none."""
+def _read_frame(source: sources.Source, number: int) -> np.ndarray | None:
+    """Read a frame's image; None where it has none."""
     if source.kind != "video":
         return next(frames.read([source])).image
     assert isinstance(source.path, str)
@@ -130,11 +137,14 @@ def _frame(source: sources.Source, number: int) -> np.ndarray | None:
 
 
 def draw(view: FileView, au: int | None = None) -> Image.Image | None:
-    """The frame with its faces and their present AUs, or with one AU's heatmap on every face.
+    """Draw the frame with its faces and their present AUs, or with one AU's heatmap on every face.
 
     Args:
-      view: What to draw.
-      au: Place of the AU among all; None for those that are present.
+      view: The file.
+      au: Index of the AU in `Predictions.aus`; None for those that are present.
+
+    Returns:
+      The drawing without legend, which the page's bars replace; None where nothing can be shown.
     """
     if view.image is None or view.shown is None:
         return None
@@ -142,38 +152,44 @@ def draw(view: FileView, au: int | None = None) -> Image.Image | None:
     height, width = view.image.shape[:2]
     scale = scene.drawn_scale(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    top = (drawn.height - size[1]) // 2  # the legend is right of the image: the page has bars instead
+    top = (drawn.height - size[1]) // 2  # the legend is right of the image
     return drawn.crop((0, top, size[0], top + size[1]))
 
 
 def _scene_face(shown: Predictions, i: int, au: int | None) -> scene.SceneFace:
-    _, face = shown.seen[i]
+    _, face = shown.detections[i]
     assert face is not None and shown.heatmaps is not None
     present = shown.present[i] if au is None else np.arange(len(shown.aus)) == au
     return predictions.scene_face(face, shown.heatmaps[i], shown.scores[i], present)
 
 
 def close_up(view: FileView, face: int, au: int | None = None) -> Image.Image | None:
-    """One aligned face, large, with its present AUs or with one AU's heatmap.
+    """Draw one aligned face, large, with its present AUs or with one AU's heatmap.
 
     Args:
-      view: What to draw.
-      face: Its place among those with a result.
+      view: The file.
+      face: Index of the face among those with a result.
       au: As for `draw`.
     """
     if view.shown is None or view.shown.heatmaps is None or not view.faces:
         return None
-    row, aus = view.faces[face], view.shown.aus.tolist()
-    made = _scene_face(view.shown, row, au)
-    _, found = view.shown.seen[row]
-    assert found is not None
-    drawn = aligned_face.draw(found.aligned, made.heatmaps, made.scores, made.present, aus)
+    row = view.faces[face]
+    drawable = _scene_face(view.shown, row, au)
+    _, detected = view.shown.detections[row]
+    assert detected is not None
+    drawn = aligned_face.draw(
+        detected.aligned,
+        heatmaps=drawable.heatmaps,
+        scores=drawable.scores,
+        present=drawable.present,
+        aus=view.shown.aus.tolist(),
+    )
     top = (drawn.height - aligned_face.FACE_SIDE) // 2  # without the legend, as above
     return drawn.crop((0, top, aligned_face.FACE_SIDE, top + aligned_face.FACE_SIDE))
 
 
 def caption(view: FileView, au: int | None, face: int) -> str:
-    """What the image shows, as HTML."""
+    """Return what the image shows, as HTML."""
     if not view.faces or view.shown is None:
         return ""
     row = view.faces[face]
@@ -181,10 +197,10 @@ def caption(view: FileView, au: int | None, face: int) -> str:
         count = int(view.shown.present[row].sum())
         return f"<b>All action units that are present</b> ({count} of {len(view.shown.aus)})"
     number, score = int(view.shown.aus[au]), float(view.shown.scores[row, au])
-    is_present = "present" if view.shown.present[row, au] else "not present"
+    presence = "present" if view.shown.present[row, au] else "not present"
     name = html.escape(aus_lib.NAMES.get(number, ""))
     nowhere = "" if view.shown.heatmaps is None or view.shown.heatmaps[row, ..., au].max() > 0 else "; nowhere above 0"
-    return f"{_swatch(number)} <b>{aus_lib.label(number)} {name}</b> score {score:+.3f}, {is_present}{nowhere}"
+    return f"{_swatch(number)} <b>{aus_lib.label(number)} {name}</b> score {score:+.3f}, {presence}{nowhere}"
 
 
 def _swatch(au: int) -> str:
@@ -192,7 +208,7 @@ def _swatch(au: int) -> str:
 
 
 def bars(view: FileView, face: int) -> str:
-    """A face's AUs as bars from the middle, to the right where the score is above 0, as HTML."""
+    """Return a face's AUs as bars from the middle, to the right where the score is above 0, as HTML."""
     if not view.faces or view.shown is None:
         return ""
     row = view.faces[face]
@@ -216,12 +232,12 @@ def _bar(au: int, score: float, is_present: bool) -> str:
 
 
 def problems(view: FileView) -> list[str]:
-    """What went wrong, a sentence each, without repeating itself."""
+    """Return why frames or faces have no result: each reason once."""
     return list(dict.fromkeys(text for text in view.table.problems if text is not None))
 
 
 def counts(view: FileView) -> str:
-    """How many faces were found in how many frames."""
+    """Return how many faces have a result, and in how many frames, as text."""
     rows = [row for row in view.table.rows if row.success]
     faces = f"{len(rows)} face{'s' * (len(rows) != 1)}"
     if not view.is_video:
@@ -229,20 +245,19 @@ def counts(view: FileView) -> str:
     return f"{faces} in {len({row.frame for row in rows})} of {len(view.numbers)} frames"
 
 
-def rows(view: FileView, most: int) -> tuple[list[str], list[list[str]]]:
-    """Names and cells of the table's first rows, without boxes and many digits: what a page has room for."""
-    layout = columns.table_columns(view.table.aus.tolist())
-    kept = [k for k, name in enumerate(layout.names) if not name.startswith(("input", "FaceRect"))]
-    values = (layout.values(row) for row in view.table.rows[:most])
-    return [layout.names[k] for k in kept], [[_short(line[k]) for k in kept] for line in values]
+def rows(view: FileView, count: int) -> tuple[list[str], list[list[str]]]:
+    """Return names and cells of the table's first `count` rows, without boxes and with few digits, to fit a page."""
+    table = columns.table_columns(view.table.aus.tolist())
+    chosen = [k for k, name in enumerate(table.names) if not name.startswith(("input", "FaceRect"))]
+    values = (table.values(row) for row in view.table.rows[:count])
+    return [table.names[k] for k in chosen], [[_short(line[k]) for k in chosen] for line in values]
 
 
-def _short(value: str | int | float | None) -> str:
+def _short(value: columns.CellValue) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def write_csv(view: FileView, path: str) -> None:
-    """Writes the whole table, as the command `predict` would, with the file's own name in it."""
-    layout = columns.table_columns(view.table.aus.tolist())
-    with result_table.open_table(path, layout) as table:
+    """Write the whole table, as the command `predict` would, with the file's own name in it."""
+    with result_table.open_table(path, columns.table_columns(view.table.aus.tolist())) as table:
         table.add([dataclasses.replace(row, input=view.name) for row in view.table.rows])

@@ -1,1 +1,1 @@
-"""Corpora: dataset builders, the input pipeline, protocols and synthetic faces."""
+"""Corpora as training and evaluation read them: prepared datasets, folds, and batches of faces."""

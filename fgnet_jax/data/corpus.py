@@ -1,4 +1,4 @@
-"""Opening a prepared corpus, real or synthetic, as a random-access source of faces."""
+"""Opens a prepared corpus, real or synthetic, as a random-access source of faces."""
 
 import dataclasses
 import io
@@ -10,31 +10,35 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+DataSource = Any
+"""TFDS' random-access source of records: TFDS gives it no type."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Faces of some splits of a prepared corpus, in the order in which they were written.
+    """Faces of one or more splits of a prepared corpus, in the order in which they were written.
 
     Attributes:
       name: The dataset's name, such as `synthetic_bp4d`.
       aus: AU numbers of the columns of `labels` and `intensities`.
       splits: Names of the splits.
-      sources: TFDS' data source of each split; images in it are encoded.
-      parts: Where faces come from several corpora (`join`): of each source, what its subjects' names begin with, and
-        for each of `aus` the column in its labels, -1 for an AU that it lacks.
+      sources: TFDS' data source of each split; its images are encoded.
+      parts: For joined corpora (`join`), of each source: the prefix of its subjects' names, and for each of `aus` the
+        column in its labels, -1 for an AU that it lacks.
     """
 
     name: str
     aus: tuple[int, ...]
     splits: tuple[str, ...]
-    sources: tuple[Any, ...]
+    sources: tuple[DataSource, ...]
     parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def __len__(self) -> int:
+        """Return the number of faces."""
         return sum(len(source) for source in self.sources)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One face.
+        """Read a face and decode its image.
 
         Returns:
           `image` (256, 256, 3) uint8, `landmarks` (68, 2) float32, `labels` (K,) int8 (-1 unknown), `intensities` (K,)
@@ -45,7 +49,11 @@ class Corpus:
         return record
 
     def record(self, index: int) -> dict[str, Any]:
-        """One face with its image still encoded (bytes)."""
+        """Read a face; its image stays encoded (bytes).
+
+        Raises:
+          IndexError: for an index out of range.
+        """
         place = int(index)
         for k, source in enumerate(self.sources):
             if 0 <= place < len(source):
@@ -55,19 +63,19 @@ class Corpus:
         raise IndexError(f"no face {index} in {self.name} {'+'.join(self.splits)}: it has {len(self)}")
 
     def columns(self, aus: Sequence[int]) -> tuple[int, ...]:
-        """Finds the label column of each of these AUs; -1 for an AU that the corpus lacks."""
+        """Return the label column of each of these AUs; -1 for an AU that the corpus lacks."""
         return tuple(self.aus.index(au) if au in self.aus else -1 for au in aus)
 
     def subjects(self) -> np.ndarray:
-        """Subject of every face, (N,) str; reads all records, about ten thousand a second."""
+        """Return the subject of every face, (N,) str; reads all records, about 10,000 a second."""
         names = []
         for k, source in enumerate(self.sources):
             prefix = self.parts[k][0] if self.parts else ""
             names += [prefix + source[i]["subject"].decode() for i in range(len(source))]
         return np.array(names)
 
-    def people(self, indices: np.ndarray) -> dict[str, list[str]]:
-        """The subjects of some faces, each once, by the corpus that they are from, under their names there."""
+    def subjects_by_corpus(self, indices: np.ndarray) -> dict[str, list[str]]:
+        """Return the distinct subjects of these faces, by corpus, under their names in that corpus."""
         names = np.unique(self.subjects()[indices]).tolist()
         if not self.parts:
             return {self.name: names}
@@ -77,10 +85,10 @@ class Corpus:
 
 
 def join(corpora: Sequence[Corpus]) -> Corpus:
-    """Several corpora as one, with the union of their AUs: those of the first, then what each further one adds.
+    """Join corpora to one, with the union of their AUs: those of the first, then those that each further one adds.
 
     Labels and intensities of AUs that a face's own corpus lacks are -1, unknown. Subjects are named with their corpus,
-    `disfa/SN001`, since two corpora may have the same names. One corpus alone is left as it is.
+    `disfa/SN001`, since two corpora may have the same names. A single corpus is returned unchanged.
     """
     if len(corpora) == 1:
         return corpora[0]
@@ -90,51 +98,53 @@ def join(corpora: Sequence[Corpus]) -> Corpus:
         parts += [(f"{corpus.name}/", corpus.columns(aus))] * len(corpus.sources)
     splits = tuple(f"{corpus.name} {split}" for corpus in corpora for split in corpus.splits)
     sources = tuple(source for corpus in corpora for source in corpus.sources)
-    return Corpus("+".join(corpus.name for corpus in corpora), aus, splits, sources, tuple(parts))
+    name = "+".join(corpus.name for corpus in corpora)
+    return Corpus(name=name, aus=aus, splits=splits, sources=sources, parts=tuple(parts))
 
 
 def _as_part(record: dict[str, Any], prefix: str, columns: Sequence[int]) -> dict[str, Any]:
-    """A record as a face of joined corpora has it."""
+    """Convert a record to the AUs and the subject's name of joined corpora."""
     columns = list(columns)
-    own = {key: np.append(record[key], record[key].dtype.type(-1))[columns] for key in ("labels", "intensities")}
-    return {**record, **own, "subject": prefix + record["subject"]}
+    joined = {key: np.append(record[key], record[key].dtype.type(-1))[columns] for key in ("labels", "intensities")}
+    return {**record, **joined, "subject": prefix + record["subject"]}
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """Convert TFDS' types in a record to Python's."""
     names = {key: record[key].decode() for key in ("subject", "sequence")}
     return {**record, **names, "frame": int(record["frame"])}
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """Decodes a stored image to (H, W, 3) uint8 RGB."""
+    """Decode a stored image to (H, W, 3) uint8 RGB."""
     with Image.open(io.BytesIO(encoded)) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
-    """The folder of a prepared corpus.
+    """Find the folder of a prepared corpus.
 
     Args:
       name: Dataset name, with its configuration if there are several: `disfa`, `synthetic_bp4d/frames4000_seed0_…`.
       data_dir: Folder of all datasets.
 
     Raises:
-      FileNotFoundError: if nothing of that name was prepared.
+      FileNotFoundError: if no corpus of that name was prepared.
       ValueError: if several configurations or versions were.
     """
     root = pathlib.Path(data_dir) / name
-    found = sorted({p.parent for p in root.glob("**/dataset_info.json") if "incomplete." not in str(p)})
-    if not found:
-        there = sorted(p.name for p in pathlib.Path(data_dir).glob("*") if p.is_dir())
-        raise FileNotFoundError(f"no prepared corpus {name!r} in {data_dir}: found {', '.join(there) or 'nothing'}")
-    if len(found) > 1:
-        names = ", ".join(str(p.relative_to(data_dir)) for p in found)
+    folders = sorted({p.parent for p in root.glob("**/dataset_info.json") if "incomplete." not in str(p)})
+    if not folders:
+        others = sorted(p.name for p in pathlib.Path(data_dir).glob("*") if p.is_dir())
+        raise FileNotFoundError(f"no prepared corpus {name!r} in {data_dir}: found {', '.join(others) or 'nothing'}")
+    if len(folders) > 1:
+        names = ", ".join(str(p.relative_to(data_dir)) for p in folders)
         raise ValueError(f"{name!r} was prepared more than once in {data_dir}; name one of {names}")
-    return found[0]
+    return folders[0]
 
 
 def open_corpus(name: str, data_dir: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:
-    """Opens splits of a prepared corpus.
+    """Open splits of a prepared corpus.
 
     Args:
       name: Dataset name, with its configuration if there are several; see `find_corpus`.
@@ -143,13 +153,13 @@ def open_corpus(name: str, data_dir: str | pathlib.Path, split: str | Sequence[s
 
     Raises:
       FileNotFoundError: if the corpus was not prepared.
-      ValueError: if the name is ambiguous or a split is not there.
+      ValueError: if the name is ambiguous or a split is missing.
     """
     return open_directory(find_corpus(name, data_dir), split)
 
 
 def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:
-    """Opens splits of the corpus in a folder, such as a builder's `data_path`; see `open_corpus`."""
+    """Open splits of the corpus in a folder, such as a builder's `data_path`; see `open_corpus`."""
     builder = tfds.builder_from_directory(str(folder))
     splits = tuple(split.split("+")) if isinstance(split, str) else tuple(split)
     for part in splits:
@@ -159,20 +169,20 @@ def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Co
     if not metadata or "aus" not in metadata:
         raise ValueError(f"{folder} does not say which AUs its labels are: expected `aus` in its metadata.json")
     sources = tuple(_source(builder, part) for part in splits)
-    return Corpus(builder.name, tuple(metadata["aus"]), splits, sources)
+    return Corpus(name=builder.name, aus=tuple(metadata["aus"]), splits=splits, sources=sources)
 
 
-def _source(builder: tfds.core.DatasetBuilder, split: str) -> Any:
-    """TFDS' data source of a split, images left encoded."""
+def _source(builder: tfds.core.DatasetBuilder, split: str) -> DataSource:
+    """Open TFDS' data source of a split, whose images stay encoded."""
     # typed loosely: TFDS wraps the method in a decorator that hides its parameters
     return cast(Any, builder).as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
 def decode_resized(encoded: bytes, size: int) -> tuple[np.ndarray, float]:
-    """Decodes a stored image to (size, size, 3) uint8 RGB, with the factor that its landmarks are multiplied by.
+    """Decode a stored image to (size, size, 3) uint8 RGB; also returns the factor by which its landmarks are scaled.
 
-    A JPEG that is wanted at a half, a quarter or an eighth of its side is decoded at that scale, which is faster than
-    shrinking it; anything else is averaged over boxes.
+    Where the size is a half, a quarter or an eighth of its side, a JPEG is decoded at that scale, which is faster than
+    shrinking it afterwards; for other sizes, pixels are averaged over boxes.
     """
     with Image.open(io.BytesIO(encoded)) as image:
         factor = size / image.width

@@ -1,7 +1,7 @@
-"""Who is trained and tested on: the three subject-exclusive folds of each corpus, and subjects held out of training.
+"""Subjects to train and test on: the three subject-exclusive folds of each corpus, and subjects held out of training.
 
 The partition in common use since DRML (Zhao et al., CVPR 2016), with the frame counts and the shares of positive
-frames published with FG-Net (arXiv 2308.12380). No JAX, no reading of files.
+frames published with FG-Net (arXiv 2308.12380). Imports no JAX and reads no files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,13 +27,13 @@ _FOLD_TEXT: dict[str, tuple[str, str, str]] = {
 FOLDS: dict[str, tuple[tuple[str, ...], ...]] = {
     corpus: tuple(tuple(line.split()) for line in lines) for corpus, lines in _FOLD_TEXT.items()
 }
-"""Subjects of every fold, per corpus."""
+"""Subjects of each fold, by corpus."""
 
 SEQUENCES: dict[str, tuple[str, ...]] = {"bp4d": tuple(f"T{k}" for k in range(1, 9)), "disfa": ("left",)}
-"""What was recorded of each subject: BP4D's eight tasks; of DISFA the left camera's video."""
+"""Sequences of each subject, by corpus: BP4D's eight tasks; of DISFA, the left camera's video."""
 
 PUBLISHED_FRAMES: dict[str, tuple[int, int, int]] = {"bp4d": (50579, 50157, 45687), "disfa": (43545, 43605, 43161)}
-"""Frames with a usable face per fold, as published."""
+"""Published number of frames with a usable face, by fold."""
 
 BASE_RATES: dict[str, dict[int, float]] = {
     "bp4d": {
@@ -52,14 +52,14 @@ BASE_RATES: dict[str, dict[int, float]] = {
     },
     "disfa": {1: 0.050, 2: 0.040, 4: 0.150, 6: 0.079, 9: 0.042, 12: 0.129, 25: 0.278, 26: 0.089},
 }
-"""Share of positive frames per AU, as published."""
+"""Published share of positive frames, by AU."""
 
 SYNTHETIC = "synthetic_"
-"""What the name of a corpus' synthetic twin begins with."""
+"""Prefix of the names of synthetic stand-ins for BP4D and DISFA."""
 
 
 def family(corpus: str) -> str:
-    """The corpus whose AUs, subjects and folds a corpus has: `bp4d` for `bp4d` and for `synthetic_bp4d`.
+    """Return the corpus whose AUs, subjects and folds a corpus has: `bp4d` for `bp4d` and for `synthetic_bp4d`.
 
     Raises:
       ValueError: if there are no published folds for it.
@@ -72,7 +72,7 @@ def family(corpus: str) -> str:
 
 
 def split_name(fold: int) -> str:
-    """`fold_0` for 0: the name of the split that holds a fold.
+    """Return the name of the split that holds a fold: `fold_0` for 0.
 
     Raises:
       ValueError: for a fold that does not exist.
@@ -83,19 +83,19 @@ def split_name(fold: int) -> str:
 
 
 def train_splits(fold: int) -> tuple[str, ...]:
-    """The splits that are trained on when `fold` is tested on."""
+    """Return the splits to train on when `fold` is tested on."""
     split_name(fold)
     return tuple(split_name(k) for k in range(NUM_FOLDS) if k != fold)
 
 
 def subjects(corpus: str, folds: Iterable[int] = range(NUM_FOLDS)) -> tuple[str, ...]:
-    """Subjects of some folds of a corpus, in the published order."""
+    """Return the subjects of these folds of a corpus, in the published order."""
     parts = FOLDS[family(corpus)]
     return tuple(s for fold in folds for s in parts[int(split_name(fold)[-1])])
 
 
 def fold_of(corpus: str, subject: str) -> int:
-    """The fold that a subject belongs to.
+    """Return the fold that a subject belongs to.
 
     Raises:
       ValueError: if the corpus has no such subject.
@@ -107,12 +107,12 @@ def fold_of(corpus: str, subject: str) -> int:
 
 
 def hold_out(names: Sequence[str], share: float = 0.15, seed: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divides training subjects into those trained on and those that the best epoch is chosen by.
+    """Divide training subjects into those to train on and those to choose the best epoch by.
 
     Args:
       names: Training subjects; their order does not matter.
-      share: Part of the subjects to hold out; at least one is held out and at least one is kept.
-      seed: Seed of the choice.
+      share: Share of the subjects to hold out; at least one is held out and at least one is trained on.
+      seed: Seed of the random choice.
 
     Returns:
       Subjects to train on and subjects held out, each sorted.

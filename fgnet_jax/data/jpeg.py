@@ -1,4 +1,4 @@
-"""How stored faces are encoded; imports nothing heavy, since workers that make faces start with it."""
+"""Encodes faces to be stored; imports nothing heavy, since the workers that prepare or render faces import it."""
 
 import io
 
@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 QUALITY = 95
-"""Of stored images: the loss lies under a camera's own noise, and they are quick to decode."""
+"""JPEG quality of stored images: the loss is below a camera's noise, and they are fast to decode."""
 
 
 def encode(image: np.ndarray) -> bytes:
-    """JPEG of a (H, W, 3) uint8 RGB image, as faces are stored."""
+    """Encode an image, (H, W, 3) uint8 RGB, as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""Faces from disk to batches, with Grain: deterministic in (seed, step), for any number of processes.
+"""Loads faces from disk to batches, with Grain: deterministic in (seed, step), for any number of processes.
 
-Batch k depends on k alone, so a resumed run starts at its step and nothing of the loader is saved.
+Batch k depends on k alone, so that a resumed run starts at its step and the loader's state need not be saved.
 """
 
 import dataclasses
@@ -20,19 +20,21 @@ HostBatch = dict[str, Any]
 class FaceSource(Protocol):
     """A random-access source of records with their image still encoded, such as `fgnet_jax.data.corpus.Corpus`."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        ...
 
     def record(self, index: int) -> dict[str, Any]:
-        """One face, its image encoded."""
+        """Read a face; its image stays encoded."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ProcessShard:
-    """What this process loads of every batch.
+    """The part of every batch that this process loads.
 
     Attributes:
-      index: Number of this process.
+      index: Index of this process, from 0.
       count: Number of processes.
     """
 
@@ -45,10 +47,11 @@ class LoaderConfig:
     """How faces are loaded.
 
     Attributes:
-      batch_size: Faces of a batch, over all processes.
-      image_size: Side that images (and landmarks) are brought to.
+      batch_size: Faces per batch, over all processes.
+      image_size: Side to which images (and their landmarks) are resized, in pixels.
       threads: Threads that decode.
-      columns: Columns of the corpus' labels, in the order of the network's channels; -1 for an AU that it lacks.
+      columns: Columns of the corpus' labels, in the order of the network's channels; -1 for an AU that it lacks. None
+        for all columns in their own order.
     """
 
     batch_size: int
@@ -60,95 +63,97 @@ class LoaderConfig:
 def train_batches(
     faces: FaceSource,
     indices: np.ndarray,
-    loading: LoaderConfig,
+    config: LoaderConfig,
+    *,
     steps_per_epoch: int,
     seed: int,
-    share: ProcessShard,
+    shard: ProcessShard,
     start: int = 0,
 ) -> Iterator[HostBatch]:
-    """Endless training batches from step `start` on.
+    """Load endless training batches from step `start` on.
 
-    Every epoch is the beginning of a new permutation of `indices`: steps_per_epoch batches without a repetition, as
-    the published script draws them. Each batch has this process' share.
+    Every epoch is the beginning of a new permutation of `indices`: `steps_per_epoch` batches without a repetition, as
+    in the published script. Each batch has this process' part.
 
     Args:
       faces: The corpus.
-      indices: Which of its faces are trained on.
-      loading: How they are loaded.
-      steps_per_epoch: Batches of an epoch.
-      seed: Of the permutations.
-      share: What this process loads.
+      indices: Indices of the faces to train on.
+      config: How they are loaded.
+      steps_per_epoch: Batches per epoch.
+      seed: Seed of the permutations.
+      shard: The part that this process loads.
       start: Step of the first batch.
 
     Raises:
-      ValueError: where there are fewer faces than an epoch takes.
+      ValueError: if there are fewer faces than an epoch needs, or the batch does not divide over the processes.
     """
-    per_epoch = steps_per_epoch * loading.batch_size
+    per_epoch = steps_per_epoch * config.batch_size
     if per_epoch > len(indices):
-        raise ValueError(f"{steps_per_epoch} batches of {loading.batch_size} need more than {len(indices)} faces")
-    local = _local_batch(loading, share)
+        raise ValueError(f"{steps_per_epoch} batches of {config.batch_size} need more than {len(indices)} faces")
+    local = _local_batch(config, shard)
 
-    @functools.lru_cache(maxsize=2)  # threads run into the next epoch before the last one ends
-    def drawn(epoch: int) -> np.ndarray:
+    @functools.lru_cache(maxsize=2)  # threads begin the next epoch before the last one ends
+    def permutation(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(indices)
 
     def load(position: int) -> HostBatch:
         epoch, place = divmod(int(position), per_epoch)
-        return load_face(faces, int(drawn(epoch)[place]), loading)
+        return load_face(faces, int(permutation(epoch)[place]), config)
 
     endless = np.iinfo(np.int64).max // 2
-    positions = grain.MapDataset.range(start * loading.batch_size, endless)
-    batches = positions[share.index :: share.count].map(load).batch(local, drop_remainder=True)
-    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=loading.threads, prefetch_buffer_size=8)))
+    positions = grain.MapDataset.range(start * config.batch_size, endless)
+    batches = positions[shard.index :: shard.count].map(load).batch(local, drop_remainder=True)
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=8)))
 
 
 def eval_batches(
-    faces: FaceSource, indices: np.ndarray, loading: LoaderConfig, share: ProcessShard
+    faces: FaceSource, indices: np.ndarray, config: LoaderConfig, *, shard: ProcessShard
 ) -> Iterator[HostBatch]:
-    """Every face of `indices` once, in order, in batches of one size with `index` and `valid` beside.
+    """Load every face of `indices` once, in order, in batches of equal size that also have `index` and `valid`.
 
-    The end is filled up with repetitions, `valid` False, so that each process has as many batches as any other.
+    The last batch is padded with repetitions, `valid` False, so that all processes have as many batches.
     """
-    local = _local_batch(loading, share)
-    total = -(-len(indices) // loading.batch_size) * loading.batch_size
+    local = _local_batch(config, shard)
+    total = -(-len(indices) // config.batch_size) * config.batch_size
     padded = np.concatenate([indices, np.resize(indices, total - len(indices))]) if len(indices) else indices
 
     def load(position: int) -> HostBatch:
         place = int(position)
-        face = load_face(faces, int(padded[place]), loading)
+        face = load_face(faces, int(padded[place]), config)
         return face | {"index": np.int32(padded[place]), "valid": np.bool_(place < len(indices))}
 
-    batches = grain.MapDataset.range(total)[share.index :: share.count].map(load).batch(local)
-    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=loading.threads, prefetch_buffer_size=8)))
+    batches = grain.MapDataset.range(total)[shard.index :: shard.count].map(load).batch(local)
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=8)))
 
 
-def load_face(faces: FaceSource, index: int, loading: LoaderConfig) -> HostBatch:
-    """One face: `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`."""
+def load_face(faces: FaceSource, index: int, config: LoaderConfig) -> HostBatch:
+    """Load a face: `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`."""
     record = faces.record(index)
-    image, scale = decode_resized(record["image"], loading.image_size)
+    image, scale = decode_resized(record["image"], config.image_size)
     return {
         "image": image,
         "landmarks": record["landmarks"] * np.float32(scale),
-        "labels": select_columns(record["labels"], loading.columns),
+        "labels": select_columns(record["labels"], config.columns),
         "index": np.int32(index),
     }
 
 
 def select_columns(labels: np.ndarray, columns: Sequence[int] | None) -> np.ndarray:
-    """Labels (K,) in the network's order; unknown (-1) for an AU that the corpus lacks."""
+    """Return labels (K,) in the network's order; -1, unknown, for an AU that the corpus lacks."""
     if columns is None:
         return labels
     return np.array([labels[column] if column >= 0 else -1 for column in columns], np.int8)
 
 
 def describe(faces: FaceSource, indices: Sequence[int]) -> list[str]:
-    """Where faces come from, "F001/T1 frame 12", for messages."""
+    """Name faces for messages: "F001/T1 frame 12"."""
     records: list[Mapping[str, Any]] = [faces.record(int(index)) for index in indices]
     return [f"{record['subject']}/{record['sequence']} frame {record['frame']}" for record in records]
 
 
-def _local_batch(loading: LoaderConfig, share: ProcessShard) -> int:
-    local, rest = divmod(loading.batch_size, share.count)
-    if rest:
-        raise ValueError(f"a batch of {loading.batch_size} does not divide over {share.count} processes")
+def _local_batch(config: LoaderConfig, shard: ProcessShard) -> int:
+    """Return this process' number of faces per batch."""
+    local, remainder = divmod(config.batch_size, shard.count)
+    if remainder:
+        raise ValueError(f"a batch of {config.batch_size} does not divide over {shard.count} processes")
     return local

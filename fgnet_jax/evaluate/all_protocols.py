@@ -1,43 +1,47 @@
-"""All protocols by one command: trains every run that they need, one after the other, and evaluates.
+"""All protocols by one command: train every run that they need, one after the other, and evaluate them.
 
-    OUTPUT/runs/NAME                                    the runs, as `fgnet_jax.train` leaves them
+    OUTPUT/runs/NAME                                         the runs' workdirs, as `fgnet_jax.train` writes them
     OUTPUT/within_CORPUS, cross_A_to_B, efficiency_CORPUS    reports
-    OUTPUT/summary.md                                   all tables
+    OUTPUT/summary.md                                        all tables
 
-What is finished is not done again: the same command goes on where it was stopped.
+What is finished is not done again: the same command resumes where it was stopped.
 """
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fgnet_jax.data.folds import NUM_FOLDS
 from fgnet_jax.data.synthetic.builders import make_config
-from fgnet_jax.evaluate import protocols, report, report_folder
-from fgnet_jax.evaluate.protocols import SAMPLES, EvalOptions
+from fgnet_jax.evaluate import protocols, report_folder
+from fgnet_jax.evaluate import report as report_lib
+from fgnet_jax.evaluate.protocols import SAMPLES, EvalOptions, TestedRun
 from fgnet_jax.evaluate.report import Report
 from fgnet_jax.evaluate.runs import EvaluatedRun, open_run
 from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.runtime.files import write_text
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import loop
+from fgnet_jax.train import defaults, loop
 from fgnet_jax.train.config import Config, ConfigError
 
 CORPORA = ("synthetic_bp4d", "synthetic_disfa")
+"""The corpora that runs are trained and tested on."""
+
 EFFICIENCY = CORPORA[0]
-"""The corpus whose data-efficiency curve is drawn, on fold 0."""
+"""The corpus of the data-efficiency curve, on fold 0."""
+
+Evaluation = Callable[[EvalData, Path], Report]
+"""Evaluates, writes everything into a folder, and returns the report."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
-    """What is trained, and where.
+    """The runs to train.
 
     Attributes:
-      configs: One configuration a run; its name is the run's.
+      configs: A configuration per run; its name is the run's.
       runs: Folder of the runs.
       data_dir: Folder of the corpora.
     """
@@ -47,42 +51,45 @@ class TrainingPlan:
     data_dir: Path
 
 
-def run(words: str, output: Path, data_dir: Path, how: EvalOptions) -> str:
-    """Trains and evaluates everything; returns the summary, in Markdown.
+def run(config_text: str, *, output: Path, data_dir: Path, options: EvalOptions) -> str:
+    """Train and evaluate everything; return a line for the terminal.
 
     Args:
-      words: A configuration file with arguments, as `--config` takes them: `configs/synthetic.py:steps=50`. The file
-        must take corpus, fold, samples and updates.
+      config_text: A configuration with arguments, as `--config` takes them: `synthetic:steps=50`. It must take corpus,
+        fold, samples and updates.
       output: Folder of runs and reports.
       data_dir: Folder of the corpora.
-      how: How answers are measured.
+      options: How predictions are measured.
 
     Raises:
-      ConfigError: for a file that is not there or takes other arguments.
+      ConfigError: The file does not exist, or takes other arguments.
     """
     begun = time.monotonic()
-    plan = make_plan(words, output, data_dir)
+
+    def minutes() -> str:
+        return f"{(time.monotonic() - begun) / 60:.1f} min"
+
+    plan = make_plan(config_text, output, data_dir)
     for number, config in enumerate(plan.configs, 1):
-        minutes = (time.monotonic() - begun) / 60
-        print(f"\n[{number} of {len(plan.configs)} runs, {minutes:.1f} min] {config.name}", flush=True)
-        train_one(config, plan.runs / config.name)
-    parts = []
-    for name, evaluate in _evaluations(plan, how):
-        made = evaluate(EvalData(data_dir, output / name / "predictions", batch_size=32, threads=2), output / name)
-        parts.append(_summary(name, made))
-        print(f"\n[{(time.monotonic() - begun) / 60:.1f} min] {output / name}\n\n{report.as_text(made)}", flush=True)
-    head = "# All protocols on synthetic faces\n\nDrawn faces: these figures say nothing about people.\n\n"
-    text = head + "\n\n".join(parts) + "\n"
-    write_text(output / "summary.md", text)
-    return f"\n{output}/summary.md after {(time.monotonic() - begun) / 60:.1f} minutes"
+        print(f"\n[{number} of {len(plan.configs)} runs, {minutes()}] {config.name}", flush=True)
+        train_run(config, plan.runs / config.name)
+    sections = []
+    for name, evaluate in _evaluations(plan, options):
+        folder = output / name
+        report = evaluate(EvalData(data_dir, folder / "predictions", batch_size=32, threads=2), folder)
+        sections.append(f"## [{report.title}]({name}/report.md)\n\n{f1_table.as_markdown(report_lib.f1_cells(report))}")
+        print(f"\n[{minutes()}] {folder}\n\n{report_lib.as_text(report)}", flush=True)
+    head = "# All protocols on synthetic faces\n\nRendered faces: these metrics say nothing about real people.\n\n"
+    write_text(output / "summary.md", head + "\n\n".join(sections) + "\n")
+    return f"\n{output}/summary.md after {minutes()}"
 
 
-def make_plan(words: str, output: Path, data_dir: Path) -> TrainingPlan:
-    """Every run: three folds of each corpus, and few samples of one of them.
+def make_plan(config_text: str, output: Path, data_dir: Path) -> TrainingPlan:
+    """Plan every run: three folds of each corpus, and few samples of one of them.
 
     A run on few samples whose epochs are as long as with all makes as many updates either way, and is trained once.
     """
-    make = _load(words)
+    make = _load(config_text)
     configs = [make(corpus=corpus, fold=fold) for corpus in CORPORA for fold in range(NUM_FOLDS)]
     largest = _training_frames(configs[0])
     for samples in (n for n in SAMPLES if 0 < n < largest):
@@ -97,8 +104,8 @@ def make_plan(words: str, output: Path, data_dir: Path) -> TrainingPlan:
     return TrainingPlan(tuple(configs), output / "runs", data_dir)
 
 
-def train_one(config: Config, workdir: Path) -> None:
-    """Trains a run to its end, or goes on with it; one that has its results is left alone."""
+def train_run(config: Config, workdir: Path) -> None:
+    """Train a run to its end, resuming it where it was stopped; do nothing for one that has its results."""
     config_lib.check_same(config, workdir)
     if (workdir / "results.json").exists():
         print(f"{workdir} is finished", flush=True)
@@ -106,20 +113,15 @@ def train_one(config: Config, workdir: Path) -> None:
         loop.train(config, workdir)
 
 
-def _load(words: str) -> Callable[..., Config]:
-    """A configuration file's `get_config`, with arguments by name beside those of the command."""
-    file, _, arguments = words.partition(":")
-    if not Path(file).is_file():
-        raise ConfigError(f"--config {file}: there is no such file")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _load(config_text: str) -> Callable[..., Config]:
+    """Load a configuration's `get_config`, to be called with arguments by name beside those of the command."""
+    file, _, arguments = config_text.partition(":")
+    module = defaults.load_config_file(file)
 
-    def make(**values: Any) -> Config:
-        more = ",".join(f"{key}={value}" for key, value in values.items())
+    def make(**values: str | int) -> Config:
+        further = ",".join(f"{key}={value}" for key, value in values.items())
         try:
-            return module.get_config(",".join(filter(None, (arguments, more))))
+            return module.get_config(",".join(filter(None, (arguments, further))))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{file}: {error}") from error
 
@@ -127,44 +129,51 @@ def _load(words: str) -> Callable[..., Config]:
 
 
 def _training_frames(config: Config) -> int:
-    """About how many frames a run has to train on, before its corpus is drawn."""
+    """Estimate how many frames a run has to train on, before its corpus is rendered."""
     return int(config.data.frames * (NUM_FOLDS - 1) / NUM_FOLDS * (1 - config.data.held_out))
 
 
-def _evaluations(plan: TrainingPlan, how: EvalOptions) -> Iterator[tuple[str, Callable[[EvalData, Path], Report]]]:
-    """Name and doing of every report."""
-    names = {c.data.corpus: _prepared(c) for c in plan.configs}
+def _evaluations(plan: TrainingPlan, options: EvalOptions) -> Iterator[tuple[str, Evaluation]]:
+    """Yield the name of every report, and the function that evaluates and writes it."""
+    prepared = {config.data.corpus: _prepared_name(config) for config in plan.configs}
     runs = [open_run(plan.runs / config.name) for config in plan.configs]
-    of = {corpus: [r for r, c in zip(runs, plan.configs, strict=True) if c.data.corpus == corpus] for corpus in CORPORA}
+    by_corpus = {
+        corpus: [run for run, config in zip(runs, plan.configs, strict=True) if config.data.corpus == corpus]
+        for corpus in CORPORA
+    }
     for corpus in CORPORA:
-        yield f"within_{corpus}", _written(protocols.within, how, of[corpus], names[corpus])
+        yield f"within_{corpus}", _written(protocols.within, options, runs=by_corpus[corpus], corpus=prepared[corpus])
     for source, target in (CORPORA, CORPORA[::-1]):
-        yield f"cross_{source}_to_{target}", _written(protocols.cross, how, of[source], source, names[target])
-    fold_0 = [one for one in of[EFFICIENCY] if one.fold == 0]
+        arguments = {"runs": by_corpus[source], "source": source, "target": prepared[target]}
+        yield f"cross_{source}_to_{target}", _written(protocols.cross, options, **arguments)
+    fold_0 = [run for run in by_corpus[EFFICIENCY] if run.fold == 0]
     if len(fold_0) > 1:
-        yield f"efficiency_{EFFICIENCY}", _curve(how, fold_0, names[EFFICIENCY])
+        yield f"efficiency_{EFFICIENCY}", _efficiency(options, fold_0, prepared[EFFICIENCY])
 
 
-def _written(function: Callable[..., Any], how: EvalOptions, *words: Any) -> Callable[[EvalData, Path], Report]:
-    def evaluate(setup: EvalData, folder: Path) -> Report:
-        made, tested = function(setup, how, *words)
-        return report_folder.write(made, setup, tested, folder)
+def _written(
+    protocol: Callable[..., tuple[Report, list[TestedRun]]], options: EvalOptions, **arguments: object
+) -> Evaluation:
+    """Return a function that evaluates by a protocol and writes the report."""
 
-    return evaluate
-
-
-def _curve(how: EvalOptions, runs: Sequence[EvaluatedRun], corpus: str) -> Callable[[EvalData, Path], Report]:
-    def evaluate(setup: EvalData, folder: Path) -> Report:
-        made, tested, curves = protocols.efficiency(setup, how, runs, corpus)
-        return report_folder.write(report_folder.draw_curve(made, curves, folder), setup, tested, folder)
+    def evaluate(data: EvalData, folder: Path) -> Report:
+        report, tested = protocol(data, options, **arguments)
+        return report_folder.write(report, data=data, tested=tested, folder=folder)
 
     return evaluate
 
 
-def _prepared(config: Config) -> str:
-    """A synthetic corpus as it lies on disk: by its configuration, since there may be several in the folder."""
+def _efficiency(options: EvalOptions, runs: Sequence[EvaluatedRun], corpus: str) -> Evaluation:
+    """Return a function that evaluates data efficiency and writes the report with its curve."""
+
+    def evaluate(data: EvalData, folder: Path) -> Report:
+        report, tested, curves = protocols.efficiency(data, options, runs=runs, corpus=corpus)
+        report = report_folder.draw_curve(report, curves, folder)
+        return report_folder.write(report, data=data, tested=tested, folder=folder)
+
+    return evaluate
+
+
+def _prepared_name(config: Config) -> str:
+    """Return a synthetic corpus' name with its configuration, of which there may be several in the folder."""
     return f"{config.data.corpus}/{make_config(config.data.frames, config.seed).name}"
-
-
-def _summary(name: str, made: Report) -> str:
-    return f"## [{made.title}]({name}/report.md)\n\n{f1_table.as_markdown(report.f1_cells(made))}"

@@ -1,14 +1,13 @@
-"""What a network said of each frame, in memory and as Parquet: any statistic comes from it, without a GPU.
+"""A network's predictions for each frame, in memory and as Parquet: any statistic follows from them, without a GPU.
 
-    split, subject, sequence, frame, AU01_label, AU01_score, AU01_c, …      a row a frame
+    split, subject, sequence, frame, AU01_label, AU01_score, AU01_c, …      one row per frame
 
-`_label` is 1, 0 or -1 (unknown), `_score` the mean of the heatmap, `_c` whether the score lies above the threshold.
-The file's own metadata say which weights and corpus it is of (key `fgnet_jax`, JSON).
+`_label` is 1, 0 or -1 (unknown), `_score` the mean of the heatmap, `_c` 1 where the score is above the threshold.
+The file's metadata (key `fgnet_jax`, JSON) name the weights and the corpus.
 """
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,27 +17,28 @@ import pyarrow
 import pyarrow.parquet
 
 from fgnet_jax.aus import label as au_label
+from fgnet_jax.runtime.files import replacing
 
 _KEY = b"fgnet_jax"
 
 
 class FramePredictionsError(ValueError):
-    """A Parquet file that holds no answers; the message names it."""
+    """A Parquet file that holds no per-frame predictions; the message names it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FramePredictions:
-    """Scored frames, in the corpus' order.
+    """Predictions for N frames, in the corpus' order.
 
     Attributes:
-      aus: The K AUs that network and corpus both have.
+      aus: The K AUs that network and corpus share.
       splits: (N,) str.
       subjects: (N,) str.
       sequences: (N,) str.
       frames: (N,) int64.
       labels: (N, K) int8: 1 present, 0 absent, -1 unknown.
       scores: (N, K) float32 in [-1, 1].
-      thresholds: (N, K) float64: an AU is said to be present where its score is above.
+      thresholds: (N, K) float64: an AU is predicted present where its score is above.
     """
 
     aus: tuple[int, ...]
@@ -54,80 +54,91 @@ class FramePredictions:
         return len(self.frames)
 
     def at(self, thresholds: Sequence[float] | np.ndarray) -> "FramePredictions":
-        """The same scores with other thresholds, (K,)."""
+        """Return the same scores with other thresholds, (K,)."""
         return dataclasses.replace(
             self, thresholds=np.broadcast_to(np.asarray(thresholds, np.float64), self.scores.shape)
         )
 
     def of_split(self, split: str) -> "FramePredictions":
-        """The frames of one split."""
-        return self._rows(self.splits == split)
+        """Return the frames of one split."""
+        chosen = self.splits == split
+        return FramePredictions(self.aus, **{name: getattr(self, name)[chosen] for name in _array_names()})
 
-    def _rows(self, chosen: np.ndarray) -> "FramePredictions":
-        rows = {f.name: getattr(self, f.name)[chosen] for f in dataclasses.fields(self) if f.name != "aus"}
-        return FramePredictions(self.aus, **rows)
+    def sorted_by_au(self) -> "FramePredictions":
+        """Return the same predictions in ascending order of AU numbers."""
+        order = np.argsort(self.aus)
+        columns = {name: getattr(self, name)[:, order] for name in ("labels", "scores", "thresholds")}
+        return dataclasses.replace(self, aus=tuple(self.aus[k] for k in order), **columns)
+
+
+def _array_names() -> list[str]:
+    return [field.name for field in dataclasses.fields(FramePredictions) if field.name != "aus"]
 
 
 def join(parts: Sequence[FramePredictions]) -> FramePredictions:
-    """All frames of several, of the same AUs, one after the other."""
-    names = [field.name for field in dataclasses.fields(FramePredictions) if field.name != "aus"]
-    return FramePredictions(parts[0].aus, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    """Concatenate the frames of several predictions of the same AUs."""
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _array_names()}
+    return FramePredictions(parts[0].aus, **arrays)
 
 
-def write(path: str | Path, answers: FramePredictions, about: dict[str, Any]) -> None:
-    """Writes answers as Parquet, the whole file at once.
+def write(path: str | Path, predictions: FramePredictions, metadata: dict[str, Any]) -> None:
+    """Write predictions as Parquet, whole or not at all.
 
     Args:
       path: The file.
-      answers: What was said.
-      about: What made them, for JSON.
+      predictions: Of one network, at one threshold per AU.
+      metadata: Where they come from, for JSON.
     """
     columns: dict[str, Any] = {
-        "split": pyarrow.array(answers.splits.tolist()).dictionary_encode(),
-        "subject": pyarrow.array(answers.subjects.tolist()).dictionary_encode(),
-        "sequence": pyarrow.array(answers.sequences.tolist()).dictionary_encode(),
-        "frame": pyarrow.array(answers.frames, pyarrow.int32()),
+        "split": pyarrow.array(predictions.splits.tolist()).dictionary_encode(),
+        "subject": pyarrow.array(predictions.subjects.tolist()).dictionary_encode(),
+        "sequence": pyarrow.array(predictions.sequences.tolist()).dictionary_encode(),
+        "frame": pyarrow.array(predictions.frames, pyarrow.int32()),
     }
-    for k, au in enumerate(answers.aus):
+    present = predictions.scores > predictions.thresholds
+    for k, au in enumerate(predictions.aus):
         name = au_label(au)
-        columns[f"{name}_label"] = pyarrow.array(answers.labels[:, k], pyarrow.int8())
-        columns[f"{name}_score"] = pyarrow.array(answers.scores[:, k], pyarrow.float32())
-        columns[f"{name}_c"] = pyarrow.array((answers.scores > answers.thresholds)[:, k].astype(np.int8))
-    text = json.dumps(about | {"aus": list(answers.aus), "thresholds": _common(answers.thresholds)})
+        columns[f"{name}_label"] = pyarrow.array(predictions.labels[:, k], pyarrow.int8())
+        columns[f"{name}_score"] = pyarrow.array(predictions.scores[:, k], pyarrow.float32())
+        columns[f"{name}_c"] = pyarrow.array(present[:, k].astype(np.int8))
+    thresholds = _common_thresholds(predictions.thresholds)
+    text = json.dumps(metadata | {"aus": list(predictions.aus), "thresholds": thresholds})
     table = pyarrow.table(columns).replace_schema_metadata({_KEY: text.encode()})
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> tuple[FramePredictions, dict[str, Any]]:
-    """Answers and what is said of them.
+    """Read predictions and their metadata.
 
     Raises:
-      FramePredictionsError: for a file that `write` did not write.
+      FramePredictionsError: `write` did not write this file.
     """
     try:
         table = pyarrow.parquet.read_table(path)
-        about = json.loads((table.schema.metadata or {})[_KEY])
-        aus = tuple(about["aus"])
-        columns = [np.asarray(table[f"{au_label(au)}_{kind}"]) for kind in ("label", "score") for au in aus]
+        metadata = json.loads((table.schema.metadata or {})[_KEY])
+        aus = tuple(metadata["aus"])
+        labels = [np.asarray(table[f"{au_label(au)}_label"], np.int8) for au in aus]
+        scores = [np.asarray(table[f"{au_label(au)}_score"], np.float32) for au in aus]
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
         raise FramePredictionsError(f"{path}: not a file of per-frame predictions: {error!r}") from error
-    splits, subjects, sequences = (np.array(table[name].to_pylist()) for name in ("split", "subject", "sequence"))
-    labels, scores = (np.stack(part, 1) for part in (columns[: len(aus)], columns[len(aus) :]))
-    thresholds = np.broadcast_to(np.array(about["thresholds"], np.float64), scores.shape)
-    frames = np.asarray(table["frame"], np.int64)
-    labels, scores = labels.astype(np.int8), scores.astype(np.float32)
-    return FramePredictions(aus, splits, subjects, sequences, frames, labels, scores, thresholds), about
+    predictions = FramePredictions(
+        aus=aus,
+        splits=np.array(table["split"].to_pylist()),
+        subjects=np.array(table["subject"].to_pylist()),
+        sequences=np.array(table["sequence"].to_pylist()),
+        frames=np.asarray(table["frame"], np.int64),
+        labels=np.stack(labels, 1),
+        scores=np.stack(scores, 1),
+        thresholds=np.broadcast_to(np.array(metadata["thresholds"], np.float64), (len(table), len(aus))),
+    )
+    return predictions, metadata
 
 
-def _common(thresholds: np.ndarray) -> list[float]:
-    """The thresholds (K,) that all frames share."""
+def _common_thresholds(thresholds: np.ndarray) -> list[float]:
+    """Return the K thresholds that all frames (N, K) share."""
     if not len(thresholds):
         return [0.0] * thresholds.shape[1]
     if (thresholds != thresholds[0]).any():
-        raise ValueError("a file holds the answers of one network, at one threshold an AU")
+        raise ValueError("a file holds the predictions of one network, at one threshold per AU")
     return thresholds[0].tolist()

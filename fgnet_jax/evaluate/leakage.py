@@ -1,6 +1,7 @@
-"""Whom a network has seen: written with its weights when it is trained, and asked before it is tested.
+"""Subject leakage: no network is tested on subjects whom it was trained on.
 
-A figure on people whom a network was trained on says nothing, and a wrong split is easily named; so it is refused.
+Training records its subjects in the weights' metadata, and they are compared with those of the test. Metrics on
+training subjects say nothing about a network, and a wrong split is easily given; so such a test is refused.
 """
 
 from collections.abc import Iterable
@@ -10,39 +11,41 @@ from fgnet_jax.models.weights import WeightsMeta
 
 
 class LeakageError(ValueError):
-    """A test on people seen in training, or on people of whom that cannot be told; the message names them."""
+    """A test on training subjects, or on subjects of whom that is not known; the message names them."""
 
 
-def same_corpus(one: str, other: str) -> bool:
-    """Whether two names are of the same recordings, whatever preparation (`disfa/…`) they name."""
-    return one.split("/")[0] == other.split("/")[0]
+def same_corpus(name: str, other_name: str) -> bool:
+    """Return whether two names are of the same recordings, whatever preparation (`disfa/…`) they name."""
+    return name.split("/")[0] == other_name.split("/")[0]
 
 
-def check_unseen(meta: WeightsMeta, corpus: str, subjects: Iterable[str], name: str, fold: int | None = None) -> None:
-    """Refuses to test on people of a corpus whom the network was trained on, or selected by as training subjects.
+def check_no_leakage(
+    meta: WeightsMeta, *, corpus: str, subjects: Iterable[str], name: str, fold: int | None = None
+) -> None:
+    """Refuse to test a network on subjects of a corpus whom it was trained on, or whom its epoch was selected on.
 
     Args:
-      meta: Of the weights.
-      corpus: What is tested on.
-      subjects: Who is in it.
-      name: What messages call the weights.
-      fold: The fold that was left out of training, for weights that do not say so themselves (converted ones).
+      meta: The weights' metadata.
+      corpus: The corpus to test on.
+      subjects: The subjects to test on.
+      name: Name of the weights in messages.
+      fold: The fold that was left out of training, for weights whose metadata do not have it (converted ones).
 
     Raises:
-      LeakageError: naming some of the people; or where the weights are of this corpus and nobody says which fold.
+      LeakageError: Some of the subjects are training subjects; or the weights are of this corpus and the fold that was
+        left out is not known.
     """
-    seen = seen_subjects(meta, corpus, name, fold)
-    both = sorted(seen & set(subjects))
-    if both:
-        shown = ", ".join(both[:5]) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
+    leaked = sorted(training_subjects(meta, corpus=corpus, name=name, fold=fold) & set(subjects))
+    if leaked:
+        shown = ", ".join(leaked[:5]) + (f" and {len(leaked) - 5} more" if len(leaked) > 5 else "")
         raise LeakageError(
-            f"{name} has seen {len(both)} of the people of this split of {corpus} in training: {shown}. "
+            f"{name} was trained or selected on {len(leaked)} of the subjects of this split of {corpus}: {shown}. "
             f"Test it on the fold that was left out{_left_out(meta, fold)}"
         )
 
 
-def seen_subjects(meta: WeightsMeta, corpus: str, name: str, fold: int | None = None) -> set[str]:
-    """Everybody of a corpus whom the network has seen in training; see `check_unseen`."""
+def training_subjects(meta: WeightsMeta, *, corpus: str, name: str, fold: int | None = None) -> set[str]:
+    """Return all subjects of a corpus that a network was trained or selected on; see `check_no_leakage`."""
     record = meta.extra.get("trained_on", {})
     if "subjects" in record:
         groups = (record["subjects"], record.get("held_out", {}))
@@ -55,7 +58,7 @@ def seen_subjects(meta: WeightsMeta, corpus: str, name: str, fold: int | None = 
     if left_out is None:
         raise LeakageError(
             f"{name} was trained on {meta.corpus} but does not say on which folds; "
-            "say which one was left out with --trained_fold"
+            "give the one that was left out with --trained_fold"
         )
     return set(folds.subjects(corpus.split("/")[0], [k for k in range(folds.NUM_FOLDS) if k != left_out]))
 

@@ -1,7 +1,7 @@
-"""What FG-Net's paper reports (Yin et al., WACV 2024, arXiv 2308.12380), to stand beside one's own figures.
+"""Results of FG-Net's paper (Yin et al., WACV 2024, arXiv 2308.12380), to be shown beside new ones.
 
-Constants only. F1 as fractions, each of the epoch that was best on the test fold. The paper's within-corpus figures by
-AU are not among them, and the two means are quoted from second hand: check the paper before quoting them.
+Constants only. F1 as fractions, each of the epoch that was best on the test fold. The paper's within-corpus F1 by AU is
+not included, and the two within-corpus means are quoted from second hand: check the paper before quoting them.
 """
 
 import dataclasses
@@ -9,11 +9,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class PublishedRow:
-    """A row of the paper.
+    """A row of the paper's tables.
 
     Attributes:
-      name: What tables call it.
-      f1: F1 by AU; empty where only the mean is known here.
+      name: The row's name.
+      f1: F1 by AU; empty where only the mean is included here.
       mean: Mean F1 over the AUs of the row.
     """
 
@@ -33,18 +33,18 @@ _ROWS: dict[tuple[str, str], PublishedRow] = {
 
 
 def row(source: str, target: str) -> PublishedRow | None:
-    """What the paper reports of training on one corpus and testing on another, or on itself; None where nothing.
+    """Return the paper's results of training on one corpus and testing on another, or on itself; None without any.
 
     Args:
-      source: Trained on: `bp4d`, `synthetic_bp4d`, with a configuration behind a slash or not.
+      source: Trained on: `bp4d`, `synthetic_bp4d`, with a configuration after a slash or not.
       target: Tested on.
 
     Returns:
-      For a synthetic twin the row of its original, under a name that says so.
+      For a synthetic stand-in the row of the corpus that it stands in for, with "(real faces)" after its name.
     """
     names = [name.split("/")[0] for name in (source, target)]
-    one, other = (name.removeprefix("synthetic_") for name in names)
-    found = _ROWS.get((one, other))
-    if found is None or names == [one, other]:
-        return found
-    return dataclasses.replace(found, name=f"{found.name} (real faces)")
+    real_source, real_target = (name.removeprefix("synthetic_") for name in names)
+    published = _ROWS.get((real_source, real_target))
+    if published is None or names == [real_source, real_target]:
+        return published
+    return dataclasses.replace(published, name=f"{published.name} (real faces)")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fgnet_jax.evaluate import charts, mistakes, report, runs, scoring
-from fgnet_jax.evaluate.frame_predictions import FramePredictions, join
+from fgnet_jax.evaluate import charts, mistakes, runs, scoring
+from fgnet_jax.evaluate import report as report_lib
+from fgnet_jax.evaluate.frame_predictions import join
 from fgnet_jax.evaluate.protocols import TestedRun, base_name
 from fgnet_jax.evaluate.report import Report
 from fgnet_jax.evaluate.scoring import EvalData
@@ -15,67 +16,84 @@ from fgnet_jax.metrics import thresholds
 from fgnet_jax.metrics.bootstrap import MeasuredMetrics
 
 MAX_SHEETS = 3
-"""Sheets of mistakes a report: one for each fold's run."""
+"""Most sheets of mistakes in a report: one for each fold's run."""
 
 
-def write(made: Report, setup: EvalData, tested: Sequence[TestedRun], folder: Path) -> Report:
-    """Draws a report's images and writes everything; returns the report with its images."""
+def write(report: Report, *, data: EvalData, tested: Sequence[TestedRun], folder: Path) -> Report:
+    """Draw a report's images and write everything; return the report with its images."""
     folder.mkdir(parents=True, exist_ok=True)
-    images = dict(made.images)
-    published = [(row.name, row.f1, row.mean) for row in made.published]
-    charts.per_au([(made.main.name, made.main.measured)], published, folder / "per_au.png", made.title)
-    images[f"F1 by AU, {made.main.name}; lines are 95 % intervals"] = "per_au.png"
-    whole = _sorted(join([one.answers for one in tested]))
-    charts.reliability(whole.scores, whole.labels, whole.thresholds, whole.aus, folder / "reliability.png", made.title)
-    caption = "How often an AU is present at each score, of all frames tested; dashed: threshold, dotted: base rate"
-    images[caption] = "reliability.png"
-    for one in tested[:MAX_SHEETS]:
-        name = f"mistakes_{one.run.name}.png"
-        _draw_mistakes(setup, one, folder / name)
-        images[f"The surest mistakes of {one.run.name} on {base_name(one.corpus)}, with their heatmaps"] = name
-    for one in tested:
-        _save_thresholds(one, folder, len(tested) > 1)
-    made = dataclasses.replace(made, images=images)
-    report.write(made, folder)
-    return made
+    images = report.images | _draw_charts(report, tested, folder)
+    for run in tested[:MAX_SHEETS]:
+        name = f"mistakes_{run.run.name}.png"
+        _draw_mistakes(data, run, folder / name)
+        images[f"The surest mistakes of {run.run.name} on {base_name(run.corpus)}, with their heatmaps"] = name
+    for run in tested:
+        name = f"thresholds_{run.run.name}.json" if len(tested) > 1 else "thresholds.json"
+        _save_thresholds(run, folder / name)
+    report = dataclasses.replace(report, images=images)
+    report_lib.write(report, folder)
+    return report
 
 
-def draw_curve(made: Report, curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], folder: Path) -> Report:
-    """Draws the data-efficiency curve into a folder."""
+def draw_curve(report: Report, curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], folder: Path) -> Report:
+    """Draw the data-efficiency curve into a folder; return the report with it."""
     folder.mkdir(parents=True, exist_ok=True)
-    charts.efficiency(curves, folder / "efficiency.png", made.title)
+    charts.efficiency(curves, folder / "efficiency.png", report.title)
     image = {"Mean F1 over the number of training frames; lines are 95 % intervals": "efficiency.png"}
-    return dataclasses.replace(made, images=image | made.images)
+    return dataclasses.replace(report, images=image | report.images)
 
 
-def _sorted(answers: FramePredictions) -> FramePredictions:
-    """The same, by AU number."""
-    order = np.argsort(answers.aus)
-    columns = {name: getattr(answers, name)[:, order] for name in ("labels", "scores", "thresholds")}
-    return dataclasses.replace(answers, aus=tuple(answers.aus[k] for k in order), **columns)
+def _draw_charts(report: Report, tested: Sequence[TestedRun], folder: Path) -> dict[str, str]:
+    """Draw F1 by AU and the reliability of scores; return the files by caption."""
+    charts.per_au(
+        [(report.main.name, report.main.metrics)],
+        published=[(row.name, row.f1, row.mean) for row in report.published],
+        path=folder / "per_au.png",
+        title=report.title,
+    )
+    pooled = join([run.predictions for run in tested]).sorted_by_au()
+    charts.reliability(
+        pooled.scores,
+        labels=pooled.labels,
+        thresholds=pooled.thresholds,
+        aus=pooled.aus,
+        path=folder / "reliability.png",
+        title=report.title,
+    )
+    return {
+        f"F1 by AU, {report.main.name}; lines are 95 % intervals": "per_au.png",
+        "How often an AU is present at each score, over all frames tested; dashed: threshold, dotted: base rate": (
+            "reliability.png"
+        ),
+    }
 
 
-def _draw_mistakes(setup: EvalData, one: TestedRun, path: Path) -> None:
-    answers = _sorted(one.answers)
+def _draw_mistakes(data: EvalData, tested: TestedRun, path: Path) -> None:
+    predictions = tested.predictions.sorted_by_au()
 
-    def look(rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        faces, maps = [], []
-        for split in dict.fromkeys(answers.splits[rows].tolist()):
-            first = int(np.flatnonzero(answers.splits == split)[0])
-            mine = [row - first for row in rows if answers.splits[row] == split]
-            images, heatmaps, aus = scoring.heatmaps(setup, one.run, one.corpus, split, mine)
+    def load_faces(rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        faces, heatmaps = [], []
+        for split in dict.fromkeys(predictions.splits[rows].tolist()):
+            first = int(np.flatnonzero(predictions.splits == split)[0])
+            indices = [row - first for row in rows if predictions.splits[row] == split]
+            images, maps, aus = scoring.predict_heatmaps(
+                data, tested.run, corpus=tested.corpus, split=split, indices=indices
+            )
             faces.append(images)
-            maps.append(heatmaps[..., [aus.index(au) for au in answers.aus]])
-        return np.concatenate(faces), np.concatenate(maps)
+            heatmaps.append(maps[..., [aus.index(au) for au in predictions.aus]])
+        return np.concatenate(faces), np.concatenate(heatmaps)
 
-    title = f"The surest mistakes of {one.run.name} on {base_name(one.corpus)}: score, subject/sequence and frame"
-    mistakes.draw(answers, mistakes.find(answers), look, path, title)
+    title = f"The surest mistakes of {tested.run.name} on {base_name(tested.corpus)}: score, subject/sequence and frame"
+    mistakes.draw(predictions, mistakes.find(predictions), load_faces=load_faces, path=path, title=title)
 
 
-def _save_thresholds(one: TestedRun, folder: Path, is_one_of_several: bool) -> None:
-    if not one.thresholds.any():
+def _save_thresholds(tested: TestedRun, path: Path) -> None:
+    """Write a run's thresholds, unless they are the published ones."""
+    if not tested.thresholds.any():
         return
-    name = f"thresholds_{one.run.name}.json" if is_one_of_several else "thresholds.json"
-    about = {"run": one.run.name, "weights_sha256": runs.checksum(one.run)}
-    about |= {"fitted_on": one.run.trained_on.get("held_out", {})}
-    thresholds.save(folder / name, one.answers.aus, one.thresholds, about)
+    metadata = {
+        "run": tested.run.name,
+        "weights_sha256": runs.checksum(tested.run),
+        "fitted_on": tested.run.trained_on.get("held_out", {}),
+    }
+    thresholds.save(path, aus=tested.predictions.aus, values=tested.thresholds, metadata=metadata)

@@ -1,4 +1,7 @@
-"""."""
+"""Networks to evaluate: opening a run's weights, loading them onto the devices, and describing where they come from.
+
+`open_run` reads the weights' metadata alone; `load` reads the weights themselves, and remembers the last network.
+"""
 
 import dataclasses
 import functools
@@ -14,19 +17,19 @@ from fgnet_jax.runtime import sharding
 
 
 class EvaluationError(ValueError):
-    """An evaluation that cannot be carried out; the message says what was found and what was expected."""
+    """An evaluation that cannot be carried out; the message gives the actual and the expected values."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedRun:
-    """Weights under test, not loaded yet.
+    """Weights to evaluate, not loaded yet.
 
     Attributes:
-      name: What reports call them: the run's folder.
+      name: Their name in reports: that of the run's folder.
       weights: Their directory.
-      meta: What they say of themselves.
+      meta: Their metadata.
       config: The run's configuration (config.json), or None.
-      fold: The fold that was left out of training, or None where nobody says.
+      fold: The fold that was left out of training, or None where it is not known.
     """
 
     name: str
@@ -37,18 +40,18 @@ class EvaluatedRun:
 
     @property
     def selection(self) -> str:
-        """The rule by which the weights were chosen, in words."""
+        """The rule by which the weights were selected, in words."""
         return self.meta.extra.get("selection", "not said by the weights")
 
     @property
     def trained_on(self) -> dict[str, Any]:
-        """What training wrote about its faces; empty for converted weights."""
+        """The training data, as training recorded it; empty for converted weights."""
         return self.meta.extra.get("trained_on", {})
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedNetwork:
-    """Loaded weights: on the devices, with the SHA-256 of their values."""
+    """A network whose weights are on the devices, with the SHA-256 of their values."""
 
     config: ModelConfig
     variables: fgnet.Variables
@@ -56,65 +59,77 @@ class LoadedNetwork:
 
 
 def open_run(path: str | Path, trained_fold: int | None = None) -> EvaluatedRun:
-    """A weights directory, or the workdir of a run, of which the best epoch is taken.
+    """Open a weights directory, or the workdir of a run, of which the best epoch is taken.
+
+    Args:
+      path: The directory.
+      trained_fold: The fold that was left out of training, for weights whose metadata do not have it.
 
     Raises:
-      WeightsError: where there is neither, or the weights know no AU.
+      WeightsError: The directory is neither of the two, or the weights have no AUs.
     """
     path = Path(path)
     directory = path / "best" if (path / "best").is_dir() else path
     meta = weights.load_meta(directory)
     if not meta.aus:
-        raise weights.WeightsError(f"{directory}: these weights know no AU: they are a start for training")
-    file = directory.parent / "config.json"
-    config = json.loads(file.read_text()) if directory.name == "best" and file.exists() else None
-    name = directory.resolve().parent.name if directory.name == "best" else directory.resolve().name
-    return EvaluatedRun(name, directory, meta, config, meta.extra.get("trained_on", {}).get("fold", trained_fold))
-
-
-@functools.lru_cache(maxsize=1)  # the published network takes 1.3 GB
-def _load(directory: Path, written: float) -> LoadedNetwork:
-    del written  # makes a run that has gone on since another one
-    config, variables, _ = weights.load(directory)
-    digest = weights.checksum(variables)
-    layout = sharding.create()
-    return LoadedNetwork(config, sharding.place(variables, layout.of(variables)), digest)
+        raise weights.WeightsError(f"{directory}: these weights have no AUs: they are initial weights for training")
+    is_best = directory.name == "best"
+    config_file = directory.parent / "config.json"
+    return EvaluatedRun(
+        name=directory.resolve().parent.name if is_best else directory.resolve().name,
+        weights=directory,
+        meta=meta,
+        config=json.loads(config_file.read_text()) if is_best and config_file.exists() else None,
+        fold=meta.extra.get("trained_on", {}).get("fold", trained_fold),
+    )
 
 
 def load(run: EvaluatedRun) -> LoadedNetwork:
-    """The run's network on the devices; the last one is kept."""
-    return _load(run.weights, _written(run))
-
-
-@functools.lru_cache(maxsize=256)
-def _checksum(directory: Path, written: float) -> str:
-    return _load(directory, written).checksum
+    """Load a run's network onto the devices; the last one is remembered."""
+    return _load(run.weights, _modified(run))
 
 
 def checksum(run: EvaluatedRun) -> str:
-    """SHA-256 of the values of a run's weights; they are read for it once."""
-    return _checksum(run.weights, _written(run))
+    """Return the SHA-256 of the values of a run's weights; they are read once for it."""
+    return _checksum(run.weights, _modified(run))
 
 
-def _written(run: EvaluatedRun) -> float:
+@functools.lru_cache(maxsize=1)  # the published network takes 1.3 GB
+def _load(directory: Path, modified: float) -> LoadedNetwork:
+    del modified  # part of the cache's key: a run that has been resumed since then has other weights
+    config, variables, _ = weights.load(directory)
+    layout = sharding.create()
+    return LoadedNetwork(
+        config=config,
+        checksum=weights.checksum(variables),
+        variables=sharding.place(variables, layout.of(variables)),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _checksum(directory: Path, modified: float) -> str:
+    return _load(directory, modified).checksum
+
+
+def _modified(run: EvaluatedRun) -> float:
     return (run.weights / "meta").stat().st_mtime
 
 
 def shared_aus(run: EvaluatedRun, corpus: Corpus) -> tuple[int, ...]:
-    """The AUs that a network and a corpus both have, in the network's order.
+    """Return the AUs that a network and a corpus share, in the network's order.
 
     Raises:
-      EvaluationError: where there are none.
+      EvaluationError: They share none.
     """
-    both = tuple(au for au in run.meta.aus if au in corpus.aus)
-    if not both:
-        theirs = ", ".join(map(str, corpus.aus))
-        raise EvaluationError(f"{run.name} and {corpus.name} have no AU in common: {run.meta.aus} and {theirs}")
-    return both
+    shared = tuple(au for au in run.meta.aus if au in corpus.aus)
+    if not shared:
+        corpus_aus = ", ".join(map(str, corpus.aus))
+        raise EvaluationError(f"{run.name} and {corpus.name} have no AU in common: {run.meta.aus} and {corpus_aus}")
+    return shared
 
 
 def describe(run: EvaluatedRun) -> dict[str, Any]:
-    """Where figures come from, for JSON: weights with their checksum, configuration, selection rule."""
+    """Describe for JSON where metrics come from: the weights with their checksum, configuration, selection rule."""
     return {
         "run": run.name,
         "weights": str(run.weights),

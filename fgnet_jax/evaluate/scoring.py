@@ -1,15 +1,13 @@
-"""Networks under test: opened, asked about the frames of a corpus, and their answers kept.
+"""Predicting the frames of a corpus with the networks under evaluation, and keeping the predictions.
 
-Answers that lie in the folder of predictions already, of the same weights and the same prepared corpus, are not
-computed again: a stopped evaluation goes on where it was.
+Predictions that are in the folder of predictions already, of the same weights and the same prepared corpus, are not
+computed again: a stopped evaluation resumes where it was.
 """
 
 import dataclasses
 import functools
 import hashlib
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +24,22 @@ from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import sharding
+from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
 from fgnet_jax.train.evaluator import score
 
-LINE_SECONDS = 10.0
-"""How often progress is said."""
+Batch = Mapping[str, jax.Array]
+"""A global batch: `image`, `labels`, `index`, `valid`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalData:
-    """Where corpora lie and how frames are scored.
+    """Where corpora are, and how frames are loaded.
 
     Attributes:
       data_dir: Folder of prepared corpora.
-      predictions: Folder that answers are kept in, or None.
-      batch_size: Frames of a batch.
+      predictions: Folder to keep predictions in, or None.
+      batch_size: Frames per batch.
       threads: Threads that decode images.
     """
 
@@ -50,80 +49,82 @@ class EvalData:
     threads: int = 4
 
 
-@functools.lru_cache(maxsize=4)
-def _steps(config: ModelConfig, count: int):
-    """Jitted: variables and a batch to scores of the first `count` channels, and to their heatmaps."""
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """Jitted functions of variables and a batch.
 
-    def heatmaps(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> jax.Array:
+    Attributes:
+      score: Returns `scores` (N, K) with the batch's `labels`, `index` and `valid`.
+      heatmaps: Returns the AUs' heatmaps, (N, H, H, K).
+    """
+
+    score: Callable[[fgnet.Variables, Batch], dict[str, jax.Array]]
+    heatmaps: Callable[[fgnet.Variables, Batch], jax.Array]
+
+
+@functools.lru_cache(maxsize=4)
+def _steps(config: ModelConfig, count: int) -> _Steps:
+    """Compile the steps of a network for the first `count` channels of its output."""
+
+    def heatmaps(variables: fgnet.Variables, batch: Batch) -> jax.Array:
         return fgnet.au_heatmaps(config, variables, batch["image"], count)
 
-    def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        kept = {name: batch[name] for name in ("labels", "index", "valid")}
-        return kept | {"scores": fgnet.scores(heatmaps(variables, batch))}
+    def evaluate(variables: fgnet.Variables, batch: Batch) -> dict[str, jax.Array]:
+        passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
+        return passed_on | {"scores": fgnet.scores(heatmaps(variables, batch))}
 
-    layout = sharding.create()
-    options = compiler_options.inference()
-    return tuple(jax.jit(fn, out_shardings=layout.whole, compiler_options=options) for fn in (evaluate, heatmaps))
+    options = {"out_shardings": sharding.create().replicated, "compiler_options": compiler_options.inference()}
+    return _Steps(score=jax.jit(evaluate, **options), heatmaps=jax.jit(heatmaps, **options))
 
 
-def predict_split_cached(setup: EvalData, run: EvaluatedRun, corpus: str, split: str) -> FramePredictions:
-    """What a run's network says of every frame of a split, at the published threshold.
+def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> FramePredictions:
+    """Predict every frame of a split with a run's network, at the published threshold, or read earlier predictions.
 
     Raises:
-      LeakageError: where the network has seen some of the people in training.
-      EvaluationError: where network and corpus have no AU in common.
-      FileNotFoundError: where the corpus is not prepared.
+      LeakageError: The network was trained or selected on some of the subjects.
+      EvaluationError: Network and corpus share no AU.
+      FileNotFoundError: The corpus is not prepared.
     """
-    opened, folder = _open(setup, corpus, split)
+    opened, folder = _open_splits(data, corpus, split)
     aus = shared_aus(run, opened)
-    leakage.check_unseen(run.meta, corpus, set(opened.subjects().tolist()), run.name, run.fold)
-    about = _about(run, corpus, folder, split)
-    kept = _kept(setup, run, corpus, split)
-    former = _former(kept, about) if kept else None
-    if former is not None:
-        return former
-    result = predict_split(setup, run, opened, np.arange(len(opened)), aus, f"{run.name} on {corpus} {split}")
-    if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        frame_predictions.write(kept, result, about)
-    return result
+    subjects = set(opened.subjects().tolist())
+    leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.fold)
+    metadata = _metadata(run, corpus=corpus, folder=folder, split=split)
+    path = _predictions_path(data, run, corpus=corpus, split=split)
+    earlier = _read_earlier(path, metadata) if path else None
+    if earlier is not None:
+        return earlier
+    indices, title = np.arange(len(opened)), f"{run.name} on {corpus} {split}"
+    predictions = predict_split(data, run, opened, indices=indices, aus=aus, title=title)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame_predictions.write(path, predictions, metadata)
+    return predictions
 
 
 def apply_thresholds(
-    setup: EvalData,
+    data: EvalData,
     run: EvaluatedRun,
+    *,
     corpus: str,
     split: str,
-    found: FramePredictions,
-    limits: Sequence[float] | np.ndarray,
+    predictions: FramePredictions,
+    thresholds: Sequence[float] | np.ndarray,
 ) -> FramePredictions:
-    """The same answers at other thresholds (K,); a file that keeps them then says present by these, too."""
-    result = found.at(limits)
-    kept = _kept(setup, run, corpus, split)
-    if kept and (result.thresholds != found.thresholds).any():
-        frame_predictions.write(kept, result, _about(run, corpus, _open(setup, corpus, split)[1], split))
+    """Return the predictions at other thresholds (K,); the file that they are kept in is rewritten with these, too."""
+    result = predictions.at(thresholds)
+    path = _predictions_path(data, run, corpus=corpus, split=split)
+    if path and (result.thresholds != predictions.thresholds).any():
+        _, folder = _open_splits(data, corpus, split)
+        frame_predictions.write(path, result, _metadata(run, corpus=corpus, folder=folder, split=split))
     return result
 
 
-def _kept(setup: EvalData, run: EvaluatedRun, corpus: str, split: str) -> Path | None:
-    """The file that answers are kept in."""
-    name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
-    return setup.predictions / f"{name}.parquet" if setup.predictions else None
-
-
-def _former(path: Path, about: dict[str, Any]) -> FramePredictions | None:
-    """Answers that an earlier evaluation left, if they are of the same weights and the same faces."""
-    if not path.exists():
-        return None
-    found, theirs = frame_predictions.read(path)
-    return found if all(theirs.get(key) == value for key, value in about.items()) else None
-
-
-def predict_held_out(setup: EvalData, run: EvaluatedRun) -> FramePredictions:
-    """What a run's network says of the training subjects that its best epoch was selected on.
+def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
+    """Predict the held-out training subjects that a run's best epoch was selected on.
 
     Raises:
-      EvaluationError: where it was selected otherwise.
+      EvaluationError: It was selected otherwise.
     """
     record = run.trained_on
     subjects = {name for names in record.get("held_out", {}).values() for name in names}
@@ -132,36 +133,129 @@ def predict_held_out(setup: EvalData, run: EvaluatedRun) -> FramePredictions:
             f"{run.name} has no held-out training subjects to fit thresholds on (selection: {run.selection})"
         )
     corpus = (run.config or {}).get("data", {}).get("corpus", record["corpus"])
-    opened, _ = _open(setup, corpus, "+".join(train_splits(record["fold"])))
+    opened, _ = _open_splits(data, corpus, "+".join(train_splits(record["fold"])))
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))
-    return predict_split(setup, run, opened, indices, shared_aus(run, opened), f"{run.name} on its held-out subjects")
+    aus, title = shared_aus(run, opened), f"{run.name} on its held-out subjects"
+    return predict_split(data, run, opened, indices=indices, aus=aus, title=title)
 
 
-def heatmaps(
-    setup: EvalData, run: EvaluatedRun, corpus: str, split: str, indices: Sequence[int]
+def predict_heatmaps(
+    data: EvalData, run: EvaluatedRun, *, corpus: str, split: str, indices: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Faces (N, 256, 256, 3) uint8 of some frames of a split, their heatmaps (N, H, H, K) clipped, and the K AUs."""
-    opened, _ = _open(setup, corpus, split)
+    """Predict the heatmaps of some frames of a split.
+
+    Returns:
+      The faces (N, 256, 256, 3) uint8, their heatmaps (N, H, H, K) clipped to [-1, 1], and the K AUs.
+    """
+    opened, _ = _open_splits(data, corpus, split)
     network = load(run)
-    images, maps = [opened[int(index)]["image"] for index in indices], []
-    step = _steps(network.config, len(run.meta.aus))[1]
+    images, heatmaps = [opened[int(index)]["image"] for index in indices], []
+    step = _steps(network.config, len(run.meta.aus)).heatmaps
     layout = sharding.create()
-    for batch in eval_batches(opened, np.asarray(indices), _loading(setup, run, network, opened), ProcessShard()):
-        maps.append(np.asarray(step(network.variables, sharding.global_batch(batch, layout)))[batch["valid"]])
-    return np.stack(images), np.clip(np.concatenate(maps), -1, 1), run.meta.aus
+    loader = _loader_config(data, run, network, opened)
+    for batch in eval_batches(opened, np.asarray(indices), loader, shard=ProcessShard()):
+        output = np.asarray(step(network.variables, sharding.global_batch(batch, layout)))
+        heatmaps.append(output[batch["valid"]])
+    return np.stack(images), np.clip(np.concatenate(heatmaps), -1, 1), run.meta.aus
 
 
-def _open(setup: EvalData, corpus: str, splits: str) -> tuple[Corpus, Path]:
-    """Splits of a prepared corpus, and its folder."""
+def predict_split(
+    data: EvalData, run: EvaluatedRun, corpus: Corpus, *, indices: np.ndarray, aus: tuple[int, ...], title: str
+) -> FramePredictions:
+    """Predict some faces of a corpus with a run's network, at threshold 0, with progress on standard error.
+
+    Args:
+      data: How frames are loaded.
+      run: The network.
+      corpus: The opened corpus.
+      indices: (N,) places of the faces in it.
+      aus: The K AUs to predict, of those that the network has.
+      title: Name of the work in progress and in errors.
+
+    Raises:
+      EvaluationError: The network's scores are not finite.
+    """
+    network = load(run)
+    loader = _loader_config(data, run, network, corpus)
+    with Progress(title, len(indices), "frames") as progress:
+        step = _with_progress(
+            _steps(network.config, len(run.meta.aus)).score, progress, loader.batch_size, len(indices)
+        )
+        scored = score(
+            step,
+            network.variables,
+            corpus,
+            indices,
+            loader=loader,
+            sharding=sharding.create(),
+            shard=ProcessShard(),
+        )
+    if not np.isfinite(scored.scores).all():
+        raise EvaluationError(f"{title}: the network's scores are not finite")
+    columns = [run.meta.aus.index(au) for au in aus]
+    records = list(_records(corpus, scored.indices))
+    return FramePredictions(
+        aus=aus,
+        splits=np.array([record["split"] for record in records]),
+        subjects=np.array([record["subject"] for record in records]),
+        sequences=np.array([record["sequence"] for record in records]),
+        frames=np.array([record["frame"] for record in records]),
+        labels=scored.labels[:, columns],
+        scores=scored.scores[:, columns],
+        thresholds=np.zeros((len(records), len(columns))),
+    )
+
+
+def _with_progress(
+    step: Callable[[fgnet.Variables, Batch], dict[str, jax.Array]], progress: Progress, batch_size: int, total: int
+) -> Callable[[fgnet.Variables, Batch], dict[str, jax.Array]]:
+    """Return the step with a report of progress after every batch."""
+
+    def reporting(variables: fgnet.Variables, batch: Batch) -> dict[str, jax.Array]:
+        result = step(variables, batch)
+        progress.update(min(progress.done + batch_size, total))
+        return result
+
+    return reporting
+
+
+def _records(corpus: Corpus, indices: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Yield `split`, `subject`, `sequence` and `frame` of each of these faces."""
+    ends = np.cumsum([len(source) for source in corpus.sources])
+    for index in indices.tolist():
+        split = corpus.splits[int(np.searchsorted(ends, index, side="right"))]
+        record = corpus.record(index)
+        yield {"split": split} | {key: record[key] for key in ("subject", "sequence", "frame")}
+
+
+def _open_splits(data: EvalData, corpus: str, splits: str) -> tuple[Corpus, Path]:
+    """Open splits of a prepared corpus; return them with the corpus' folder."""
     try:
-        folder = find_corpus(corpus, setup.data_dir)
+        folder = find_corpus(corpus, data.data_dir)
         return open_directory(folder, splits), folder
     except ValueError as error:
         raise EvaluationError(str(error)) from error
 
 
-def _about(run: EvaluatedRun, corpus: str, folder: Path, split: str) -> dict[str, Any]:
-    """What answers depend on, to be kept beside them."""
+def _loader_config(data: EvalData, run: EvaluatedRun, network: LoadedNetwork, corpus: Corpus) -> LoaderConfig:
+    devices = jax.device_count()
+    batch_size = -(-data.batch_size // devices) * devices
+    return LoaderConfig(
+        batch_size=batch_size,
+        image_size=network.config.image_size,
+        threads=data.threads,
+        columns=corpus.columns(run.meta.aus),
+    )
+
+
+def _predictions_path(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> Path | None:
+    """Return the file that predictions are kept in, if they are kept."""
+    name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
+    return data.predictions / f"{name}.parquet" if data.predictions else None
+
+
+def _metadata(run: EvaluatedRun, *, corpus: str, folder: Path, split: str) -> dict[str, Any]:
+    """Return what predictions depend on, to be kept with them."""
     return {
         "run": run.name,
         "weights_sha256": checksum(run),
@@ -174,68 +268,9 @@ def _about(run: EvaluatedRun, corpus: str, folder: Path, split: str) -> dict[str
     }
 
 
-def _loading(setup: EvalData, run: EvaluatedRun, network: LoadedNetwork, corpus: Corpus) -> LoaderConfig:
-    devices = jax.device_count()
-    batch_size = -(-setup.batch_size // devices) * devices
-    return LoaderConfig(batch_size, network.config.image_size, setup.threads, corpus.columns(run.meta.aus))
-
-
-def predict_split(
-    setup: EvalData, run: EvaluatedRun, corpus: Corpus, indices: np.ndarray, aus: tuple[int, ...], title: str
-) -> FramePredictions:
-    network = load(run)
-    step = _steps(network.config, len(run.meta.aus))[0]
-    loading = _loading(setup, run, network, corpus)
-    with _Ticker(title, len(indices)) as ticker:
-        counted = ticker.counting(step, loading.batch_size)
-        scored = score(counted, network.variables, corpus, indices, loading, sharding.create(), ProcessShard())
-    if not np.isfinite(scored.scores).all():
-        raise EvaluationError(f"{title}: the network's scores are not finite")
-    columns = [run.meta.aus.index(au) for au in aus]
-    labels, scores = scored.labels[:, columns], scored.scores[:, columns]
-    records = list(_records(corpus, scored.indices))
-    splits, subjects, sequences, frames = (
-        np.array([record[key] for record in records]) for key in ("split", "subject", "sequence", "frame")
-    )
-    return FramePredictions(aus, splits, subjects, sequences, frames, labels, scores, np.zeros(scores.shape))
-
-
-def _records(corpus: Corpus, indices: np.ndarray) -> Iterator[dict[str, Any]]:
-    ends = np.cumsum([len(source) for source in corpus.sources])
-    for index in indices.tolist():
-        split = corpus.splits[int(np.searchsorted(ends, index, side="right"))]
-        record = corpus.record(index)
-        yield {"split": split} | {key: record[key] for key in ("subject", "sequence", "frame")}
-
-
-class _Ticker:
-    """Says now and then how far the scoring of a split is: a plain line on standard error."""
-
-    def __init__(self, title: str, total: int):
-        self._title, self._total, self._done = title, total, 0
-        self._begun = self._said = time.monotonic()
-
-    def __enter__(self) -> "_Ticker":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
-            self._say(f"{self._total:,} frames in {time.monotonic() - self._begun:.0f} s")
-
-    def counting(self, step, batch_size: int):
-        """The step, counting the frames that go through it."""
-
-        def counted(variables, batch):
-            out = step(variables, batch)
-            self._done = min(self._done + batch_size, self._total)
-            now = time.monotonic()
-            if now - self._said > LINE_SECONDS:
-                self._said, rate = now, self._done / (now - self._begun)
-                left = (self._total - self._done) / rate
-                self._say(f"{self._done:,} of {self._total:,} frames, {rate:.1f} a second, {left:.0f} s left")
-            return out
-
-        return counted
-
-    def _say(self, text: str) -> None:
-        print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+def _read_earlier(path: Path, metadata: dict[str, Any]) -> FramePredictions | None:
+    """Read the predictions of an earlier evaluation, if they are of the same weights and the same faces."""
+    if not path.exists():
+        return None
+    predictions, earlier = frame_predictions.read(path)
+    return predictions if all(earlier.get(key) == value for key, value in metadata.items()) else None

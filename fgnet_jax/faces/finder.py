@@ -1,4 +1,4 @@
-"""Faces in frames: decoded, detected and aligned on threads of the host, in order, a few frames ahead of who asks."""
+"""Finds faces in frames: decoded, detected and aligned on threads of the host, in order, a few frames ahead."""
 
 import collections
 import contextlib
@@ -13,30 +13,29 @@ import numpy as np
 from fgnet_jax.faces import alignment, dlib_detector, tracking
 from fgnet_jax.faces.alignment import Alignment
 from fgnet_jax.faces.detection import NUM_LANDMARKS, Face, FaceDetector, NearbyDetector
-from fgnet_jax.media import images
-from fgnet_jax.media.frames import MOVING, Frame
+from fgnet_jax.media.frames import VIDEO_KINDS, Frame
 from fgnet_jax.media.prefetch import closing, prefetch
 
-AHEAD = 2
-"""Frames that wait between two stages: few, since a photograph may take a hundred megabytes."""
+PREFETCH_DEPTH = 2
+"""Frames that wait between two stages: not more, since a photograph may take 100 MB."""
 
 NumberedFaces = tuple[tuple[int, Face], ...]
 """Faces with their numbers."""
 
 StageTimer = Callable[[str], contextlib.AbstractContextManager[None]]
-"""Told what begins and ends, on whichever thread."""
+"""Returns a context that measures a stage, by its name; entered on any thread."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectedFace:
-    """A face, cut out.
+    """A face of a frame, aligned.
 
     Attributes:
-      face: Landmarks, box and confidence in the frame; of an image that is an aligned face already, its box is the
-        image, its confidence 1 and its landmarks NaN.
-      face_id: From 0; in a video, the same from frame to frame for the same face.
+      face: Landmarks, box and confidence in the frame; where the image is an aligned face already, the box is the
+        whole image, the confidence 1 and the landmarks NaN.
+      face_id: Its number, from 0; in a video, the same from frame to frame for the same face.
       aligned: (size, size, 3) uint8 RGB.
-      alignment: Where that lies in the frame.
+      alignment: Where the aligned face lies in the frame.
     """
 
     face: Face
@@ -51,9 +50,9 @@ class DetectedFrame:
 
     Attributes:
       frame: The frame.
-      faces: By `face_id`; none where `problem` says why.
-      problem: Why there is no face, what is wrong with the frame or that none was found; or why one that was found
-        beside others is not among them.
+      faces: Sorted by `face_id`; empty where `problem` says why.
+      problem: Why there is no face: what is wrong with the frame, or that none was found; or why a face that was
+        detected beside others is left out.
     """
 
     frame: Frame
@@ -63,16 +62,16 @@ class DetectedFrame:
 
 @dataclasses.dataclass(frozen=True)
 class FinderOptions:
-    """How faces are looked for.
+    """How faces are found.
 
     Attributes:
       size: Side of an aligned face.
       largest: Only the largest face of a frame.
-      detect_every: In videos, the detector looks at the whole frame every so many frames; in between, faces are
-        followed.
+      detect_every: In videos, every this many frames faces are detected in the whole frame; in between, they are
+        tracked.
       predictor: dlib's data file; None for the one that is installed.
-      aligned: Images are aligned faces already: each is one face, whole.
-      threads: That align faces, and find them in images; decoding and following have one each.
+      aligned: Whether images are aligned faces already: each is one face, as a whole.
+      threads: Threads that align faces, and detect them in images; decoding and tracking have one each.
     """
 
     size: int = alignment.SIZE
@@ -83,14 +82,17 @@ class FinderOptions:
     threads: int = 2
 
     def describe(self) -> dict[str, Any]:
-        """What a table's JSON says about it."""
+        """Return these options for the JSON beside a table.
+
+        A resumed run compares them with those of the run before, so the texts stay as they are.
+        """
         if self.aligned:
             return {"detector": None, "input": "aligned faces"}
         return {
             "detector": "dlib's frontal face detector",
             "landmarks": self.predictor.name if self.predictor else dlib_detector.PREDICTOR,
             "landmarks_licence": dlib_detector.LICENCE,
-            "enlarged": "twice; images above 2 megapixels less, those above 8 are shrunk to them",
+            "enlarged": "twice; pictures above 2 megapixels less, those above 8 are shrunk to them",
             "faces": "the largest" if self.largest else "all",
             "detect_every": self.detect_every,
             "in_between": tracking.describe(),
@@ -99,112 +101,122 @@ class FinderOptions:
 
 
 def find(
-    frames: Iterator[Frame], how: FinderOptions, timed: StageTimer = lambda stage: contextlib.nullcontext()
+    frames: Iterator[Frame], options: FinderOptions, timed: StageTimer = lambda stage: contextlib.nullcontext()
 ) -> Generator[DetectedFrame, None, None]:
-    """Finds the faces of all frames.
+    """Find and align the faces of all frames.
 
-    Frames that are done (`Frame.is_done`) are followed and not given. Threads end when the iterator that is returned
-    ends or is closed; what they raise is raised there.
+    In frames that are done (`Frame.is_done`), faces are tracked, but the frames are left out of the result. Threads end
+    when the returned iterator ends or is closed; an exception in a thread is raised by that iterator.
 
     Args:
-      frames: From `frames.read`; closed with the rest.
-      how: The options.
-      timed: Around each search for faces, and around each face's alignment.
+      frames: From `frames.read`; closed with the returned iterator.
+      options: How faces are found.
+      timed: Measures each detection, and each face's alignment.
 
     Raises:
-      DetectorError: dlib or its predictor is not there; before the first frame is asked for.
+      DetectorError: dlib or its predictor is missing; at once, before the first frame is read.
     """
-    if how.aligned:
-        return prefetch(_whole(prefetch(frames, AHEAD), how), AHEAD)
-    predictor = dlib_detector.find_predictor(how.predictor)
-    eyes = _Detectors(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor), timed)
-    followed = _followed(prefetch(frames, AHEAD), how, eyes)
-    return prefetch(_aligned(prefetch(followed, AHEAD), how, eyes), AHEAD)
+    if options.aligned:
+        return prefetch(_take_aligned(prefetch(frames, PREFETCH_DEPTH), options), PREFETCH_DEPTH)
+    predictor = dlib_detector.find_predictor(options.predictor)
+    detectors = _Detectors(dlib_detector.load(predictor), dlib_detector.load_nearby(predictor), timed)
+    tracked = _track(prefetch(frames, PREFETCH_DEPTH), options, detectors)
+    return prefetch(_align(prefetch(tracked, PREFETCH_DEPTH), options, detectors), PREFETCH_DEPTH)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Detectors:
+    """What finds faces, and what measures it."""
+
     detect: FaceDetector
     nearby: NearbyDetector
     timed: StageTimer
 
 
-def _whole(frames: Iterator[Frame], how: FinderOptions) -> Iterator[DetectedFrame]:
-    """Frames that are aligned faces."""
+def _take_aligned(frames: Iterator[Frame], options: FinderOptions) -> Iterator[DetectedFrame]:
+    """Take each frame for an aligned face."""
     with closing(frames):
         for frame in frames:
             if not frame.is_done:
-                yield _whole_face(frame, how)
+                yield _aligned_frame(frame, options)
 
 
-def _whole_face(frame: Frame, how: FinderOptions) -> DetectedFrame:
+def _aligned_frame(frame: Frame, options: FinderOptions) -> DetectedFrame:
+    """Take a frame's whole image for an aligned face."""
     if frame.image is None:
         return DetectedFrame(frame, (), frame.problem)
     try:
-        face = images.as_aligned(frame.image, how.size)
-    except images.ImageError as error:
+        image = alignment.resize_aligned(frame.image, options.size)
+    except alignment.AlignmentError as error:
         return DetectedFrame(frame, (), str(error))
     side = frame.image.shape[0]
-    nowhere = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
-    known = Face(nowhere, (0.0, 0.0, float(side), float(side)), 1.0)
-    return DetectedFrame(frame, (DetectedFace(known, 0, face, alignment.whole(side, how.size)),))
+    unknown = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
+    face = Face(unknown, (0.0, 0.0, float(side), float(side)), 1.0)
+    place = alignment.identity(side, options.size)
+    return DetectedFrame(frame, (DetectedFace(face=face, face_id=0, aligned=image, alignment=place),))
 
 
-def _followed(
-    frames: Iterator[Frame], how: FinderOptions, eyes: _Detectors
+def _track(
+    frames: Iterator[Frame], options: FinderOptions, detectors: _Detectors
 ) -> Iterator[tuple[Frame, NumberedFaces | None]]:
-    """The faces of moving images, by number; None of others, which need not wait for each other."""
+    """Find the faces of videos' frames; gives None for images, whose faces can be detected in parallel."""
     track, source = tracking.Track(), None
     with closing(frames):
         for frame in frames:
             if frame.source is not source:
                 track, source = tracking.Track(), frame.source
-            if frame.source.kind not in MOVING:
+            if frame.source.kind not in VIDEO_KINDS:
                 yield frame, None
             elif frame.image is None:
                 yield frame, ()
             else:
-                with eyes.timed("finding faces (threads)"):
-                    track = tracking.follow(track, frame.image, eyes.detect, eyes.nearby, how.detect_every)
-                yield frame, tuple((one.face_id, one.face) for one in track.faces)
+                with detectors.timed("finding faces (threads)"):
+                    track = tracking.follow(
+                        track, frame.image, detectors.detect, detectors.nearby, every=options.detect_every
+                    )
+                yield frame, tuple((tracked.face_id, tracked.face) for tracked in track.faces)
 
 
-def _aligned(
-    followed: Iterator[tuple[Frame, NumberedFaces | None]], how: FinderOptions, eyes: _Detectors
+def _align(
+    tracked: Iterator[tuple[Frame, NumberedFaces | None]], options: FinderOptions, detectors: _Detectors
 ) -> Iterator[DetectedFrame]:
+    """Align the faces of all frames, several frames at once, in order."""
     waiting: collections.deque[Future[DetectedFrame]] = collections.deque()
-    with ThreadPoolExecutor(how.threads, "fgnet_jax align") as pool, closing(followed):
-        for frame, faces in followed:
+    with ThreadPoolExecutor(options.threads, "fgnet_jax align") as pool, closing(tracked):
+        for frame, faces in tracked:
             if frame.is_done:
                 continue
-            waiting.append(pool.submit(_cut_out, frame, faces, how, eyes))
-            if len(waiting) > how.threads:
+            waiting.append(pool.submit(_align_faces, frame, faces, options, detectors))
+            if len(waiting) > options.threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _cut_out(frame: Frame, faces: NumberedFaces | None, how: FinderOptions, eyes: _Detectors) -> DetectedFrame:
-    """A frame with its aligned faces; looks for them where nobody has."""
+def _align_faces(
+    frame: Frame, faces: NumberedFaces | None, options: FinderOptions, detectors: _Detectors
+) -> DetectedFrame:
+    """Align the faces of a frame, after detecting them where `faces` is None."""
     if frame.image is None:
         return DetectedFrame(frame, (), frame.problem)
     if faces is None:
-        with eyes.timed("finding faces (threads)"):
-            largest_first = sorted(eyes.detect(frame.image), key=_area, reverse=True)
+        with detectors.timed("finding faces (threads)"):
+            largest_first = sorted(detectors.detect(frame.image), key=_area, reverse=True)
         faces = tuple(enumerate(largest_first))
-    if how.largest and faces:
-        faces = (max(faces, key=lambda one: _area(one[1])),)
-    cut, problem = [], None if faces else "no face found"
+    if options.largest and faces:
+        faces = (max(faces, key=lambda numbered: _area(numbered[1])),)
+    detected, problem = [], None if faces else "no face found"
     for face_id, face in faces:
         try:
-            with eyes.timed("aligning faces (threads)"):
-                image, lie = alignment.align(frame.image, face.landmarks, how.size)
+            with detectors.timed("aligning faces (threads)"):
+                image, place = alignment.align(frame.image, face.landmarks, options.size)
         except alignment.AlignmentError as error:
             problem = f"face {face_id} is left out: {error}"
             continue
-        cut.append(DetectedFace(face, face_id, image, lie))
-    return DetectedFrame(frame, tuple(cut), problem)
+        detected.append(DetectedFace(face=face, face_id=face_id, aligned=image, alignment=place))
+    return DetectedFrame(frame, tuple(detected), problem)
 
 
 def _area(face: Face) -> float:
+    """Return the area of a face's box, in pixels."""
     return face.box[2] * face.box[3]

@@ -1,4 +1,4 @@
-"""Landmarks that are on disk already: NumPy files that mirror the images' paths.
+"""Landmarks that are on disk already: NumPy files whose paths mirror the images'.
 
 Beside `IMAGES/F001/T1/02440.jpg` stands `LANDMARKS/F001/T1/02440.npy`, (68, 2), x then y in pixels of the image; a
 video has one file, (frames, 68, 2). NaN where there is no face.
@@ -10,13 +10,19 @@ import numpy as np
 
 
 def mirrored(landmarks: Path, root: Path, image: Path) -> Path:
-    """Where the landmarks of an image or video are: its path below `root` (elsewhere, its name) below `landmarks`."""
+    """Return the path of the landmarks of an image or video.
+
+    Args:
+      landmarks: Folder of all landmarks.
+      root: Folder of all images.
+      image: Image or video; where it is not below `root`, its name alone counts.
+    """
     inner = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
     return (landmarks / inner).with_suffix(".npy")
 
 
 def read_or_reason(path: Path) -> np.ndarray | str:
-    """Landmarks (68, 2) or (frames, 68, 2), or why there are none."""
+    """Read landmarks, float32 (68, 2) or (frames, 68, 2); returns the reason where they cannot be read."""
     try:
         points = np.load(path, allow_pickle=False)
     except FileNotFoundError:

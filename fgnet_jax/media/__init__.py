@@ -1,1 +1,1 @@
-"""What people hand in, images, folders, videos, cameras, arrays, and the faces in it, in order and as it comes."""
+"""Input and output of images and videos: files, folders, cameras and arrays read frame by frame, and video written."""

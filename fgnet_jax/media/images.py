@@ -1,12 +1,12 @@
-"""Reading images that nobody vouches for: any file in, 8-bit RGB out, or a reason why not.
+"""Reads images from untrusted files: any file in, 8-bit RGB out, or the reason why not.
 
-An image is untrusted input. Only the formats listed here are tried (Pillow's readers for PostScript and the like
-start other programs), only regular files are opened (a pipe or a device would hang or never end), and the size that the
-file's header claims is checked before a pixel is decoded, so that a small file cannot fill the memory.
+Only the formats listed here are tried (Pillow's readers for PostScript and the like start other programs), only regular
+files are opened (a pipe or a device would hang or never end), and the size that the file's header claims is checked
+before a pixel is decoded, so that a small file cannot fill the memory.
 
-What comes out is what a viewer shows, with two choices of our own: transparency lies over black, and embedded colour
-profiles are ignored, as they were when the corpora's images were read for training. Of files with several images
-(animations, multi-page TIFF) the first is read.
+The result is what an image viewer shows, with two exceptions: transparency is composited over black, and embedded
+colour profiles are ignored, as they were when the corpora's images were read for training. Of files with several
+images (animations, multi-page TIFF), the first is read.
 """
 
 import functools
@@ -18,21 +18,18 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""Pillow's names of the formats that are read; HEIF, telephones' HEIC, where pillow-heif is installed."""
+"""Pillow's names of the formats that are read; HEIF (phones' HEIC) needs pillow-heif."""
 
 SUFFIXES = tuple(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .pbm .pgm .ppm .pnm .jp2 .j2k .avif .heic .heif .hif".split()
 )
-"""Names that images end with, by which they are picked out of a folder; the content decides what a file is."""
+"""File name suffixes by which images are found in a folder; the content decides what a file is."""
 
 MAX_PIXELS = 50_000_000
 """Images of more pixels are refused before they are decoded: above a phone's 48 megapixels, 200 MB as RGBA."""
 
 MAX_BYTES = 256 * 2**20
 """Files of more bytes are refused before they are opened: some readers take the whole file into memory."""
-
-MIN_SIDE = 32
-"""An aligned face with a shorter side, in pixels, is refused: enlarging it would invent the face."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Image.Transpose] = {
@@ -55,10 +52,10 @@ class ImageError(ValueError):
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads an image file as 8-bit RGB, upright.
+    """Read an image file as 8-bit RGB, upright.
 
-    Greyscale, palette and CMYK images become RGB; 16-bit samples keep their high byte; transparency is laid over
-    black; the rotation or mirroring that EXIF asks for is done.
+    Greyscale, palette and CMYK images become RGB; 16-bit samples keep their high byte; transparency is composited over
+    black; the rotation or mirroring in the EXIF data is applied.
 
     Args:
       path: A file in one of `FORMATS`.
@@ -67,8 +64,8 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
       uint8 (height, width, 3).
 
     Raises:
-      ImageError: The file is absent, empty, no regular file, no image of those kinds, broken, cut off, of a pixel
-        type without a defined range (floats, 32-bit integers), or larger than `MAX_BYTES` or `MAX_PIXELS`.
+      ImageError: The file is missing, empty, not a regular file, not an image in one of `FORMATS`, damaged, cut off, of
+        a pixel type without a defined range (floats, 32-bit integers), or larger than `MAX_BYTES` or `MAX_PIXELS`.
     """
     _check_file(path)
     try:
@@ -86,31 +83,8 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
         raise ImageError(f"broken or cut off: {type(error).__name__}: {error}") from error
 
 
-def as_aligned(image: np.ndarray, size: int) -> np.ndarray:
-    """Brings an aligned face to the network's size.
-
-    Args:
-      image: uint8 (height, width, 3), a face already aligned (FFHQ's recipe), hence square.
-      size: The side wanted, in pixels.
-
-    Returns:
-      uint8 (size, size, 3); `image` itself where it has that size, else resampled (Lanczos, antialiased).
-
-    Raises:
-      ImageError: The image is not square, or smaller than `MIN_SIDE`.
-    """
-    height, width = image.shape[:2]
-    if height != width:
-        raise ImageError(f"{width}x{height} is not square, as an aligned face ({size}x{size}) is")
-    if height < MIN_SIDE:
-        raise ImageError(f"{width}x{height} is too small: an aligned face has {size}x{size}, at least {MIN_SIDE}")
-    if height == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
-
-
 def _check_file(path: str | os.PathLike[str]) -> None:
-    """Refuses what is not a regular file of a sensible length, without opening it."""
+    """Refuse what is not a regular file of a sensible length, without opening it."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
@@ -129,7 +103,7 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """`FORMATS`, less those that this build of Pillow lacks (it raises KeyError for them)."""
+    """Return `FORMATS` without those that this build of Pillow lacks (it raises KeyError for them)."""
     Image.init()
     if importlib.util.find_spec("pillow_heif"):
         import pillow_heif
@@ -139,7 +113,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _unknown(path: str | os.PathLike[str]) -> str:
-    """Why a file that no reader takes is none."""
+    """Return why no reader accepts a file."""
     with open(path, "rb") as stream:
         start = stream.read(12)
     if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _formats():
@@ -148,13 +122,13 @@ def _unknown(path: str | os.PathLike[str]) -> str:
 
 
 def _check_pixels(width: int, height: int) -> None:
-    """Refuses a header that claims more pixels than we are ready to decode."""
+    """Refuse a header that claims more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height}: larger than {MAX_PIXELS:,} pixels; shrink it first")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The same image in mode RGB, before any rotation."""
+    """Convert an image to mode RGB, before any rotation."""
     if image.mode.startswith("I"):
         return _eight_bits(image).convert("RGB")
     if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and image.has_transparency_data):
@@ -165,10 +139,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The high byte of 16-bit grey, which is what Pillow itself keeps of 16-bit colour."""
+    """Keep the high byte of 16-bit greyscale, as Pillow does for 16-bit colour."""
     bits = 16
     tags = getattr(image, "tag_v2", {})
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these two use I for 16 bits; others for anything
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these two use I for 16 bits, others for anything
         raise ImageError("32-bit or signed integers are not read: their range is not defined")
     if "transparency" in image.info:
         raise ImageError("a transparent grey level in a 16-bit image is not read")
@@ -180,13 +154,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Composites an image with any kind of transparency over black."""
+    """Composite an image with any kind of transparency over black."""
     rgba = image.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba).convert("RGB")
 
 
 def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
-    """`rgb`, turned as the EXIF data of the loaded `image` asks (of TIFF, Pillow has dropped it: turned already)."""
+    """Turn `rgb` as the EXIF data of the loaded `image` say (Pillow has turned TIFF already, and dropped the tag)."""
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     return rgb if turn is None else rgb.transpose(turn)

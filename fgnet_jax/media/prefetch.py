@@ -1,4 +1,4 @@
-"""An iterator that runs on a thread of its own, a few items ahead of who asks."""
+"""Runs an iterator on its own thread, a few items ahead of the consumer."""
 
 import contextlib
 import queue
@@ -8,25 +8,28 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Entry = tuple[int, Any]
+"""Kind and value of a queue's entry: an item, of whatever type the iterator has, an exception, or the end."""
+
 _CHECK_SECONDS = 0.1
 _LAST_SECONDS = 5.0
 _ITEM, _ERROR, _END = range(3)
 
 
 def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """The same items, in order, computed on a thread.
+    """Compute the items of an iterator on a thread, in the same order.
 
-    The thread starts when the first item is asked for. It ends with the items, with what they raise, which is raised
-    here, or soon after this iterator is closed; `items` is closed on that thread then. A thread that waits inside of
-    `items` for something that never comes is left behind after a few seconds; it does not keep the process alive.
+    The thread starts with the first item that is requested. It ends with the items, with an exception, which is raised
+    again by the returned iterator, or soon after that is closed; then `items` is closed on that thread. A thread that
+    waits inside of `items` for something that never comes is abandoned after 5 s; it does not keep the process alive.
 
     Args:
-      items: What computes them.
-      depth: How many wait at most.
+      items: The iterator.
+      depth: How many items are computed in advance.
     """
-    ready: queue.Queue[tuple[int, Any]] = queue.Queue(depth)
+    ready: queue.Queue[Entry] = queue.Queue(depth)
     stop = threading.Event()
-    thread = threading.Thread(target=_fill, args=(items, ready, stop), name="fgnet_jax ahead", daemon=True)
+    thread = threading.Thread(target=_fill, args=(items, ready, stop), name="fgnet_jax prefetch", daemon=True)
     thread.start()
     try:
         while True:
@@ -41,21 +44,22 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
         thread.join(_LAST_SECONDS)
 
 
-def _fill(items: Iterator[Any], ready: queue.Queue[tuple[int, Any]], stop: threading.Event) -> None:
-    last: tuple[int, Any] = (_END, None)
+def _fill(items: Iterator[object], ready: queue.Queue[Entry], stop: threading.Event) -> None:
+    """Put all items into the queue, then an exception or the end."""
+    last: Entry = (_END, None)
     try:
         with closing(items):
             for item in items:
                 if not _put(ready, (_ITEM, item), stop):
                     return
                 del item  # not kept while the next is computed: images are large
-    except BaseException as error:  # raised again where the items are asked for
+    except BaseException as error:  # raised again by the consumer
         last = (_ERROR, error)
     _put(ready, last, stop)
 
 
-def _put(ready: queue.Queue[tuple[int, Any]], entry: tuple[int, Any], stop: threading.Event) -> bool:
-    """Waits for room; False when nobody asks any more."""
+def _put(ready: queue.Queue[Entry], entry: Entry, stop: threading.Event) -> bool:
+    """Put an entry into the queue once it has room; returns False where the consumer has closed the iterator."""
     while not stop.is_set():
         with contextlib.suppress(queue.Full):
             ready.put(entry, timeout=_CHECK_SECONDS)
@@ -64,8 +68,8 @@ def _put(ready: queue.Queue[tuple[int, Any]], entry: tuple[int, Any], stop: thre
 
 
 @contextlib.contextmanager
-def closing(items: Iterator[Any]) -> Iterator[None]:
-    """Closes an iterator in the end, if it is of a kind that can be closed."""
+def closing(items: Iterator[object]) -> Iterator[None]:
+    """Close an iterator when the block ends, if it can be closed (generators can)."""
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""What the words of a command line, or values from Python, stand for: a list of images, videos and cameras.
+"""Turns the paths of a command line, or values from Python, into sources: images, videos and cameras.
 
-Nothing is decoded here, and nothing that is wrong raises: it becomes a source of kind "missing", with the reason.
+Nothing is decoded here. A path that is wrong does not raise: it becomes a source of kind "missing", with the reason.
 """
 
 import dataclasses
@@ -11,28 +11,28 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import numpy as np
 
 from fgnet_jax.media import images, video
 
 Kind = Literal["image", "video", "webcam", "array", "missing"]
+"""What a source is."""
 
 _GLOB = re.compile(r"[*?\[]")
-_SNIFFED = "neither an image nor a video of a kind that is read here"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """One thing to look at.
+    """An image, a video or a camera to be read.
 
     Attributes:
-      name: How results call it: the path as it was given, or found below the folder that was given.
-      kind: What it is; a file counts as what its name or its first bytes say, and may still turn out broken.
+      name: Its name in results: the path as given, or as found below the folder that was given.
+      kind: What it is, by the file's suffix or else its first bytes; it may still turn out to be broken.
       path: The file of an image or video; a camera's number.
       array: (height, width, 3) uint8 RGB, of kind "array" only.
-      problem: Why there is nothing to look at, of kind "missing" only.
+      problem: Why there is nothing to read, of kind "missing" only.
     """
 
     name: str
@@ -43,39 +43,39 @@ class Source:
 
 
 def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
-    """What a command line's words stand for, in their order.
+    """Find the sources that a command line's arguments name, in their order.
 
     Args:
       words: Files; folders (all images and videos below them in natural order, 2 before 10, hidden ones left out);
-        patterns (`**` for any depth); `@FILE`, a file with one path a line; `-`, such lines on standard input. Lines
-        may name folders and patterns too. A file that has a pattern's or a list's very name is that file.
+        patterns (`**` for any depth); `@FILE`, a file with one path per line; `-`, such lines on standard input. Lines
+        may name folders and patterns too. Where a file of exactly that name exists, a pattern or `@FILE` is that file.
       stdin: What `-` reads; standard input if not given.
 
     Returns:
-      One source a file; for every word that gives none, one of kind "missing" that says why.
+      One source per file; for every word that names none, one of kind "missing" that says why.
     """
-    found: list[Source] = []
+    sources: list[Source] = []
     for word in words:
         if word == "-":
-            found += _listed(stdin or _standard_input(), word)
+            sources += _listed(stdin or _standard_input(), word)
         elif word.startswith("@") and not os.path.lexists(word):
-            found += _list_file(word)
+            sources += _list_file(word)
         else:
-            found += _path(word)
-    return found
+            sources += _path(word)
+    return sources
 
 
 def webcam(number: int) -> Source:
-    """The camera of a number, from 0."""
+    """Return the source of a camera, by its number from 0."""
     return Source(f"webcam {number}", "webcam", number)
 
 
-def given(inputs: Any) -> Iterator[Source]:
-    """What a Python caller hands in, one after the other, so that an iterator may go on for ever.
+def given(inputs: object) -> Iterator[Source]:
+    """Return the sources of a Python caller's inputs, one after the other: an iterator may be endless.
 
     Args:
-      inputs: A path (see `find`), an array (height, width, 3) uint8 RGB, many of them in one array, a `Source`, or an
-        iterable of these. Arrays are called "array 0", "array 1", ...
+      inputs: A path (see `find`), an array (height, width, 3) uint8 RGB, several of them in one array, a `Source`, or
+        an iterable of these. Arrays are named "array 0", "array 1", ...
 
     Raises:
       TypeError: for a value that is none of these.
@@ -91,7 +91,8 @@ def given(inputs: Any) -> Iterator[Source]:
             yield from find([value])
 
 
-def _flat(inputs: Any) -> Iterator[np.ndarray | Source | str]:
+def _flat(inputs: object) -> Iterator[np.ndarray | Source | str]:
+    """Flatten nested iterables of inputs."""
     if isinstance(inputs, str | os.PathLike):
         yield os.fspath(inputs)
     elif isinstance(inputs, Source) or (isinstance(inputs, np.ndarray) and inputs.ndim <= 3):
@@ -104,6 +105,7 @@ def _flat(inputs: Any) -> Iterator[np.ndarray | Source | str]:
 
 
 def _array(value: np.ndarray, name: str) -> Source:
+    """Return an array's source, of kind "missing" where it is no image."""
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[-1] != 3 or not value.size:
         problem = f"an array must be uint8 (height, width, 3), got {value.dtype} {value.shape}"
         return Source(name, "missing", problem=problem)
@@ -115,15 +117,16 @@ def _missing(name: str, problem: str) -> list[Source]:
 
 
 def _standard_input() -> TextIO:
-    """Standard input, whose lines may have bytes that are no text, as file names may."""
+    """Return standard input; its lines may have bytes that are not UTF-8, as file names may."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     return sys.stdin
 
 
 def _list_file(word: str) -> list[Source]:
+    """Find the sources that the lines of `@FILE` name."""
     try:
-        # -sig: Windows' editors begin a text with a mark that is no part of the first name
+        # -sig: editors on Windows begin a file with a byte order mark, which is no part of the first name
         with open(word[1:], encoding="utf-8-sig", errors="surrogateescape") as stream:
             return _listed(stream, word)
     except (OSError, ValueError) as error:
@@ -131,12 +134,14 @@ def _list_file(word: str) -> list[Source]:
 
 
 def _listed(stream: TextIO, word: str) -> list[Source]:
+    """Find the sources that the lines of a stream name."""
     lines = [line.rstrip("\r\n") for line in stream]
-    found = [source for line in lines if line.strip() for source in _path(line)]
-    return found or _missing(word, "names no files")
+    sources = [source for line in lines if line.strip() for source in _path(line)]
+    return sources or _missing(word, "names no files")
 
 
 def _path(path: str) -> list[Source]:
+    """Find the sources of a file, a folder or a pattern."""
     if os.path.isdir(path):
         return _folder(path)
     if not os.path.lexists(path) and _GLOB.search(path):
@@ -146,26 +151,28 @@ def _path(path: str) -> list[Source]:
 
 
 def _folder(folder: str) -> list[Source]:
-    """Images and videos below a folder, and what could not be looked into."""
+    """Find images and videos below a folder; folders that cannot be read are sources of kind "missing"."""
     errors: list[Source] = []
 
-    def keep(error: OSError) -> None:
+    def report(error: OSError) -> None:
         errors.extend(_missing(str(error.filename), f"the folder cannot be read: {error.strerror}"))
 
     paths = []
-    for parent, folders, files in os.walk(folder, onerror=keep):
+    for parent, folders, files in os.walk(folder, onerror=report):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [os.path.join(parent, name) for name in files if not name.startswith(".") and _by_name(name)]
-    found = [_file(path) for path in sorted(paths, key=_natural)]
-    return found + errors or _missing(folder, "a folder without images or videos")
+    sources = [_file(path) for path in sorted(paths, key=_natural)]
+    return sources + errors or _missing(folder, "a folder without images or videos")
 
 
 def _by_name(path: str) -> Kind | None:
+    """Return the kind of a file by its suffix; None for other suffixes."""
     suffix = Path(path).suffix.lower()
     return "image" if suffix in images.SUFFIXES else "video" if suffix in video.SUFFIXES else None
 
 
 def _file(path: str) -> Source:
+    """Return the source of a file."""
     if not os.path.exists(path):
         return Source(path, "missing", problem="there is no such file or folder")
     kind = _by_name(path) or ("video" if video.is_video(path) else "image")
@@ -173,7 +180,7 @@ def _file(path: str) -> Source:
 
 
 def _natural(path: str) -> list[tuple[int, int, str]]:
-    """Sorts numbers inside of names by their value, and folder by folder."""
+    """Return a sort key that compares numbers in names by their value, and sorts folder by folder."""
     key = []
     for name in path.split(os.sep):
         parts = re.split(r"(\d+)", name)

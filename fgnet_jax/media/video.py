@@ -1,7 +1,7 @@
-"""Reading video, frame by frame in the order of showing, with PyAV (the extra `video`), and cameras with OpenCV.
+"""Reads video, frame by frame in display order, with PyAV (the extra `video`), and cameras with OpenCV.
 
-Every coded frame counts: the k-th that comes out is the k-th of the file, also where one before it is damaged. Images
-are upright: a telephone's video comes turned as it is to be shown. Times are those of the file, evenly spaced or not.
+Every coded frame counts: the k-th that is returned is the k-th of the file, also where one before it is damaged. Images
+are upright: a phone's video is turned as it is displayed. Times are those of the file, evenly spaced or not.
 """
 
 import dataclasses
@@ -9,26 +9,31 @@ import heapq
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Union, cast
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
 
 SUFFIXES = tuple(
     ".avi .mp4 .mov .m4v .mkv .webm .mpg .mpeg .wmv .asf .flv .3gp .3g2 .ts .mts .m2ts .ogv .vob .mxf .dv".split()
 )
-"""Names that videos end with, by which they are picked out of a folder."""
+"""File name suffixes by which videos are found in a folder."""
 
 MAX_PIXELS = 50_000_000
-"""Videos of larger frames are refused before one is decoded."""
+"""Videos with frames of more pixels are refused before one is decoded."""
 
 _OPTIONS = {
-    # a playlist under a video's name must not make FFmpeg open other files
+    # a playlist that is named like a video must not make FFmpeg open other files
     "format_whitelist": "avi,mov,mp4,matroska,webm,mpeg,mpegts,asf,mpegvideo,flv,ogg,mxf,dv,m4v,h264,hevc,ivf,nut,rm",
     "protocol_whitelist": "file",
 }
-_MISSING_SECONDS, _MISSING_SHARE = 1.0, 0.05  # a video that ends so much before its header says was cut off
-_TOLD_BY_HEADER = ("mov", "matroska")  # others' durations are guessed from the file's length
+_MISSING_SECONDS, _MISSING_SHARE = 1.0, 0.05  # a video that lacks so much of the duration in its header was cut off
+_DURATION_IN_HEADER = ("mov", "matroska")  # the durations of others are guessed from the file's length
 
 
 class VideoError(ValueError):
@@ -40,10 +45,10 @@ class VideoFrame:
     """A frame of a video.
 
     Attributes:
-      number: Its place in the file, from 1.
-      seconds: When it is shown, from the beginning.
+      number: Number of the frame in the file, from 1.
+      seconds: Time since the beginning.
       image: (height, width, 3) uint8 RGB; None where this frame is damaged.
-      total: Frames of the video as far as its header tells or lets guess; None where it does not.
+      total: Number of the video's frames, as its header says or lets estimate; None where it does not.
     """
 
     number: int
@@ -54,24 +59,31 @@ class VideoFrame:
 
 @dataclasses.dataclass(frozen=True)
 class _Damaged:
-    """In place of a frame: when it would be shown in the stream's time base, if known."""
+    """Stands for a damaged frame: when it would be displayed in the stream's time base, if known."""
 
     pts: int | None = None
 
 
-def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
-    """Frames of a video, in constant memory.
+Decoded = Union["av.VideoFrame", _Damaged]
+"""A frame as FFmpeg decodes it, or what stands for a damaged one."""
 
-    A damaged frame comes without image, and so do those up to the next key frame where they are coded by it.
+Decoder = Callable[[ModuleType, Iterator["av.Packet"]], Iterator[Decoded]]
+"""Decodes a stream's packets, with PyAV."""
+
+
+def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
+    """Read the frames of a video, in constant memory.
+
+    A damaged frame has no image, and neither have those up to the next key frame where they depend on it.
 
     Args:
       path: A file.
-      start: Number of the first frame that is wanted; those before it are decoded where they must be, not converted.
-      threads: That decode; 0 for as many as there are cores.
+      start: Number of the first frame to return; earlier ones are decoded where necessary, but not converted.
+      threads: Threads that decode; 0 for one per core.
 
     Raises:
-      VideoError: The file is absent, empty, no video of the kinds read here, or too large; or, after frames that were
-        whole, the file was cut off, or a frame is damaged and the coding does not tell which frames are left.
+      VideoError: The file is missing, empty, not a video in a supported format, or too large; or, after intact frames,
+        the file was cut off, or a frame is damaged and the coding does not tell which frames are left.
     """
     av = _library()
     with opened(path) as container:
@@ -79,7 +91,7 @@ def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Gene
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file, whatever it is called, begins as a video of a kind that is read here."""
+    """Tell whether a file, whatever its name, begins as a video in a supported format."""
     try:
         with opened(path) as container:
             return container.streams.best("video") is not None
@@ -87,11 +99,11 @@ def is_video(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def opened(path: str | os.PathLike[str]) -> Any:
-    """PyAV's container of a file, to be closed; a pipe or device, which could hang, is not opened.
+def opened(path: str | os.PathLike[str]) -> "InputContainer":
+    """Open a file as PyAV's container, to be closed by the caller; a pipe or device, which could hang, is refused.
 
     Raises:
-      VideoError: The file is absent, empty, or no video of the kinds read here.
+      VideoError: The file is missing, empty, or not a video in a supported format.
     """
     av = _library()
     try:
@@ -108,36 +120,37 @@ def opened(path: str | os.PathLike[str]) -> Any:
         raise VideoError(f"cannot be read as video: {reason}") from error
 
 
-def camera(which: int | str) -> Iterator[VideoFrame]:
-    """Frames of a camera, from now on, as fast as they are taken; those that nobody takes are lost.
+def camera(device: int | str) -> Iterator[VideoFrame]:
+    """Read the frames of a camera, from now on; those that it takes between two requests are lost.
 
     Args:
-      which: Its number from 0, or its device or address.
+      device: Its number from 0, or its device file or address.
 
     Raises:
-      VideoError: There is no such camera, it stops, or OpenCV is not here.
+      VideoError: There is no such camera, it stops, or OpenCV is not installed.
     """
     try:
         import cv2
     except ImportError as error:
         raise VideoError("cameras are read by OpenCV, which is not here: pip install 'fgnet_jax[faces]'") from error
-    cv2.utils.logging.setLogLevel(0)  # what is wrong is said below, and once
-    capture = cv2.VideoCapture(which)
+    cv2.utils.logging.setLogLevel(0)  # errors are reported below, and once
+    capture = cv2.VideoCapture(device)
     try:
         if not capture.isOpened():
-            raise VideoError(f"camera {which} cannot be opened")
+            raise VideoError(f"camera {device} cannot be opened")
         begin, number = time.monotonic(), 0
         while True:
-            taken, image = capture.read()
-            if not taken:
-                raise VideoError(f"camera {which} gave {number} frames and then no more")
+            is_read, image = capture.read()
+            if not is_read:
+                raise VideoError(f"camera {device} gave {number} frames and then no more")
             number += 1
             yield VideoFrame(number, time.monotonic() - begin, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     finally:
         capture.release()
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
+    """Import PyAV."""
     try:
         import av
     except ImportError as error:
@@ -145,38 +158,41 @@ def _library() -> Any:
     return av
 
 
-def _frames(av: Any, container: Any, start: int, threads: int) -> Iterator[VideoFrame]:
-    stream = container.streams.best("video")
+def _frames(av: ModuleType, container: "InputContainer", start: int, threads: int) -> Iterator[VideoFrame]:
+    """Decode a container's video from frame `start` on."""
+    stream = cast("av.VideoStream | None", container.streams.best("video"))
     if stream is None:
         raise VideoError("has no video in it")
     _check_size(stream)
     stream.codec_context.thread_count = threads
     stream.thread_type = "SLICE"  # not FRAME: FFmpeg's threads hang or crash on damaged frames
-    alone = stream.codec_context.codec.intra_only  # every packet a frame: after a damaged one, the next is still known
-    decode = _each_alone if alone else _by_each_other
+    is_intra = stream.codec_context.codec.intra_only  # each packet is a frame: after a damaged one, the next is known
+    decode: Decoder = _decode_intra if is_intra else _decode_inter
     total, number = _total(container, stream), 0
-    for found in decode(av, _packets(av, container, stream)):
+    for frame in decode(av, _packets(av, container, stream)):
         number += 1
         if number >= start:
-            yield _converted(found, number, stream, total)
+            yield _converted(frame, number, stream, total)
 
 
-def _check_size(frame: Any) -> None:
+def _check_size(frame: "av.VideoFrame | av.VideoStream") -> None:
+    """Refuse frames that are too large, or of unknown size."""
     if frame.width * frame.height > MAX_PIXELS:
         raise VideoError(f"frames of {frame.width}x{frame.height} are larger than {MAX_PIXELS:,} pixels")
     if frame.width * frame.height == 0:
         raise VideoError("does not say how large its frames are")
 
 
-def _total(container: Any, stream: Any) -> int | None:
+def _total(container: "InputContainer", stream: "av.VideoStream") -> int | None:
+    """Return the number of frames that the header says or lets estimate; None where it does not."""
     if stream.frames:
         return stream.frames
     seconds, rate = (container.duration or 0) / 1e6, float(stream.average_rate or 0)
     return round(seconds * rate) or None
 
 
-def _packets(av: Any, container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets; at their end, whether the file ends where its header says.
+def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStream") -> Iterator["av.Packet"]:
+    """Read the stream's packets; at their end, check that the file ends where its header says.
 
     Raises:
       VideoError: The file was cut off.
@@ -195,29 +211,29 @@ def _packets(av: Any, container: Any, stream: Any) -> Iterator[Any]:
         if packet.stream is stream:
             damaged = packet.is_corrupt
             yield packet
-    told = ((container.start_time or 0) + (container.duration or 0)) / 1e6
-    missing = told - end
-    if container.format.name.startswith(_TOLD_BY_HEADER) and missing > max(_MISSING_SECONDS, _MISSING_SHARE * told):
-        raise VideoError(f"cut off at {end:.1f} of {told:.1f} seconds" + (", in a frame" if damaged else ""))
+    duration = ((container.start_time or 0) + (container.duration or 0)) / 1e6
+    missing, is_known = duration - end, container.format.name.startswith(_DURATION_IN_HEADER)
+    if is_known and missing > max(_MISSING_SECONDS, _MISSING_SHARE * duration):
+        raise VideoError(f"cut off at {end:.1f} of {duration:.1f} seconds" + (", in a frame" if damaged else ""))
 
 
-def _each_alone(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
-    """FFmpeg's frames where every packet is one."""
+def _decode_intra(av: ModuleType, packets: Iterator["av.Packet"]) -> Iterator[Decoded]:
+    """Decode frames that are each coded on their own, one per packet."""
     for packet in packets:
-        frames = _tried(av, packet) or ([None] if packet.size else [])
+        frames = _try_decode(av, packet) or ([None] if packet.size else [])
         for frame in frames:
             yield _Damaged(packet.pts) if frame is None or packet.is_corrupt or frame.is_corrupt else frame
 
 
-def _by_each_other(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
-    """FFmpeg's frames where they are coded by each other: after damage, none is whole before the next key frame.
+def _decode_inter(av: ModuleType, packets: Iterator["av.Packet"]) -> Iterator[Decoded]:
+    """Decode frames that depend on each other: after damage, none is intact before the next key frame.
 
-    The decoder leaves frames out then, or guesses them; the times of all packets tell which.
+    There, the decoder leaves frames out or guesses them; the times of all packets tell which.
     """
-    waiting: list[int] = []  # a heap: times of packets whose frames have not come out
+    waiting: list[int] = []  # a heap: times of packets whose frames are not decoded yet
     damaged_at = None
     for packet in packets:
-        frames = _tried(av, packet)
+        frames = _try_decode(av, packet)
         if packet.pts is not None and packet.size and not packet.is_discard:
             heapq.heappush(waiting, packet.pts)
             if packet.is_corrupt or frames is None:
@@ -235,7 +251,8 @@ def _by_each_other(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
         yield from _before(waiting, max(waiting, default=0) + 1)
 
 
-def _tried(av: Any, packet: Any) -> list[Any] | None:
+def _try_decode(av: ModuleType, packet: "av.Packet") -> "list[av.VideoFrame] | None":
+    """Decode a packet; returns None where it is damaged."""
     try:
         return packet.decode()
     except av.FFmpegError:
@@ -243,7 +260,7 @@ def _tried(av: Any, packet: Any) -> list[Any] | None:
 
 
 def _before(waiting: list[int], pts: int | None) -> list[_Damaged]:
-    """Takes the times up to `pts` out of the heap; those before it belong to frames that never came out."""
+    """Remove the times up to `pts` from the heap; those before it belong to frames that the decoder left out."""
     lost = []
     while pts is not None and waiting and waiting[0] <= pts:
         if (first := heapq.heappop(waiting)) < pts:
@@ -251,14 +268,15 @@ def _before(waiting: list[int], pts: int | None) -> list[_Damaged]:
     return lost
 
 
-def _converted(found: Any, number: int, stream: Any, total: int | None) -> VideoFrame:
+def _converted(frame: Decoded, number: int, stream: "av.VideoStream", total: int | None) -> VideoFrame:
+    """Convert a decoded frame to RGB, upright."""
     rate, seconds = float(stream.average_rate or 0), None
-    if found.pts is not None:
-        seconds = float((found.pts - (stream.start_time or 0)) * stream.time_base)
+    if frame.pts is not None:
+        seconds = float((frame.pts - (stream.start_time or 0)) * (stream.time_base or 0))
     if seconds is None:
         seconds = (number - 1) / rate if rate else 0.0
-    if isinstance(found, _Damaged):
+    if isinstance(frame, _Damaged):
         return VideoFrame(number, seconds, None, total)
-    _check_size(found)
-    image = np.rot90(found.to_ndarray(format="rgb24"), round(found.rotation / 90))
+    _check_size(frame)
+    image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
     return VideoFrame(number, seconds, np.ascontiguousarray(image), total)

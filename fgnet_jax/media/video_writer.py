@@ -1,7 +1,7 @@
-"""Writing video: H.264 in MP4 with the frames' true times, and the sound of the video that they come from.
+"""Writes video: H.264 in MP4 with the frames' true times, and the sound of the video that they are from.
 
-By PyAV (the extra `video`). Sound that MP4 holds is copied as it is; other sound becomes AAC. Frames count their time
-from the source's first frame, and so does the sound here, whatever the source begins to count at.
+With PyAV (the extra `video`). Sound in a format that MP4 holds is copied; other sound is encoded as AAC. Frames count
+their time from the source's first frame, and so does the sound here, whatever time the source begins at.
 """
 
 import contextlib
@@ -9,16 +9,24 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
 from fgnet_jax.media import video
+from fgnet_jax.runtime.files import replacing
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer, OutputContainer
 
 _COPIED = ("aac", "mp3", "ac3", "eac3", "alac")
 _CLOCK = Fraction(1, 90_000)
-_EARLIEST = -0.1  # seconds: what is heard longer before the first frame is left out
+_EARLIEST = -0.1  # seconds: sound that is earlier than this before the first frame is left out
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
+
+TimedPackets = Iterator[tuple[float, "av.Packet"]]
+"""Encoded sound, each packet with its time in seconds from the first frame."""
 
 
 class VideoWriterError(ValueError):
@@ -26,7 +34,7 @@ class VideoWriterError(ValueError):
 
 
 def check() -> None:
-    """Refuses where video cannot be written at all.
+    """Check that video can be written.
 
     Raises:
       VideoWriterError: PyAV is not installed.
@@ -37,12 +45,11 @@ def check() -> None:
 
 @contextlib.contextmanager
 def open_video_writer(path: str | os.PathLike[str], sound_of: str | None = None) -> Iterator["VideoWriter"]:
-    """Opens a video that appears at `path` when the block ends, playable, whether or not the block raised.
+    """Open a video that is at `path` when the block ends, playable, also if the block raised; without a frame, none is.
 
     Args:
       path: The MP4 file.
-      sound_of: A video whose sound goes with the frames, as far as they reach and it can be read; None for a silent
-        one.
+      sound_of: A video whose sound is added, as far as the frames reach and it can be read; None for no sound.
 
     Raises:
       VideoWriterError: PyAV is not installed, or FFmpeg cannot encode.
@@ -51,27 +58,28 @@ def open_video_writer(path: str | os.PathLike[str], sound_of: str | None = None)
     check()
     import av
 
-    partial = f"{os.fspath(path)}.partial"
-    movie = None
-    try:
-        with contextlib.ExitStack() as stack:
-            sound = _source(stack, sound_of)
-            stream = stack.enter_context(open(partial, "wb"))
-            movie = VideoWriter(stack.enter_context(av.open(stream, "w", format="mp4")), sound)
-            try:
-                yield movie
-            finally:
-                movie.finish()
-    finally:
-        if movie is not None and not movie.is_empty:
-            os.replace(partial, path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(partial)
+    failure: BaseException | None = None
+    with replacing(path) as temporary:
+        writer: VideoWriter | None = None
+        try:
+            with contextlib.ExitStack() as stack:
+                sound = _open_sound(stack, sound_of)
+                stream = stack.enter_context(temporary.open("wb"))
+                writer = VideoWriter(stack.enter_context(av.open(stream, "w", format="mp4")), sound)
+                try:
+                    yield writer
+                finally:
+                    writer.finish()
+        except BaseException as error:  # raised again below, once the frames so far are in place
+            failure = error
+        if writer is None or writer.is_empty:
+            temporary.unlink(missing_ok=True)
+    if failure is not None:
+        raise failure
 
 
-def _source(stack: contextlib.ExitStack, path: str | None) -> Any | None:
-    """Opens what the sound is taken from; None where it cannot be: who reads its frames says why."""
+def _open_sound(stack: contextlib.ExitStack, path: str | None) -> Optional["InputContainer"]:
+    """Open the video that the sound is from; None where it cannot be read: whoever reads its frames reports why."""
     try:
         return stack.enter_context(video.opened(path)) if path else None
     except video.VideoError:
@@ -81,26 +89,31 @@ def _source(stack: contextlib.ExitStack, path: str | None) -> Any | None:
 class VideoWriter:
     """A video that is being written."""
 
-    def __init__(self, container: Any, sound: Any | None):
-        """Takes FFmpeg's container to write to, and one to take the sound from."""
+    def __init__(self, container: "OutputContainer", sound: Optional["InputContainer"]):
+        """Create a writer.
+
+        Args:
+          container: PyAV's container to write to.
+          sound: One whose sound is added; None for no sound.
+        """
         self._container, self._sound = container, sound
-        self._stream: Any = None
-        self._packets: Iterator[tuple[float, Any]] = iter(())
-        self._held: tuple[float, Any] | None = None
+        self._stream: av.VideoStream | None = None
+        self._packets: TimedPackets = iter(())
+        self._pending: tuple[float, av.Packet] | None = None
         self._last = -1
         self._step = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether no frame was added."""
+        """Tell whether no frame was added."""
         return self._stream is None
 
     def add(self, image: np.ndarray, seconds: float) -> None:
-        """Appends a frame.
+        """Append a frame.
 
         Args:
-          image: uint8 (height, width, 3); frames after the first are cut or filled up to its size.
-          seconds: When it is shown; later than the one before.
+          image: uint8 (height, width, 3); frames after the first are cropped or padded to its size.
+          seconds: Its time; later than that of the frame before.
         """
         import av
 
@@ -113,13 +126,14 @@ class VideoWriter:
         self._add_sound(float(at * _CLOCK))
 
     def finish(self) -> None:
-        """Writes what is left: the last frames, and the sound until the last one ends."""
+        """Write what is left: the last frames, and the sound up to the end of the last one."""
         if self._stream is None:
             return
         self._add_sound(float((self._last + self._step) * _CLOCK))
         self._container.mux(self._stream.encode())
 
-    def _begin(self, image: np.ndarray) -> Any:
+    def _begin(self, image: np.ndarray) -> "av.VideoStream":
+        """Add the streams, with the first frame's size."""
         try:
             stream = self._container.add_stream("libx264", rate=Fraction(25), options=dict(_OPTIONS))
         except ValueError as error:
@@ -128,28 +142,28 @@ class VideoWriter:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
         if self._sound is not None and self._sound.streams.audio:
-            self._packets = _sound(self._container, self._sound)
+            self._packets = _add_sound_stream(self._container, self._sound)
         return stream
 
     def _add_sound(self, until: float) -> None:
-        """Muxes the sound that is heard before a time."""
-        held = self._held or next(self._packets, None)
-        while held is not None and held[0] < until:
-            self._container.mux(held[1])
-            held = next(self._packets, None)
-        self._held = held
+        """Mux the sound up to a time, in seconds."""
+        pending = self._pending or next(self._packets, None)
+        while pending is not None and pending[0] < until:
+            self._container.mux(pending[1])
+            pending = next(self._packets, None)
+        self._pending = pending
 
 
 def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A frame cut, or filled up by its edge, to the size that the first one had, made even as H.264 wants it."""
+    """Crop a frame, or pad it by its edge, to the first one's size, which is rounded up to even numbers for H.264."""
     image = image[:height, :width]
     missing = (0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)
     return np.ascontiguousarray(np.pad(image, missing, "edge") if np.any(missing) else image)
 
 
-def _sound(container: Any, source: Any) -> Iterator[tuple[float, Any]]:
-    """Adds a stream of sound at once; gives its packets and when each is heard."""
-    stream, begin = source.streams.audio[0], _beginning(source)
+def _add_sound_stream(container: "OutputContainer", source: "InputContainer") -> TimedPackets:
+    """Add a sound stream to a container, at once; returns its packets with their times."""
+    stream, begin = source.streams.audio[0], _start_seconds(source)
     if stream.codec_context.name in _COPIED:
         return _copied(_packets(source, stream), container.add_stream_from_template(stream), begin)
     encoder = container.add_stream("aac", rate=stream.rate)
@@ -157,23 +171,24 @@ def _sound(container: Any, source: Any) -> Iterator[tuple[float, Any]]:
     return _encoded(_packets(source, stream), encoder, begin)
 
 
-def _beginning(source: Any) -> float:
-    """When a source's first frame is shown, in seconds: not 0 in broadcasts, which count on and on."""
+def _start_seconds(source: "InputContainer") -> float:
+    """Return the time of a source's first frame, in seconds: not 0 in broadcasts, whose clock never restarts."""
     stream = source.streams.best("video")
-    return 0.0 if stream is None else float((stream.start_time or 0) * stream.time_base)
+    return 0.0 if stream is None else float((stream.start_time or 0) * (stream.time_base or 0))
 
 
-def _packets(source: Any, stream: Any) -> Iterator[Any]:
-    """As many as can be read: the frames go on in silence."""
+def _packets(source: "InputContainer", stream: "av.AudioStream") -> Iterator["av.Packet"]:
+    """Read a stream's packets as far as they can be read: the frames after that have no sound."""
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError):
         yield from source.demux(stream)
 
 
-def _copied(packets: Iterator[Any], out: Any, begin: float) -> Iterator[tuple[float, Any]]:
+def _copied(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float) -> TimedPackets:
+    """Move packets to another stream, with times from `begin` on."""
     for packet in packets:
-        if packet.dts is None:
+        if packet.dts is None or not packet.time_base:
             continue
         before = round(begin / packet.time_base)
         packet.dts -= before
@@ -184,21 +199,24 @@ def _copied(packets: Iterator[Any], out: Any, begin: float) -> Iterator[tuple[fl
             yield seconds, packet
 
 
-def _encoded(packets: Iterator[Any], out: Any, begin: float) -> Iterator[tuple[float, Any]]:
+def _encoded(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float) -> TimedPackets:
+    """Decode packets and encode them for another stream, with times from `begin` on."""
     import av
 
     context = out.codec_context
     resampler = av.AudioResampler(format="fltp", layout=context.layout.name, rate=context.sample_rate)
-    for found in _decoded(packets):
-        found.pts = (found.pts or 0) - round(begin / found.time_base)
-        for frame in resampler.resample(found) if found.time > _EARLIEST else ():
+    for decoded in _decoded(packets):
+        if decoded.time_base is None:
+            continue
+        decoded.pts = (decoded.pts or 0) - round(begin / decoded.time_base)
+        for frame in resampler.resample(decoded) if (decoded.time or 0.0) > _EARLIEST else ():
             seconds = float(frame.time or 0.0)
             yield from ((seconds, packet) for packet in out.encode(frame))
     yield from ((0.0, packet) for packet in out.encode())
 
 
-def _decoded(packets: Iterator[Any]) -> Iterator[Any]:
-    """Frames of sound, without those that are damaged."""
+def _decoded(packets: Iterator["av.Packet"]) -> Iterator["av.AudioFrame"]:
+    """Decode packets, leaving out those that are damaged."""
     from av.error import FFmpegError
 
     for packet in packets:

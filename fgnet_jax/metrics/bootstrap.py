@@ -1,6 +1,6 @@
-"""Figures with their uncertainty: 95 % intervals by resampling subjects.
+"""Metrics with their uncertainty: 95 % confidence intervals by resampling subjects.
 
-Frames of one person are anything but independent, so people are drawn, with replacement, and each brings all of their
+Frames of one subject are anything but independent, so subjects are drawn, with replacement, each with all of their
 frames (the percentile bootstrap over clusters). NumPy only.
 """
 
@@ -11,29 +11,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from fgnet_jax.metrics import classification
+from fgnet_jax.metrics.classification import ConfusionCounts
 
 METRICS = (*classification.COUNT_METRICS[:-1], *classification.RANK_METRICS, "base_rate")
-"""Every figure that is measured, in the order of tables."""
+"""Names of all metrics, in the order of tables."""
 
 LEVEL = 0.95
-"""Share of the resamples that lies within an interval."""
+"""Confidence level: the share of resamples within an interval."""
 
 RESAMPLES = 1000
-"""Draws of subjects, unless asked otherwise."""
+"""Default number of draws of subjects."""
 
-_CHUNK = 2**20  # values of (resamples, frames) that are worked on at once
+_CHUNK = 2**20  # values of (resamples, frames) in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredMetrics:
-    """Figures of K AUs.
+    """Metrics of K AUs.
 
     Attributes:
       aus: The K AU numbers.
-      frames: (K,) frames whose label is known.
-      positives: (K,) of these, those in which the AU is present.
-      values: Each of `METRICS` (K,), as fractions; NaN where there is no value.
-      resampled: The same over B draws of subjects, (B, K).
+      frames: Number of frames whose label is known, (K,).
+      positives: Number of these in which the AU is present, (K,).
+      values: Each of `METRICS`, (K,), as fractions; NaN where there is no value.
+      resampled: The same for B draws of subjects, (B, K).
     """
 
     aus: tuple[int, ...]
@@ -42,93 +43,115 @@ class MeasuredMetrics:
     values: dict[str, np.ndarray]
     resampled: dict[str, np.ndarray]
 
-    def mean(self, figure: str) -> float:
-        """The plain mean of a figure over the AUs that have a value."""
-        return float(_mean(self.values[figure], -1))
+    def mean(self, metric: str) -> float:
+        """Compute the plain mean of a metric over the AUs that have a value."""
+        return float(_mean(self.values[metric], -1))
 
-    def interval(self, figure: str) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends of a figure's intervals, (K,) each."""
-        return _interval(self.resampled[figure])
+    def interval(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the lower and upper ends of a metric's confidence intervals, (K,) each."""
+        return _interval(self.resampled[metric])
 
-    def mean_interval(self, figure: str) -> tuple[float, float]:
-        """The interval of `mean`."""
-        low, high = _interval(_mean(self.resampled[figure], -1)[:, None])
+    def mean_interval(self, metric: str) -> tuple[float, float]:
+        """Compute the ends of the confidence interval of `mean`."""
+        low, high = _interval(_mean(self.resampled[metric], -1)[:, None])
         return float(low[0]), float(high[0])
 
 
 def measure(
     scores: np.ndarray,
     labels: np.ndarray,
+    *,
     subjects: np.ndarray,
     aus: Sequence[int],
     thresholds: float | np.ndarray = 0.0,
-    *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> MeasuredMetrics:
-    """Measures all figures of scored frames, AU by AU over its known frames.
+    """Compute all metrics of scored frames, for each AU over the frames whose label is known.
 
     Args:
       scores: (N, K).
       labels: (N, K): 1 present, 0 absent, -1 unknown.
-      subjects: (N,) who each frame shows.
+      subjects: (N,), the subject that each frame shows.
       aus: The K AU numbers.
-      thresholds: One, (K,), or (N, K).
-      resamples: B; 0 for no intervals.
-      seed: Of the draws. They depend on it and on the subjects' names alone, so that two networks that are tested on
-        the same people are resampled alike.
+      thresholds: One number, (K,), or (N, K).
+      resamples: Number of draws of subjects, B; 0 for no intervals.
+      seed: Seed of the draws. They depend on it and on the subjects' names alone, so that two networks tested on the
+        same subjects are resampled alike.
 
     Raises:
-      ValueError: as `classification.confusion`.
+      ValueError: As `classification.confusion` raises it.
     """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     names, member = np.unique(np.asarray(subjects), return_inverse=True)
-    times = draws(names.tolist(), resamples, seed)
+    weights = draws(names.tolist(), resamples, seed)
     counts = classification.confusion(scores, labels, thresholds)
-    values = classification.count_metrics(counts) | _ranks(scores, labels, member, np.ones((1, len(names))))
+    values = classification.count_metrics(counts) | _rank_metrics(scores, labels, member, np.ones((1, len(names))))
     values |= {name: value[0] for name, value in values.items() if name in classification.RANK_METRICS}
-    by_subject = _counts_by_subject(scores, labels, thresholds, member, len(names))
-    resampled = classification.count_metrics(classification.ConfusionCounts(*(times @ part for part in by_subject)))
-    resampled |= _ranks(scores, labels, member, times)
-    known, present = (labels >= 0).sum(0), (labels == 1).sum(0)
-    return MeasuredMetrics(tuple(aus), known, present, *({k: d[k] for k in METRICS} for d in (values, resampled)))
+    by_subject = _counts_by_subject(scores, labels, np.asarray(thresholds, np.float64), member)
+    resampled = classification.count_metrics(
+        ConfusionCounts(**{kind: weights @ counts for kind, counts in by_subject.items()})
+    )
+    resampled |= _rank_metrics(scores, labels, member, weights)
+    return MeasuredMetrics(
+        aus=tuple(aus),
+        frames=(labels >= 0).sum(0),
+        positives=(labels == 1).sum(0),
+        values={name: values[name] for name in METRICS},
+        resampled={name: resampled[name] for name in METRICS},
+    )
 
 
 def draws(names: Sequence[str], count: int, seed: int) -> np.ndarray:
-    """How often each of these S people is drawn in each of `count` draws of S, (count, S) int64."""
+    """Draw S of these S subjects with replacement, `count` times; return how often each is drawn, (count, S) int64."""
     rng = np.random.default_rng([seed, zlib.crc32("\n".join(names).encode())])
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
 
 
 def average(parts: Sequence[MeasuredMetrics], by_frames: bool = False) -> MeasuredMetrics:
-    """The mean over several sets (folds, or networks), and of their resamples: set by set, draw by draw.
+    """Average metrics over several sets (folds, or networks), and their resamples draw by draw.
 
     Args:
-      parts: Of the same AUs and as many resamples.
-      by_frames: Whether an AU's value in a set counts by the set's known frames; otherwise all sets count alike.
+      parts: Metrics of the same AUs with the same number of resamples.
+      by_frames: Whether an AU's value in a set is weighted by the set's known frames; otherwise all weigh the same.
 
     Returns:
-      Figures whose `frames` and `positives` are the sums over the sets.
+      Metrics whose `frames` and `positives` are the sums over the sets.
     """
     frames, positives = (np.stack([getattr(p, name) for p in parts]) for name in ("frames", "positives"))
     weights = frames if by_frames else np.ones_like(frames)
-    values = {k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in METRICS}
-    resampled = {k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in METRICS}
-    return MeasuredMetrics(parts[0].aus, frames.sum(0), positives.sum(0), values, resampled)
+    return MeasuredMetrics(
+        aus=parts[0].aus,
+        frames=frames.sum(0),
+        positives=positives.sum(0),
+        values={k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in METRICS},
+        resampled={k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in METRICS},
+    )
 
 
-def _counts_by_subject(scores, labels, thresholds, member: np.ndarray, subjects: int) -> list[np.ndarray]:
-    """The four kinds of answers of each subject, (S, K) each, in the order of `classification.ConfusionCounts`."""
-    thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), scores.shape)
-    own = [member == s for s in range(subjects)]
-    parts = [classification.confusion(scores[mine], labels[mine], thresholds[mine]) for mine in own]
-    return [np.stack([getattr(part, kind) for part in parts]) for kind in ("tp", "fp", "fn", "tn")]
+def _counts_by_subject(
+    scores: np.ndarray, labels: np.ndarray, thresholds: np.ndarray, member: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Count predictions of each subject, (S, K) of each kind, by its name in `ConfusionCounts`."""
+    thresholds = np.broadcast_to(thresholds, scores.shape)
+    frames = [member == subject for subject in range(len(np.unique(member)))]
+    parts = [classification.confusion(scores[rows], labels[rows], thresholds[rows]) for rows in frames]
+    return {kind: np.stack([getattr(part, kind) for part in parts]) for kind in ("tp", "fp", "fn", "tn")}
 
 
-def _ranks(scores: np.ndarray, labels: np.ndarray, member: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
-    """`classification.rank_metrics` of every AU under every draw, (B, K)."""
+def _rank_metrics(
+    scores: np.ndarray, labels: np.ndarray, member: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute `classification.rank_metrics` of every AU for every draw, (B, K).
+
+    Args:
+      scores: (N, K).
+      labels: (N, K).
+      member: (N,), each frame's subject as an index.
+      weights: (B, S), how often each subject is drawn.
+    """
     step = max(1, _CHUNK // max(len(member), 1))
-    chunks = [times[k : k + step] for k in range(0, len(times), step)] or [times]
+    chunks = [weights[k : k + step] for k in range(0, len(weights), step)] or [weights]
     columns = []
     for k in range(scores.shape[1]):
         parts = [classification.rank_metrics(scores[:, k], labels[:, k], part[:, member]) for part in chunks]
@@ -137,19 +160,19 @@ def _ranks(scores: np.ndarray, labels: np.ndarray, member: np.ndarray, times: np
 
 
 def _interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles of each column (B, K) over the draws in which it has a value; NaN where it has none."""
+    """Compute the interval of each column (B, K) over the draws in which it has a value; NaN where it has none."""
     ends = np.full((2, resampled.shape[1]), np.nan)
     for k, column in enumerate(resampled.T):
-        there = column[np.isfinite(column)]
-        if there.size:
-            ends[:, k] = np.quantile(there, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        finite = column[np.isfinite(column)]
+        if finite.size:
+            ends[:, k] = np.quantile(finite, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return ends[0], ends[1]
 
 
 def _mean(values: np.ndarray, axis: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """The mean of what is not NaN; NaN where all is."""
-    there = np.isfinite(values)
-    counted = there * (1.0 if weights is None else weights)
-    total = counted.sum(axis)
-    summed = (np.where(there, values, 0) * counted).sum(axis)
+    """Compute the (weighted) mean of the values that are not NaN; NaN where all are."""
+    is_finite = np.isfinite(values)
+    weights = is_finite * (1.0 if weights is None else weights)
+    total = weights.sum(axis)
+    summed = (np.where(is_finite, values, 0) * weights).sum(axis)
     return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)

@@ -1,4 +1,4 @@
-"""The outcome of a run: tables for the terminal, in Markdown and as CSV, and `results.json`."""
+"""Tables of F1 and of other metrics: as text for the terminal, as Markdown and as CSV."""
 
 import csv
 import io
@@ -10,28 +10,28 @@ import numpy as np
 from fgnet_jax import aus as aus_lib
 
 F1Row = tuple[str, Sequence[int], Sequence[float] | np.ndarray]
-"""A title, the K AUs that it is about, and their F1 (K,) as fractions."""
+"""The row's name, its K AUs, and their F1 (K,) as fractions."""
 
 Cells = list[list[str]]
-"""A table: lines of as many cells, the first line the columns' names."""
+"""A table: rows with the same number of cells, the first with the columns' names."""
 
 
 def f1_table(rows: Sequence[F1Row], title: str = "F1, %") -> str:
-    """F1 in percent with one decimal: a line a row, a column an AU, at the end the plain mean over the row's own AUs.
+    """Format F1 in percent with one decimal, a column per AU, in the last column the mean over the row's own AUs.
 
     Args:
       rows: They need not have the same AUs: an AU that a row lacks is shown as `-`.
-      title: What stands above the rows' titles.
+      title: Heading of the column with the rows' names.
 
     Returns:
-      Lines of text of one width, without a newline at the end.
+      Lines of text of equal width, without a newline at the end.
     """
-    given = [(name, dict(zip(aus, f1, strict=True)), float(np.mean(f1))) for name, aus, f1 in rows]
-    return as_text(f1_cells(given, title))
+    with_mean = [(name, dict(zip(aus, f1, strict=True)), float(np.mean(f1))) for name, aus, f1 in rows]
+    return as_text(f1_cells(with_mean, title))
 
 
 def f1_cells(rows: Sequence[tuple[str, Mapping[int, float], float]], title: str = "F1, %") -> Cells:
-    """The layout of the paper's tables: rows of a name, F1 by AU and mean F1 as fractions, to cells in percent.
+    """Lay out rows of a name, F1 by AU and mean F1, as fractions, like the paper's tables, in percent.
 
     An AU that a row lacks, or whose F1 is NaN, is shown as `-`.
     """
@@ -42,12 +42,12 @@ def f1_cells(rows: Sequence[tuple[str, Mapping[int, float], float]], title: str 
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent with one decimal; `-` for None and NaN."""
+    """Format a fraction in percent with one decimal; `-` for None and NaN."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def as_text(cells: Cells) -> str:
-    """A table for the terminal: the first column to the left, the others to the right, a rule below the head."""
+    """Format a table for the terminal: first column left-aligned, others right-aligned, a rule below the header."""
     widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]
     widths[1:] = [max(6, width + 1 + (width > 5)) for width in widths[1:]]
     lines = [
@@ -58,13 +58,13 @@ def as_text(cells: Cells) -> str:
 
 
 def as_markdown(cells: Cells) -> str:
-    """A table in Markdown."""
+    """Format a table as Markdown."""
     rule = ["---", *["---:"] * (len(cells[0]) - 1)]
     return "\n".join("| " + " | ".join(line) + " |" for line in [cells[0], rule, *cells[1:]])
 
 
 def as_csv(cells: Cells) -> str:
-    """A table as CSV, with a newline at its end; `-` becomes empty."""
+    """Format a table as CSV, with a newline at its end; `-` becomes an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["" if cell == "-" else cell for cell in line] for line in cells])
     return text.getvalue()

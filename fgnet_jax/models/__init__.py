@@ -1,1 +1,1 @@
-"""The network: pSp encoder, StyleGAN2 generator, Pyramid CNN interpreter, and FGNet that joins them."""
+"""The network: pSp encoder, StyleGAN2 generator, Pyramid CNN interpreter, FGNet that joins them, and their weights."""

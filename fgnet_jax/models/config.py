@@ -1,4 +1,4 @@
-"""Sizes of the network: one frozen dataclass, the published sizes being its defaults."""
+"""Configuration of the network: one frozen dataclass, whose defaults are the published sizes."""
 
 import dataclasses
 import math
@@ -11,14 +11,17 @@ MIDDLE_STYLES = 7
 """Style blocks before the fine ones, the coarse ones included (pSp's `middle_ind`)."""
 
 DTYPES = ("float32", "bfloat16")
-"""Number formats that networks are trained and used in. float32 means that on every device, with no TF32 on GPUs and no
-single pass of bfloat16 on TPUs, unless a configuration names a lesser precision."""
+"""Number formats that networks are trained and used in. float32 is exact on every device: no TF32 on GPUs and no single
+pass of bfloat16 on TPUs, unless a configuration names a lower precision."""
 
 PRECISIONS = ("default", "high", "highest")
-"""How exact products of float32 are, as JAX names it."""
+"""Precisions of float32 products, by their names in JAX."""
 
 REMATS = ("none", "blocks")
-"""Policies of rematerialisation, from little to much that is computed again."""
+"""Policies of rematerialisation (gradient checkpointing), by how much is recomputed."""
+
+REMOVED_REMAT = "twice"
+"""A policy of former versions, which weights that were trained with it still name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +36,16 @@ class ModelConfig:
       mapping_layers: Layers of the generator's mapping network.
       generator_channels: Width of synthesis at 4x4, 8x8, ...: one per feature map.
       heatmap_size: Side of the heatmaps; larger features are shrunk to it.
-      num_heatmaps: Output channels of the interpreter; those beyond the corpus' AUs mean nothing.
+      num_heatmaps: Output channels of the interpreter; those beyond the corpus' AUs are not used.
       interpreter: "pyramid" (FG-Net), or "pixel" (DatasetGAN's, a baseline).
       dropout: Probability of the interpreter's dropout in training.
       map_codes: Whether codes go through the mapping network (FG-Net) or are w already (pSp's own use).
-      dtype: Number format that is computed in, one of `DTYPES`; in tests also "float64", by which exactness is
-        shown, and which takes JAX's x64 mode and parameters in float64.
-      param_dtype: Number format that parameters are kept in.
-      precision: Of products of float32: "highest" is float32's own; with "high" and "default" GPUs multiply in TF32 and
-        TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are alike.
-      remat: What is computed again in training to save memory: "none", or "blocks", the forward pass of every encoder
+      dtype: Number format of computation, one of `DTYPES`; in tests also "float64", which shows exactness and needs
+        JAX's x64 mode and parameters in float64.
+      param_dtype: Number format of parameters.
+      precision: Precision of float32 products: "highest" is float32's own; with "high" and "default" GPUs multiply in
+        TF32 and TPUs in one or three parts of bfloat16, several times as fast. On CPUs all are the same.
+      remat: What the backward pass recomputes to save memory: "none", or "blocks", the forward pass of every encoder
         unit, style block, synthesis layer and interpreter stage.
     """
 
@@ -78,14 +81,16 @@ class ModelConfig:
             raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.remat == "twice":
-            raise ValueError('remat "twice" was removed; use "blocks", with train.accumulate for less memory still')
+        if self.remat == REMOVED_REMAT:
+            raise ValueError(
+                f'remat "{self.remat}" was removed: use "blocks", and train.accumulate to save more memory'
+            )
         if self.remat not in REMATS:
             raise ValueError(f"remat must be one of {', '.join(REMATS)}, got {self.remat!r}")
 
     @property
     def matmul_precision(self) -> str:
-        """What `jax.default_matmul_precision` is to be where the network is computed: bfloat16 has no use for more."""
+        """Value of `jax.default_matmul_precision` for the network: bfloat16 gains nothing from a higher one."""
         return self.precision if self.dtype == "float32" else "default"
 
     @property
@@ -95,29 +100,29 @@ class ModelConfig:
 
     @property
     def num_styles(self) -> int:
-        """Number of codes (and of w): two a resolution, 18 at 1024."""
+        """Number of codes (and of vectors w): two per resolution, 18 at 1024."""
         return 2 * len(self.generator_channels)
 
     @property
     def num_layers(self) -> int:
-        """Styled convolutions of synthesis: one at 4x4, two a resolution after, 17 at 1024."""
+        """Number of styled convolutions of synthesis: one at 4x4, two per resolution after it, 17 at 1024."""
         return self.num_styles - 1
 
     def style_side(self, style: int) -> int:
-        """Side of the encoder's map that style block `style` reads."""
+        """Return the side of the encoder's map that style block `style` reads."""
         smallest = self.image_size >> len(self.encoder_units)
         return smallest << ((style >= COARSE_STYLES) + (style >= MIDDLE_STYLES))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        """The configuration whose `to_dict` gave `values`.
+        """Create the configuration from what `to_dict` returned.
 
         Raises:
-          ValueError: for a key that is no field.
+          ValueError: for a key that is not a field, and for sizes that fit no network.
         """
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
@@ -135,4 +140,4 @@ TINY = ModelConfig(
     heatmap_size=16,
     num_heatmaps=16,
 )
-"""The same shape of network, small enough to build and run in a second: for tests."""
+"""The same architecture, small enough to build and run in a second: for tests."""

@@ -1,7 +1,7 @@
-"""FG-Net: encoder, generator and interpreter joined, and the pure functions over its variables.
+"""FG-Net: encoder, generator and interpreter joined, and pure functions of its variables.
 
-Inside, the networks are flax.nnx modules. Outside, a model is a `ModelConfig` and a `Variables` of flat dictionaries
-("encoder/body/0/conv1/kernel": array), which `jax.jit`, optax and Orbax take as they are.
+Inside, the networks are flax.nnx modules. Outside, a model is a `ModelConfig` and `Variables`, flat dictionaries
+("encoder/body/0/conv1/kernel": array) that `jax.jit`, optax and Orbax accept as they are.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ Arrays = dict[str, Any]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Variables:
-    """Everything that a network consists of beside its configuration.
+    """All arrays of a network, which its configuration goes with.
 
     Attributes:
-      params: What training may change.
+      params: Arrays that training may change.
       batch_stats: Running means and variances of BatchNorm.
-      buffers: What never changes: the generator's noise maps and the encoder's average latent.
+      buffers: Arrays that never change: the generator's noise maps and the encoder's average latent.
     """
 
     params: Arrays
@@ -45,7 +45,7 @@ _KINDS = (nnx.Param, nnx.BatchStat, Buffer)  # in the order of Variables' fields
 
 
 class FGNet(nnx.Module):
-    """The whole network: aligned faces to AU heatmaps (paper, figure 2). Its values come with `merge`."""
+    """The whole network: aligned faces to AU heatmaps (paper, figure 2). `merge` gives it its values."""
 
     def __init__(self, config: ModelConfig):
         self.encoder = Encoder(config)
@@ -54,49 +54,50 @@ class FGNet(nnx.Module):
         self.map_codes = config.map_codes
         self.heatmap_size = config.heatmap_size
 
-    def __call__(self, images: jax.Array | np.ndarray, train: Collection[str] = (), dropout_key=None) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+    def __call__(
+        self, images: jax.Array | np.ndarray, train: Collection[str] = (), dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Predict heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped, of images (N, S, S, 3).
+
 
         Args:
-          images: Aligned faces.
-          train: The parts ("encoder", "interpreter") whose BatchNorm uses and moves by the batch's statistics.
+          images: Aligned faces in [-1, 1].
+          train: Parts ("encoder", "interpreter") whose BatchNorm uses the batch's statistics, and updates the running
+            ones.
           dropout_key: A key for the interpreter's dropout, or None for none.
         """
-        # The last style goes to the last ToRGB alone: its block and its mapping are not computed.
+        # Only the last ToRGB reads the last style, so its style block and its mapping are not computed.
         w = self.latents(images, "encoder" in train, len(self.generator.convs))
         features = self.generator.features(w, self.heatmap_size)
         return self.interpreter(features, "interpreter" in train, dropout_key)
 
     def latents(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to w (N, count, style_dim): the first `count`, or all num_styles.
+        """Compute w (N, count, style_dim) of images (N, S, S, 3) in [-1, 1]: the first `count`, or all num_styles.
 
-        FG-Net's quirk: it sends pSp's codes, which are w already, through the mapping network (`map_codes`).
+        FG-Net's quirk: it sends pSp's codes, which already are w, through the mapping network (`map_codes`).
         """
-        return self.w(self.encoder(images, train, count))
-
-    def w(self, codes: jax.Array) -> jax.Array:
-        """Codes (N, count, style_dim) to w of the same shape."""
+        codes = self.encoder(images, train, count)
         return self.generator.map(codes) if self.map_codes else codes
 
 
 def init(config: ModelConfig, seed: int = 0) -> Variables:
-    """A freshly initialised network of NumPy arrays; the same seed gives the same bytes on every machine."""
+    """Initialise a network of NumPy arrays; the same seed gives the same bytes on every machine."""
     shapes = abstract(config)
     groups = (shapes.params, shapes.batch_stats, shapes.buffers)
     return Variables(*({path: initial(path, s.shape, s.dtype, seed) for path, s in group.items()} for group in groups))
 
 
 def abstract(config: ModelConfig) -> Variables:
-    """Shapes and number formats of a network's variables, without the memory."""
+    """Return shapes and dtypes of a network's variables, without allocating them."""
     _, states = _abstract_model(config)
     return Variables(*({_name(path): _struct(variable) for path, variable in state} for state in states))
 
 
 def merge(config: ModelConfig, variables: Variables) -> FGNet:
-    """The module over these variables: call it, or one of its parts, inside `jax.jit`.
+    """Build the module from these variables: call it, or one of its parts, inside `jax.jit`.
 
     Raises:
-      KeyError: where a variable of the configured network is missing.
+      KeyError: if a variable of the configured network is missing.
     """
     graph, abstract_states = _abstract_model(config)
     states = []
@@ -106,23 +107,23 @@ def merge(config: ModelConfig, variables: Variables) -> FGNet:
 
 
 def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray) -> jax.Array:
-    """Heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1].
+    """Predict heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1].
 
-    In the precision that `config` names.
+    It computes in the precision of `config`.
     """
-    # GPUs and TPUs would run float32 convolutions in fewer bits, and borderline labels would differ between machines.
+    # By default GPUs and TPUs compute float32 convolutions in fewer bits: borderline labels would differ by machine.
     with jax.default_matmul_precision(config.matmul_precision):
         return merge(config, variables)(images)
 
 
 def au_heatmaps(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray, count: int) -> jax.Array:
-    """Heatmaps (N, heatmap_size, heatmap_size, count) float32, not clipped, of the first `count` channels.
+    """Predict heatmaps (N, heatmap_size, heatmap_size, count) float32, not clipped: the first `count` channels.
 
     Args:
       config: The network's sizes.
       variables: Its weights.
       images: Aligned faces (N, S, S, 3), 0 to 255.
-      count: Channels that belong to AUs; `scores` makes one number of each.
+      count: Channels that belong to AUs; `scores` reduces each to one number.
     """
     return apply(config, variables, normalise(images))[..., :count]
 
@@ -134,31 +135,37 @@ def apply_train(
     dropout_key: jax.Array | None,
     train: Collection[str] = ("encoder", "generator", "interpreter"),
 ) -> tuple[jax.Array, Arrays]:
-    """As `apply`, but the parts in `train` normalise by the batch, with dropout; and `batch_stats` as they moved."""
+    """Predict heatmaps in training mode, and return them with the updated `batch_stats`.
+
+    As `apply`, but with dropout, and BatchNorm uses the batch's statistics in the parts named in `train`.
+    """
     model = merge(config, variables)
     heatmaps = model(images, train, dropout_key)
     return heatmaps, split(model).batch_stats
 
 
 def normalise(images: jax.Array | np.ndarray) -> jax.Array:
-    """Pixels 0..255 of any shape to float32 in [-1, 1]."""
+    """Scale pixels in 0..255, of any shape, to float32 in [-1, 1]."""
     return jnp.asarray(images).astype(jnp.float32) / 127.5 - 1
 
 
 def scores(heatmaps: jax.Array | np.ndarray) -> jax.Array:
-    """Heatmaps (N, H, W, C) to one score per channel, (N, C) in [-1, 1]; an AU is present where it is above 0."""
+    """Average heatmaps (N, H, W, C) to a score per channel, (N, C) in [-1, 1]; an AU is present where it is above 0."""
     return jnp.clip(heatmaps, -1, 1).mean((1, 2))
 
 
 @functools.cache
-def _abstract_model(config: ModelConfig):
+def _abstract_model(
+    config: ModelConfig,
+) -> tuple[nnx.GraphDef[FGNet], tuple[tuple[tuple[tuple, nnx.Variable], ...], ...]]:
+    """Return the module's structure, and paths with variables of each kind."""
     model = nnx.eval_shape(lambda: FGNet(config))
     graph, *states = nnx.split(model, *_KINDS)
     return graph, tuple(tuple(nnx.to_flat_state(state)) for state in states)
 
 
 def split(model: FGNet) -> Variables:
-    """The variables of a module, `merge` undone."""
+    """Return the variables of a module: the inverse of `merge`."""
     states = nnx.split(model, *_KINDS)[1:]
     return Variables(*({_name(path): variable[...] for path, variable in nnx.to_flat_state(state)} for state in states))
 
@@ -167,6 +174,6 @@ def _name(path: tuple) -> str:
     return "/".join(map(str, path))
 
 
-def _struct(variable) -> jax.ShapeDtypeStruct:
+def _struct(variable: nnx.Variable) -> jax.ShapeDtypeStruct:
     value = variable.get_value()
     return jax.ShapeDtypeStruct(value.shape, np.dtype(value.dtype))

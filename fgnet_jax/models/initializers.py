@@ -1,4 +1,4 @@
-"""Fresh values of every variable, by its path: the published initialisations, drawn by NumPy."""
+"""Initial values of every variable, by its path: the published initialisations, drawn by NumPy."""
 
 import math
 import zlib
@@ -8,17 +8,20 @@ import numpy as np
 from fgnet_jax.models.stylegan2 import MAPPING_LR_MUL
 
 INTERPRETER_STD = 0.02
+"""Standard deviation of the interpreter's convolutions and BatchNorm scales."""
+
 PRELU_SLOPE = 0.25
+"""Initial slope of every PReLU."""
 
 
 def initial(path: str, shape: tuple[int, ...], dtype: np.dtype, seed: int) -> np.ndarray:
-    """The fresh value of one variable, which depends on its path and the seed alone.
+    """Draw the initial value of one variable, which depends on its path and the seed alone.
 
-    Encoder: convolutions of variance 1 / fan-in. Generator: standard normal, as equalised learning rates want it.
+    Encoder: convolutions of variance 1 / fan-in. Generator: standard normal, as equalised learning rates require.
     Interpreter: convolutions N(0, 0.02), BatchNorm scales N(1, 0.02). Biases 0, but 1 where they modulate.
     """
     leaf = path.rsplit("/", 1)[-1]
-    mean, std = _spread(path, leaf, shape)
+    mean, std = _mean_and_std(path, leaf, shape)
     if std == 0:
         return np.full(shape, mean, dtype)
     rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
@@ -28,8 +31,8 @@ def initial(path: str, shape: tuple[int, ...], dtype: np.dtype, seed: int) -> np
     return values.astype(dtype, copy=False)
 
 
-def _spread(path: str, leaf: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Mean and standard deviation of a fresh variable."""
+def _mean_and_std(path: str, leaf: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return mean and standard deviation of a variable's initial values."""
     in_interpreter = path.startswith("interpreter/")
     if leaf == "kernel":
         return 0.0, _kernel_std(path, shape)

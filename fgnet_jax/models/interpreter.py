@@ -1,7 +1,6 @@
-"""The Pyramid CNN interpreter: the generator's feature maps to one heatmap per AU (FG-Net, section 3.3)."""
+"""The Pyramid CNN interpreter, from the generator's feature maps to a heatmap per AU (FG-Net, section 3.3)."""
 
 import itertools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from fgnet_jax.models.ops.dtypes import to_accum_dtype
 from fgnet_jax.models.ops.resize import shrink, upsample
 
 PIXEL_WIDTHS = (128, 32)
-"""Hidden units of DatasetGAN's interpreter."""
+"""Widths of the hidden layers of DatasetGAN's interpreter."""
 
 
 class Stage(nnx.Module):
@@ -27,7 +26,7 @@ class Stage(nnx.Module):
         self.dropout = config.dropout
 
     def __call__(self, x: jax.Array, train: bool, dropout_key: jax.Array | None) -> jax.Array:
-        """(N, H, W, Cin) to (N, H, W, C), or twice the side where it upsamples."""
+        """Map (N, H, W, Cin) to (N, H, W, C), or to twice the side where the stage upsamples."""
         x = nnx.relu(self.conv(x, 2 * x.shape[1] if self.upsample else None))
         if dropout_key is not None and self.dropout > 0:
             keep = jax.random.bernoulli(dropout_key, 1 - self.dropout, x.shape)
@@ -36,7 +35,7 @@ class Stage(nnx.Module):
 
 
 class Interpreter(nnx.Module):
-    """Pyramid CNN: features of every resolution, added up from the smallest on, to heatmaps."""
+    """Pyramid CNN: sums up features of every resolution, from the smallest on, and decodes heatmaps."""
 
     def __init__(self, config: ModelConfig):
         widths = (*config.generator_channels, config.generator_channels[-1])
@@ -49,27 +48,22 @@ class Interpreter(nnx.Module):
         self.heatmap_size = config.heatmap_size
         self.remat = config.remat == "blocks"
 
-    def __call__(self, features: list[jax.Array], train: bool = False, dropout_key=None) -> jax.Array:
-        """Feature maps of side 4, 8, ... to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+    def __call__(
+        self, features: list[jax.Array], train: bool = False, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Decode feature maps of side 4, 8, ... as heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
 
         Args:
-          features: One map (N, side, side, C) a resolution, smallest first; larger ones are shrunk to heatmap_size.
-          train: Whether BatchNorm uses the batch's statistics and moves the running ones.
+          features: One map (N, side, side, C) per resolution, smallest first; larger ones are shrunk to heatmap_size.
+          train: Whether BatchNorm uses the batch's statistics and updates the running ones.
           dropout_key: A key for dropout, or None for none.
         """
         x = features[0]
-        for i in range(len(self.stages)):
-            x = self.stage(i, x, features[i + 1 : i + 2], train, dropout_key)
-        return self.finish(x)
-
-    def stage(self, i: int, x: jax.Array, feature: Sequence[jax.Array], train: bool, dropout_key) -> jax.Array:
-        """Stage i on x, plus the next feature, where there is one."""
-        call = nnx.remat(Stage.__call__, static_argnums=(2,)) if self.remat else Stage.__call__
-        x = call(self.stages[i], x, train, None if dropout_key is None else jax.random.fold_in(dropout_key, i))
-        return x + shrink(feature[0], min(feature[0].shape[1], self.heatmap_size)) if feature else x
-
-    def finish(self, x: jax.Array) -> jax.Array:
-        """The heatmaps, from the last stage's map."""
+        for i, stage in enumerate(self.stages):
+            call = nnx.remat(Stage.__call__, static_argnums=(2,)) if self.remat else Stage.__call__
+            x = call(stage, x, train, None if dropout_key is None else jax.random.fold_in(dropout_key, i))
+            for feature in features[i + 1 : i + 2]:  # none after the last stage
+                x = x + shrink(feature, min(feature.shape[1], self.heatmap_size))
         return to_accum_dtype(self.output(x))
 
 
@@ -83,19 +77,21 @@ class PixelInterpreter(nnx.Module):
         self.output = Conv(config, widths[-1], config.num_heatmaps, 1)
         self.heatmap_size = config.heatmap_size
 
-    def __call__(self, features: list[jax.Array], train: bool = False, dropout_key=None) -> jax.Array:
-        """Feature maps of side 4, 8, ... to heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
+    def __call__(
+        self, features: list[jax.Array], train: bool = False, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Decode feature maps of side 4, 8, ... as heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped.
 
-        There is no dropout; the key is taken so that both interpreters are called alike.
+        It has no dropout: `dropout_key` only makes both interpreters callable in the same way.
         """
         del dropout_key
-        x = self._first(features)
+        x = self._first_layer(features)
         for i, norm in enumerate(self.norms):
             x = norm(nnx.relu(x if i == 0 else self.layers[i](x)), train)
         return to_accum_dtype(self.output(x))
 
-    def _first(self, features: list[jax.Array]) -> jax.Array:
-        """The first layer over all maps: linear like the resizing, so it goes first, on a tenth of the pixels."""
+    def _first_layer(self, features: list[jax.Array]) -> jax.Array:
+        """Apply the first layer to all maps, and then resize: both are linear, and this takes a tenth of the pixels."""
         first, dtype = self.layers[0], features[0].dtype
         ends = list(itertools.accumulate(feature.shape[-1] for feature in features))
         kernels = jnp.split(first.kernel[...].astype(dtype), ends[:-1], axis=2)

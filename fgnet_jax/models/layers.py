@@ -1,7 +1,7 @@
-"""Layers that more than one of the three networks uses, or that flax has with other semantics than PyTorch.
+"""Layers that several of the three networks use, or whose semantics in flax differ from PyTorch's.
 
-Constructors of the networks only declare shapes (all zeros, abstract in practice); `fgnet_jax.models.initial` has the
-values, drawn by NumPy, since compiling a random number generator for each of 600 shapes takes half a minute.
+Constructors of the networks only declare shapes (all zeros, abstract in practice); `fgnet_jax.models.initializers`
+draws the values by NumPy, since compiling a random number generator for each of 600 shapes takes half a minute.
 """
 
 import math
@@ -18,7 +18,7 @@ from fgnet_jax.models.ops.resize import upsample_conv2d
 
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
-"""In PyTorch's sense: the share of the batch in the running statistics."""
+"""In PyTorch's sense: the weight of the batch in the running statistics."""
 
 
 class Buffer(nnx.Variable):
@@ -34,7 +34,14 @@ class Conv(nnx.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, features_in: int, features_out: int, kernel: int, *, stride: int = 1, bias=True
+        self,
+        config: ModelConfig,
+        features_in: int,
+        features_out: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        bias: bool = True,
     ):
         param_dtype = jnp.dtype(config.param_dtype)
         self.kernel = nnx.Param(jnp.zeros((kernel, kernel, features_in, features_out), param_dtype))
@@ -42,11 +49,11 @@ class Conv(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: jax.Array, enlarge_to: int | None = None) -> jax.Array:
-        """(N, H, W, in) to (N, H / stride, W / stride, out), in the format of x.
+        """Convolve (N, H, W, in) to (N, H / stride, W / stride, out), in the dtype of x.
 
         Args:
           x: The map.
-          enlarge_to: Side that x is upsampled to before (only for a stride of 1).
+          enlarge_to: Side that x is upsampled to first (only for a stride of 1).
         """
         kernel = self.kernel[...].astype(x.dtype)
         x = conv2d(x, kernel, self.stride) if enlarge_to is None else upsample_conv2d(x, kernel, enlarge_to)
@@ -54,21 +61,21 @@ class Conv(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """x @ kernel, kernel being (in, out)."""
+    """Linear layer without bias: x @ kernel, kernel being (in, out)."""
 
     def __init__(self, config: ModelConfig, features_in: int, features_out: int):
         self.kernel = nnx.Param(jnp.zeros((features_in, features_out), jnp.dtype(config.param_dtype)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(..., in) to (..., out), in the format of x."""
+        """Map (..., in) to (..., out), in the dtype of x."""
         return x @ self.kernel[...].astype(x.dtype)
 
 
 class BatchNorm(nnx.Module):
     """Batch normalisation over (N, H, W) with PyTorch's running statistics.
 
-    Unlike `nnx.BatchNorm`, the running variance is fed by the unbiased variance of the batch; the normalisation uses
-    the biased one. Statistics are float32 at least in any compute format; over a sharded batch they are global.
+    Unlike `nnx.BatchNorm`, the running variance is updated by the batch's unbiased variance; the normalisation uses
+    the biased one. Statistics are float32 at least in any compute dtype; over a sharded batch they are global.
     """
 
     def __init__(self, features: int):
@@ -78,7 +85,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.zeros((features,)))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalises (N, H, W, C) by the batch's statistics, moving the running ones, or by the running ones."""
+        """Normalise (N, H, W, C) by the batch's statistics, and update the running ones; or by the running ones."""
         if train:
             mean, var = self._batch_statistics(x)
             return remat(_normalise)(x, mean, var, self.scale[...], self.bias[...])
@@ -87,13 +94,13 @@ class BatchNorm(nnx.Module):
         return x * broadcast(gain, x.shape, x.dtype) + broadcast(offset, x.shape, x.dtype)
 
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The batch's mean and variance (C,), float32 at least; moves the running statistics."""
+        """Compute the batch's mean and variance (C,), float32 at least, and update the running statistics."""
         mean = batch_mean(x)
         var = remat(_variance)(x, mean)
         count = math.prod(x.shape[:3])
-        # Departure from flax: PyTorch feeds the running variance with the unbiased one.
-        for running, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
-            running.set_value(running[...] + BATCH_NORM_MOMENTUM * (batch - running[...]))
+        # Departure from flax: PyTorch updates the running variance by the unbiased one.
+        for statistic, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
+            statistic.set_value(statistic[...] + BATCH_NORM_MOMENTUM * (batch - statistic[...]))
         return mean, var
 
 
@@ -115,7 +122,7 @@ class PReLU(nnx.Module):
         self.slope = nnx.Param(jnp.zeros((features,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies it to (..., C)."""
+        """Activate (..., C)."""
         return remat(_prelu)(x, self.slope[...])
 
 
@@ -139,7 +146,7 @@ class EqualLinear(nnx.Module):
         self.dtype = config.dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(..., in) to (..., out), in the compute format."""
+        """Map (..., in) to (..., out), in the compute dtype."""
         kernel, bias = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype)
         scale = self.lr_mul / math.sqrt(kernel.shape[0])
         return x.astype(self.dtype) @ (kernel * scale) + bias * self.lr_mul

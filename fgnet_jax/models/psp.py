@@ -1,8 +1,6 @@
 """pSp's encoder (`GradualStyleEncoder`): an IR-SE ResNet, a feature pyramid, and one style block per code."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +17,7 @@ SQUEEZE = 16
 """Reduction of the squeeze-excite bottleneck."""
 
 STYLE_SLOPE = 0.01
+"""Slope of the style blocks' LeakyReLU."""
 
 
 class SqueezeExcite(nnx.Module):
@@ -30,7 +29,7 @@ class SqueezeExcite(nnx.Module):
         self.expand = Linear(config, hidden, features)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Gates (N, H, W, C)."""
+        """Gate (N, H, W, C)."""
         mean = spatial_mean(x)[:, 0, 0].astype(x.dtype)
         gate = nnx.sigmoid(self.expand(nnx.relu(self.reduce(mean))))
         return remat(scale)(x, gate)
@@ -53,7 +52,7 @@ class Unit(nnx.Module):
             self.shortcut_norm = BatchNorm(features)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(N, H, W, Cin) to (N, H / stride, W / stride, C)."""
+        """Map (N, H, W, Cin) to (N, H / stride, W / stride, C)."""
         residual = self.conv2(self.prelu(self.conv1(self.norm1(x, train))))
         residual = self.se(self.norm2(residual, train))
         if self.widens:
@@ -71,7 +70,7 @@ class StyleBlock(nnx.Module):
         self.linear = EqualLinear(config, dim, dim)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, side, side, C) to a code (N, style_dim)."""
+        """Map (N, side, side, C) to a code (N, style_dim)."""
         for layer in self.convs:
             x = nnx.leaky_relu(layer(x), STYLE_SLOPE)
         return self.linear(x[:, 0, 0])
@@ -90,7 +89,7 @@ class Encoder(nnx.Module):
             self.body.append(Unit(config, before, width, 2))
             self.body.extend(Unit(config, width, width, 1) for _ in range(count - 1))
         ends = [sum(config.encoder_units[: group + 1]) - 1 for group in range(len(widths))]
-        self.taps = tuple(ends[-3:])
+        self.pyramid_units = tuple(ends[-3:])
         self.lateral1 = Conv(config, widths[-2], widths[-1], 1)
         self.lateral2 = Conv(config, widths[-3], widths[-1], 1)
         sides = [config.style_side(style) for style in range(config.num_styles)]
@@ -100,39 +99,28 @@ class Encoder(nnx.Module):
         self.remat = config.remat == "blocks"
 
     def __call__(self, images: jax.Array | np.ndarray, train: bool = False, count: int | None = None) -> jax.Array:
-        """Images (N, S, S, 3) in [-1, 1] to codes (N, count, style_dim): the first `count`, or all num_styles."""
-        maps = self.pyramid(images, train)
-        return self.joined([self.code(style, maps) for style in range(len(self.styles))[:count]])
-
-    def code(self, style: int, maps: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        """One style's code (N, style_dim), from the pyramid's maps; the average is not in it yet."""
-        call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
-        fine, middle, coarse = maps
-        return call(self.styles[style], coarse if style < COARSE_STYLES else middle if style < MIDDLE_STYLES else fine)
-
-    def joined(self, codes: Sequence[jax.Array]) -> jax.Array:
-        """Codes (N, count, style_dim) of the first styles, with the average."""
+        """Encode images (N, S, S, 3) in [-1, 1] as codes (N, count, style_dim): the first `count`, or all of them."""
+        fine, middle, coarse = self.pyramid(images, train)
+        codes = []
+        for style in range(len(self.styles))[:count]:
+            call = nnx.remat(StyleBlock.__call__) if self.remat else StyleBlock.__call__
+            x = coarse if style < COARSE_STYLES else middle if style < MIDDLE_STYLES else fine
+            codes.append(call(self.styles[style], x))
         return jnp.stack(codes, axis=1) + self.latent_avg[: len(codes)].astype(codes[0].dtype)
 
     def pyramid(self, images: jax.Array | np.ndarray, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The maps that fine, middle and coarse style blocks read, of a quarter, an eighth and a sixteenth the side."""
-        x, taps = self.entry(images, train), ()
-        for i in range(len(self.body)):
-            x, taps = self.unit(i, x, taps, train)
-        return self.summed(taps)
+        """Compute the maps that fine, middle and coarse style blocks read.
 
-    def entry(self, images: jax.Array | np.ndarray, train: bool) -> jax.Array:
-        """The map (N, S, S, C) that the body reads."""
-        return self.input_prelu(self.input_norm(self.input_conv(jnp.asarray(images, self.dtype)), train))
-
-    def unit(self, i: int, x: jax.Array, taps: tuple[jax.Array, ...], train: bool) -> tuple[jax.Array, Any]:
-        """The body's unit i on x; its result, and the taps with it where the pyramid reads it."""
-        call = nnx.remat(Unit.__call__, static_argnums=(2,)) if self.remat else Unit.__call__
-        x = call(self.body[i], x, train)
-        return x, (*taps, x) if i in self.taps else taps
-
-    def summed(self, taps: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The pyramid's maps from what it reads of the body."""
-        middle = upsample(taps[2], taps[1].shape[1]) + self.lateral1(taps[1])
-        fine = upsample(middle, taps[0].shape[1]) + self.lateral2(taps[0])
-        return fine, middle, taps[2]
+        Their sides are a quarter, an eighth and a sixteenth of the image's.
+        """
+        x = self.input_prelu(self.input_norm(self.input_conv(jnp.asarray(images, self.dtype)), train))
+        maps = []
+        for i, unit in enumerate(self.body):
+            call = nnx.remat(Unit.__call__, static_argnums=(2,)) if self.remat else Unit.__call__
+            x = call(unit, x, train)
+            if i in self.pyramid_units:
+                maps.append(x)
+        fine, middle, coarse = maps
+        middle = upsample(coarse, middle.shape[1]) + self.lateral1(middle)
+        fine = upsample(middle, fine.shape[1]) + self.lateral2(fine)
+        return fine, middle, coarse

@@ -1,4 +1,4 @@
-"""StyleGAN2's generator (config F): mapping, synthesis and, where the image is wanted, its RGB branch."""
+"""StyleGAN2's generator (config F): mapping network, synthesis and, where an image is asked for, the RGB branch."""
 
 import functools
 import math
@@ -19,10 +19,11 @@ from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import shrink
 
 MAPPING_LR_MUL = 0.01
+"""Learning rate multiplier of the mapping network's layers."""
 
 
 class StyledConv(nnx.Module):
-    """A 3x3 convolution whose input channels a style scales, with noise, bias and activation.
+    """A 3x3 convolution whose input channels are scaled by a style, with noise, bias and activation.
 
     Activations are modulated, not weights: the style scales the input, every image shares one convolution, and the
     demodulation scales the output. The same mathematics as the published grouped convolution.
@@ -36,19 +37,19 @@ class StyledConv(nnx.Module):
         self.noise = Buffer(jnp.zeros((side, side), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))
         self.upsample = upsample
-        # The weight's scale goes into the style, a vector, where a scaled kernel is a copy. But a copy can be made anew
-        # in every pass, while XLA keeps what it makes of the kernel itself from one pass to the next.
+        # The weight's scale goes into the style, a vector, since a scaled kernel would be a copy. But a copy can be
+        # recomputed in every pass, while XLA keeps what it derives from the kernel itself from one pass to the next.
         self.scales_kernel = config.remat != "none"
 
     def __call__(self, x: jax.Array, w: jax.Array, patches_of: int | None = None) -> jax.Array:
-        """(N, H, W, Cin) styled by w (N, style_dim): (N, H, W, Cout), or twice the side where it upsamples.
+        """Map (N, H, W, Cin), styled by w (N, style_dim), to (N, H, W, Cout), or to twice the side where it upsamples.
 
         Args:
-          x: The map; where the layer does not upsample and `patches_of` is given, its patches.
+          x: The map; if the layer does not upsample and `patches_of` is given, the map's patches.
           w: Styles.
-          patches_of: Side that the output is shrunk to later: only what this needs is computed, as
-            `fgnet_jax.models.ops.sparse` lays it out: patches where the layer upsamples, else what is read of them. None
-            for all of it.
+          patches_of: Side that the output is shrunk to later, so that only the pixels that the shrink needs are
+            computed, in the layout of `fgnet_jax.models.ops.patches`: patches where the layer upsamples, else what the
+            shrink reads of them. None computes the whole map.
         """
         kernel, style = self.kernel[...], to_accum_dtype(self.modulation(w))
         root = math.sqrt(9 * kernel.shape[2])
@@ -66,12 +67,12 @@ class StyledConv(nnx.Module):
 
 
 def _sum_over_taps(kernel: jax.Array) -> jax.Array:
-    """(3, 3, Cin, Cout) to (Cin, Cout). As a reduction it is read from memory crosswise on CPUs: 10 ms, not one."""
+    """Sum (3, 3, Cin, Cout) to (Cin, Cout): nine additions, since XLA's reduction takes 10 ms on CPUs instead of 1."""
     return functools.reduce(jnp.add, kernel.reshape(-1, *kernel.shape[2:]))
 
 
 def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool, patches_of: int | None) -> jax.Array:
-    """Scales the input's channels, and convolves."""
+    """Scale the input's channels, and convolve."""
     x = scale(x, style)
     if patches_of is None:
         return upsample_conv(x, kernel) if upsample else conv2d(x, kernel)
@@ -79,7 +80,7 @@ def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool,
 
 
 def _finish(x: jax.Array, demodulation: jax.Array, noise: jax.Array, strength: jax.Array, bias: jax.Array) -> jax.Array:
-    """Demodulates a convolution's result, adds noise and bias, and activates."""
+    """Demodulate a convolution's result, add noise and bias, and activate."""
     noise = noise * broadcast(strength.reshape(1), noise.shape, noise.dtype)
     return scaled_leaky_relu(scale(x, demodulation) + noise.astype(x.dtype) + broadcast(bias, x.shape, x.dtype))
 
@@ -93,7 +94,7 @@ class ToRGB(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((3,), jnp.dtype(config.param_dtype)))
 
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """(N, H, W, C) to (N, H, W, 3)."""
+        """Map (N, H, W, C), styled by w (N, style_dim), to (N, H, W, 3)."""
         style = self.modulation(w) / math.sqrt(x.shape[-1])
         kernel = self.kernel[...].astype(x.dtype)
         return (x * style[:, None, None]) @ kernel + self.bias[...].astype(x.dtype)
@@ -117,8 +118,8 @@ class Generator(nnx.Module):
         self.remat = config.remat == "blocks"
 
     def map(self, z: jax.Array) -> jax.Array:
-        """Mapping network: (..., style_dim) to w of the same shape; every vector on its own, PixelNorm first."""
-        # Eight layers of one vector cost nothing and lose most in bfloat16: z is normalised in float32.
+        """Map z (..., style_dim) to w of the same shape by the mapping network: each vector alone, PixelNorm first."""
+        # Eight layers of one vector cost little, and bfloat16 would lose most here: z is normalised in float32.
         z = to_accum_dtype(z)
         z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
         for layer in self.mapping:
@@ -126,47 +127,38 @@ class Generator(nnx.Module):
         return z
 
     def features(self, w: jax.Array, shrink_to: int | None = None) -> list[jax.Array]:
-        """Synthesis without its RGB branch: w (N, num_styles, style_dim) to feature maps of side 4, 8, ..., size.
+        """Synthesise feature maps of side 4, 8, ..., size from w (N, num_styles, style_dim), without the RGB branch.
 
-        Layer k reads w[:, k]; the maps are those after the 4x4 convolution and after every resolution's second.
+        Layer k reads w[:, k]; the maps are those after the 4x4 convolution and after each resolution's second one.
 
         Args:
           w: Styles; those of the layers suffice.
-          shrink_to: Side that larger maps are shrunk to (FG-Net's 128). What only the rest of the largest map needs
-            is then not computed. None for all maps as they are.
+          shrink_to: Side that larger maps are shrunk to (FG-Net's 128). Pixels of the largest map that the shrink does
+            not read are then not computed. None returns all maps in full size.
         """
-        x, maps = self.start(w)
-        for k in range(1, len(self.convs)):
-            x, maps = self.layer(k, x, w, maps, shrink_to)
-        return list(maps)
-
-    def start(self, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """The constant's layer: its map (N, 4, 4, C), and the maps so far, which are that one."""
         constant = self.constant[...].astype(self.dtype)
-        x = self._call(0, jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), w, None)
-        return x, (x,)
+        x, maps = jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), []
+        for k, conv in enumerate(self.convs):
+            call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
+            patches_of = self._patches_of(k, shrink_to)
+            x = call(conv, x, w[:, k], patches_of)
+            if not conv.upsample:
+                side = conv.noise.shape[0]
+                maps.append(patches.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
+        return maps
 
-    def layer(
-        self, k: int, x: jax.Array, w: jax.Array, maps: tuple[jax.Array, ...], shrink_to: int | None
-    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Layer k of synthesis on x, as `features` takes them; its result, and the maps with it where it is one."""
-        side = self.convs[k].noise.shape[0]
-        is_last = k + 2 >= len(self.convs) and switches.is_on("sparse")
-        patches_of = shrink_to if is_last and shrink_to and side >= patches.PATCH * shrink_to else None
-        x = self._call(k, x, w, patches_of)
-        if self.convs[k].upsample:
-            return x, maps
-        return x, (*maps, patches.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
-
-    def _call(self, k: int, x: jax.Array, w: jax.Array, patches_of: int | None) -> jax.Array:
-        call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
-        return call(self.convs[k], x, w[:, k], patches_of)
+    def _patches_of(self, k: int, shrink_to: int | None) -> int | None:
+        """Return `shrink_to` if only patches of layer k are computed: at the last resolution, where they save work."""
+        is_last = k + 2 >= len(self.convs)
+        if not (shrink_to and is_last and switches.is_on("patches")):
+            return None
+        return shrink_to if self.convs[k].noise.shape[0] >= patches.PATCH * shrink_to else None
 
     def image(self, w: jax.Array) -> jax.Array:
-        """The synthesised RGB image (N, size, size, 3), about [-1, 1], not clipped: for inversion."""
+        """Synthesise the RGB image (N, size, size, 3), in about [-1, 1], not clipped: for inversion."""
         rgb = None
         for r, (to_rgb, feature) in enumerate(zip(self.to_rgbs, self.features(w), strict=True)):
-            here = to_rgb(feature, w[:, 2 * r + 1])
-            rgb = here if rgb is None else here + upsample_rgb(rgb)
+            own = to_rgb(feature, w[:, 2 * r + 1])
+            rgb = own if rgb is None else own + upsample_rgb(rgb)
         assert rgb is not None
         return rgb

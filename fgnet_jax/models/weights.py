@@ -1,4 +1,4 @@
-"""A network and its weights directory: where models and checkpoint files meet."""
+"""Weights directories: a network's arrays with their metadata, written by Orbax, whole or not at all."""
 
 import dataclasses
 import hashlib
@@ -14,30 +14,31 @@ import tensorstore
 from etils import epath
 from jax.experimental import multihost_utils
 
-from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.fgnet import Variables, abstract
+from fgnet_jax.models.config import REMOVED_REMAT, ModelConfig
+from fgnet_jax.models.fgnet import Arrays, Variables, abstract
 from fgnet_jax.runtime.version import __version__
 
 GROUPS = ("params", "batch_stats", "buffers")
+"""The three dictionaries of a `Variables`, each an item of the directory."""
 
 _META_FILE = "model.json"
 
 
 class WeightsError(ValueError):
-    """A weights directory that is absent, unfinished or not for this network; the message names it and why."""
+    """A weights directory is absent, unfinished or not of this network; the message names it and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsMeta:
-    """What a weights directory holds.
+    """Metadata of a weights directory.
 
     Attributes:
-      model: `ModelConfig.to_dict()` of the network (filled in by `fgnet_jax.models.weights.save`).
-      aus: AU of each heatmap channel, in order; empty where the interpreter is not trained.
+      model: `ModelConfig.to_dict()` of the network (filled in by `save`).
+      aus: AU of each heatmap channel, in order; empty if the interpreter is not trained.
       corpus: Name of the corpus that the AUs belong to, or None.
-      sources: The files that it was made from: {"file": name, "sha256": hex digest}.
-      version: Version of fgnet_jax that wrote it.
-      extra: Anything else worth keeping (training writes its step and selection rule).
+      sources: Files that the weights were converted from: {"file": name, "sha256": hex digest}.
+      version: Version of fgnet_jax that wrote the directory (filled in by `save`).
+      extra: Further metadata (training writes its step and selection rule).
     """
 
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -48,37 +49,43 @@ class WeightsMeta:
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
+        """Return the fields as JSON has them."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightsMeta":
-        """The meta whose `to_dict` gave `values`; keys that a later version may have added are left out."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-        kept |= {"aus": tuple(kept["aus"]), "sources": tuple(kept["sources"])}
-        return cls(**kept)
+        """Create the metadata from what `to_dict` returned; keys that a later version may have added are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        fields: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+        fields |= {"aus": tuple(fields["aus"]), "sources": tuple(fields["sources"])}
+        return cls(**fields)
 
 
-def save_weights(directory: str | Path, groups: Mapping[str, Mapping[str, Any]], meta: WeightsMeta) -> None:
-    """Writes `params`, `batch_stats` and `buffers` (flat dictionaries of arrays) with their meta.
+def save(directory: str | Path, config: ModelConfig, variables: Variables, meta: WeightsMeta) -> None:
+    """Write a network as a weights directory; `meta.model` and `meta.version` are filled in."""
+    meta = dataclasses.replace(meta, model=config.to_dict(), version=__version__)
+    save_weights(directory, groups(variables), meta)
+
+
+def save_weights(directory: str | Path, groups: Mapping[str, Arrays], meta: WeightsMeta) -> None:
+    """Write `params`, `batch_stats` and `buffers` (flat dictionaries of arrays) with their metadata.
 
     Nothing of this name exists before all of it is written (Orbax writes to a temporary name beside it and renames at
-    the end), and what it replaces stays until then. On several hosts, every process calls this.
+    the end), and the directory that it replaces stays until then. On several hosts, every process calls this.
     """
     items: dict[str, Any] = {name: ocp.args.PyTreeSave(dict(groups[name])) for name in GROUPS}
     items["meta"] = ocp.args.JsonSave(meta.to_dict())
-    path = _absolute(directory)
+    path = absolute(directory)
     new, old = (path.with_name(f"{path.name}.{word}") for word in ("new", "old"))
-    place = new if path.exists() else path
+    target = new if path.exists() else path
     with ocp.Checkpointer(_handler()) as checkpointer:
-        checkpointer.save(place, args=ocp.args.Composite(**items), force=True)
+        checkpointer.save(target, args=ocp.args.Composite(**items), force=True)
     if jax.process_index() == 0:
-        if place != path:
+        if target != path:
             _remove(old)
             path.rename(old)
-            place.rename(path)
-        # Also what a run that was killed in the midst of this left.
+            target.rename(path)
+        # Also the leftovers of a run that was killed while it replaced the directory.
         _remove(new, old, *path.parent.glob(f"{new.name}.orbax-checkpoint-tmp*"))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"save_weights {path}")
@@ -90,13 +97,35 @@ def _remove(*directories: epath.Path) -> None:
             directory.rmtree()
 
 
-def load_meta(directory: str | Path) -> WeightsMeta:
-    """The meta of a weights directory, without its arrays.
+def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
+    """Load a network from a weights directory.
+
+    Returns:
+      Its configuration, its variables as NumPy arrays, and its metadata.
 
     Raises:
-      WeightsError: where there is no such directory, or it is none of ours.
+      WeightsError: if the directory is absent or damaged, or its arrays do not fit its configuration.
     """
-    path = _absolute(directory)
+    meta = load_meta(directory)
+    try:
+        config = ModelConfig.from_dict(_without_removed_remat(meta.model))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
+    return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
+
+
+def _without_removed_remat(model: dict[str, Any]) -> dict[str, Any]:
+    # Weights outlive the policy that saved memory in their training; "blocks" has the same forward pass, bit for bit.
+    return model | {"remat": "blocks"} if model.get("remat") == REMOVED_REMAT else model
+
+
+def load_meta(directory: str | Path) -> WeightsMeta:
+    """Load the metadata of a weights directory, without its arrays.
+
+    Raises:
+      WeightsError: if there is no such directory, or it is not a weights directory.
+    """
+    path = absolute(directory)
     file = path / "meta" / _META_FILE
     if not path.is_dir():
         raise WeightsError(f"{directory}: no such weights directory; make one with `python -m convert_weights`")
@@ -111,20 +140,20 @@ def load_meta(directory: str | Path) -> WeightsMeta:
 def load_weights(
     directory: str | Path, expected: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of a weights directory, as NumPy arrays in flat dictionaries named `params`, `batch_stats`, `buffers`.
+    """Load the arrays of a weights directory: flat dictionaries of NumPy arrays, by their names in `GROUPS`.
 
     Args:
-      directory: What `save_weights` wrote.
+      directory: A directory that `save_weights` wrote.
       expected: Path and shape of every array of the network, by group.
 
     Raises:
-      WeightsError: where an array is missing, unknown or of another shape, all of them listed; or a file is damaged.
+      WeightsError: if arrays are missing, unknown or of another shape (all are listed), or a file is damaged.
     """
-    path = _absolute(directory)
+    path = absolute(directory)
     with ocp.Checkpointer(_handler()) as checkpointer:
         try:
             for name in GROUPS:
-                _check_readable(path / name)
+                check_readable(path / name)
             items = checkpointer.metadata(path).item_metadata
             stored = {name: {key: leaf.shape for key, leaf in items[name].items()} for name in GROUPS}
             _check_shapes(directory, stored, expected)
@@ -134,16 +163,6 @@ def load_weights(
             raise
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise WeightsError(f"{directory}: damaged weights directory: {error}") from error
-
-
-def _check_readable(directory: epath.Path) -> None:
-    # Orbax reads all arrays at once and leaves at the first failure, while TensorStore's other threads go on calling
-    # into the loop that it closed: tracebacks after the error, and now and then a process that hangs or dies. One
-    # value after the other, nothing is left running. It costs 0.6 s a GB.
-    local = str(directory) if "://" in str(directory) else f"file://{directory}"
-    stored = tensorstore.KvStore.open({"driver": "ocdbt", "base": local}).result()
-    for key in stored.list().result():
-        stored.read(key).result()
 
 
 def _check_shapes(directory: str | Path, stored: Mapping[str, Mapping], expected: Mapping[str, Mapping]) -> None:
@@ -174,42 +193,34 @@ def _handler() -> ocp.CompositeCheckpointHandler:
     return ocp.CompositeCheckpointHandler(**handlers, meta=ocp.JsonCheckpointHandler(filename=_META_FILE))
 
 
-def _absolute(directory: str | Path) -> epath.Path:
-    # Orbax wants absolute paths; gs:// and other remote ones stay what they are.
+def absolute(directory: str | Path) -> epath.Path:
+    """Return an absolute path, as Orbax requires; gs:// and other remote paths stay as they are."""
     path = epath.Path(directory)
     return path if "://" in str(directory) else epath.Path(str(Path(str(path)).absolute()))
 
 
-def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
-    """The network in a weights directory: its configuration, its variables as NumPy arrays, and what is said of it.
+def check_readable(directory: epath.Path) -> None:
+    """Read every value of a TensorStore directory once, and raise TensorStore's error if one is damaged.
 
-    Raises:
-      WeightsError: where the directory is absent, damaged, or not of the network that it says it is.
+    Orbax reads all arrays at once and leaves at the first failure, while TensorStore's other threads go on calling into
+    the loop that it closed: tracebacks after the error, and now and then a process that hangs or dies. Reading one
+    value after the other leaves nothing running. It costs 0.6 s per GB.
     """
-    meta = load_meta(directory)
-    try:
-        # How a run saved memory says nothing of its weights, and a policy of a former version may be gone.
-        config = ModelConfig.from_dict(meta.model | {"remat": "none"})
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
-    return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
+    local = str(directory) if "://" in str(directory) else f"file://{directory}"
+    stored = tensorstore.KvStore.open({"driver": "ocdbt", "base": local}).result()
+    for key in stored.list().result():
+        stored.read(key).result()
 
 
-def save(directory: str | Path, config: ModelConfig, variables: Variables, meta: WeightsMeta) -> None:
-    """Writes a network as a weights directory; `meta.model` and `meta.version` are filled in here."""
-    meta = dataclasses.replace(meta, model=config.to_dict(), version=__version__)
-    save_weights(directory, groups(variables), meta)
-
-
-def groups(variables: Variables) -> dict[str, dict]:
-    """The three flat dictionaries by name, as `save_weights` takes them."""
+def groups(variables: Variables) -> dict[str, Arrays]:
+    """Return the three flat dictionaries by name, as `save_weights` takes them."""
     return {name: getattr(variables, name) for name in GROUPS}
 
 
 def checksum(variables: Variables) -> str:
-    """SHA-256 of a network's values: equal for equal values, however and wherever they are stored.
+    """Compute the SHA-256 of a network's values: equal for equal values, however and wherever they are stored.
 
-    Over the arrays in order of their group and path: path, number format, shape and bytes of each.
+    It covers path, dtype, shape and bytes of every array, in order of group and path.
     """
     digest = hashlib.sha256()
     for group, arrays in groups(variables).items():

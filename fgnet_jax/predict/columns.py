@@ -1,7 +1,7 @@
 """Columns of result tables: this package's own, and those that users of OpenFace, Py-Feat and LibreFace read.
 
-A dialect has the other tool's names and conventions for what is known here, and no column for what is not (head pose,
-gaze, intensities): never a made-up value. Columns that tell rows apart and that the other tool lacks stand last.
+Another tool's columns have its names and conventions for what is known here, and none for what is not (head pose,
+gaze, intensities): never a made-up value. Columns that identify rows and that the other tool lacks come last.
 
 - openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_c` 0 or 1 (OpenFace 2.2, FaceLandmarkVidMulti). No `_r`.
 - pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1 as its classifiers (`svm`) give (Py-Feat 0.6).
@@ -18,7 +18,10 @@ import numpy as np
 from fgnet_jax import aus as aus_lib
 
 DIALECTS = ("openface", "pyfeat", "libreface")
-"""What `table_columns` knows beside this package's own columns."""
+"""Values of `--dialect`: the other tools whose columns `table_columns` knows."""
+
+CellValue = str | int | float | None
+"""A cell's value; None for an empty cell."""
 
 _LANDMARKS = 68
 
@@ -30,13 +33,13 @@ class ResultRow:
     Attributes:
       input: The image or video, as it was named.
       frame: Number of the frame from 1; 1 for an image.
-      timestamp: When it is shown, in seconds; None for an image.
-      face_id: Tells the faces of an image apart, and stays with a face along a video; None where there is no face.
+      timestamp: When the frame is shown, in seconds; None for an image.
+      face_id: Distinguishes the faces of an image, and stays with a face along a video; None where there is no face.
       confidence: The face detector's score, on its own scale.
       box: Left, top, width and height in pixels of the image.
       landmarks: (68, 2), x then y in pixels of the image.
       scores: (K,) in [-1, 1]; None where there is no result.
-      present: (K,) bool, beside scores.
+      present: (K,) bool; None where there are no scores.
       peaks: (K, 2), x then y of each heatmap's peak in pixels of the image; NaN for a map without one.
     """
 
@@ -63,19 +66,19 @@ class Column:
 
     name: str
     kind: type
-    of: Callable[[ResultRow], Any]
+    value_of: Callable[[ResultRow], Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class TableColumns:
-    """A table's columns, and which of them say what a row is about.
+    """A table's columns, and the conventions of those that identify a row.
 
     Attributes:
       columns: In order.
       frame: Name of the column of frame numbers.
-      first_frame: What that column calls the first frame.
+      first_frame: Number of the first frame in that column.
       timestamp: Name of the column of times.
-      second: What that column calls a second.
+      second: One second in that column's unit.
     """
 
     columns: tuple[Column, ...]
@@ -90,59 +93,59 @@ class TableColumns:
         return [column.name for column in self.columns]
 
     def cells(self, row: ResultRow) -> list[str]:
-        """One row as text; scores have the digits that give back the same float32."""
-        return [_text(column.of(row), column.kind) for column in self.columns]
+        """Return a row as text; scores have as many digits as the float32 needs to be read back exactly."""
+        return [_text(column.value_of(row), column.kind) for column in self.columns]
 
-    def values(self, row: ResultRow) -> list[Any]:
-        """One row as Python values; None where a cell is empty."""
+    def values(self, row: ResultRow) -> list[CellValue]:
+        """Return a row as Python values; None where a cell is empty."""
         return [parse(text, column.kind) for text, column in zip(self.cells(row), self.columns, strict=True)]
 
 
 def table_columns(aus: Sequence[int], dialect: str | None = None, peaks: bool = False) -> TableColumns:
-    """The columns for these AUs.
+    """Return the columns for these AUs.
 
     Args:
-      aus: AU numbers that the weights know; others have no column, never a 0.
+      aus: AU numbers that the weights were trained on; others have no column, never a 0.
       dialect: One of `DIALECTS`, or None for `input, frame, timestamp, face_id, confidence, success, FaceRectX, …,
         AU01_c, AU01_score, …`.
       peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the image (own columns only).
 
     Raises:
-      ValueError: for another dialect.
+      ValueError: The dialect is unknown.
     """
     if dialect is None:
-        return TableColumns(
-            (*_LEADING, *_box(), *(column for k, au in enumerate(aus) for column in _own(k, au, peaks)))
-        )
+        own = [column for k, au in enumerate(aus) for column in _au_columns(k, au, peaks)]
+        return TableColumns((*_LEADING, *_box_columns(), *own))
     if dialect == "openface":
-        return TableColumns((*_OPENFACE, *_points(), *_presences(aus, "AU{:02d}_c"), _INPUT))
+        return TableColumns((*_OPENFACE, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}_c"), _INPUT))
     if dialect == "pyfeat":
         score = Column("FaceScore", float, lambda row: row.confidence)
-        ours = (_INPUT, _frame("frame", 0), _FACE_ID, _TIMESTAMP)
-        return TableColumns((*_box(), score, *_points(), *_presences(aus, "AU{:02d}"), *ours), first_frame=0)
+        identifying = (_INPUT, _frame_column("frame", 0), _FACE_ID, _TIMESTAMP)
+        columns = (*_box_columns(), score, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}"), *identifying)
+        return TableColumns(columns, first_frame=0)
     if dialect == "libreface":
-        leading = (_frame("frame_idx", 0), _MILLISECONDS)
-        columns = (*leading, *_presences(aus, "au_{}"), _INPUT, _FACE_ID)
-        return TableColumns(columns, "frame_idx", 0, _MILLISECONDS.name, 1000.0)
+        leading = (_frame_column("frame_idx", 0), _MILLISECONDS)
+        columns = (*leading, *_presence_columns(aus, "au_{}"), _INPUT, _FACE_ID)
+        return TableColumns(columns, frame="frame_idx", first_frame=0, timestamp=_MILLISECONDS.name, second=1000.0)
     raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
 
 
-def parse(text: str, kind: type) -> Any:
-    """A cell's value; None for an empty one."""
+def parse(text: str, kind: type) -> CellValue:
+    """Return the value of a cell's text; None for an empty one."""
     if text == "":
         return None
     return text if kind is str else int(text) if kind is int else float(text)
 
 
-def _text(value: Any, kind: type) -> str:
-    if value is None or (kind is not str and not math.isfinite(value)):
+def _text(value: CellValue, kind: type) -> str:
+    if value is None or (not isinstance(value, str) and not math.isfinite(value)):
         return ""
     if kind is float:
         return repr(round(float(value), 6))
     return str(kind(value))
 
 
-def _frame(name: str, first: int) -> Column:
+def _frame_column(name: str, first: int) -> Column:
     return Column(name, int, lambda row: row.frame - 1 + first)
 
 
@@ -154,37 +157,40 @@ _MILLISECONDS = Column(
 )
 _CONFIDENCE = Column("confidence", float, lambda row: row.confidence)
 _SUCCESS = Column("success", int, lambda row: row.success)
-_LEADING = (_INPUT, _frame("frame", 1), _TIMESTAMP, _FACE_ID, _CONFIDENCE, _SUCCESS)
-_OPENFACE = (_frame("frame", 1), _FACE_ID, _TIMESTAMP, _CONFIDENCE, _SUCCESS)
+_LEADING = (_INPUT, _frame_column("frame", 1), _TIMESTAMP, _FACE_ID, _CONFIDENCE, _SUCCESS)
+_OPENFACE = (_frame_column("frame", 1), _FACE_ID, _TIMESTAMP, _CONFIDENCE, _SUCCESS)
 
 
-def _box() -> list[Column]:
-    def side(k: int) -> Callable[[ResultRow], Any]:
+def _box_columns() -> list[Column]:
+    def side(k: int) -> Callable[[ResultRow], float | None]:
         return lambda row: None if row.box is None else round(float(row.box[k]), 2)
 
     return [Column(f"FaceRect{name}", float, side(k)) for k, name in enumerate(("X", "Y", "Width", "Height"))]
 
 
-def _points() -> list[Column]:
-    def coordinate(k: int, axis: int) -> Callable[[ResultRow], Any]:
+def _landmark_columns() -> list[Column]:
+    def coordinate(k: int, axis: int) -> Callable[[ResultRow], float | None]:
         return lambda row: None if row.landmarks is None else round(float(row.landmarks[k, axis]), 2)
 
     return [Column(f"{name}_{k}", float, coordinate(k, a)) for a, name in enumerate("xy") for k in range(_LANDMARKS)]
 
 
-def _presences(aus: Sequence[int], spelling: str) -> list[Column]:
+def _presence_columns(aus: Sequence[int], spelling: str) -> list[Column]:
     return [Column(spelling.format(au), int, _presence(k)) for k, au in enumerate(aus)]
 
 
-def _presence(k: int) -> Callable[[ResultRow], Any]:
+def _presence(k: int) -> Callable[[ResultRow], bool | None]:
     return lambda row: None if row.present is None else bool(row.present[k])
 
 
-def _own(k: int, au: int, peaks: bool) -> list[Column]:
-    def peak(axis: int) -> Callable[[ResultRow], Any]:
+def _au_columns(k: int, au: int, peaks: bool) -> list[Column]:
+    """Return this package's own columns of one AU: presence, score, and the peak's place if requested."""
+
+    def peak(axis: int) -> Callable[[ResultRow], float | None]:
         return lambda row: None if row.peaks is None else round(float(row.peaks[k, axis]), 2)
 
     name = aus_lib.label(au)
+    presence = Column(f"{name}_c", int, _presence(k))
     score = Column(f"{name}_score", np.float32, lambda row: None if row.scores is None else row.scores[k])
     places = [Column(f"{name}_x", float, peak(0)), Column(f"{name}_y", float, peak(1))] if peaks else []
-    return [Column(f"{name}_c", int, _presence(k)), score, *places]
+    return [presence, score, *places]

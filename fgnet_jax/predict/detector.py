@@ -1,21 +1,23 @@
-"""From images and videos to action units in one call: weights on disk, paths or NumPy in, NumPy out.
+"""AUs of images and videos in one call from Python: weights from disk, paths or NumPy arrays in, NumPy arrays out.
 
     detector = fgnet_jax.Detector.load("weights/fgnet_disfa")
-    predictions = detector.predict(["holiday.jpg", "clip.mp4"])  # every face that is found
-    predictions = detector.predict(faces)  # uint8 (N, 256, 256, 3), RGB, aligned by FFHQ's recipe
-    predictions.present[:, list(predictions.aus).index(12)]  # who smiles
+    predictions = detector.predict(["holiday.jpg", "clip.mp4"])  # every face in them
+    predictions = detector.predict(faces)  # uint8 (N, 256, 256, 3), RGB, aligned as in FFHQ
+    predictions.present[:, list(predictions.aus).index(12)]  # which faces smile
 
-Batches are padded to one shape, so the network is compiled once for a detector, at its first batch or by `compile`.
+Batches are padded to one shape, so the network is compiled once per detector, at its first batch or by `compile`.
 """
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 
 from fgnet_jax.media import sources
+from fgnet_jax.media.sources import Source
 from fgnet_jax.models import weights
 from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.predict import pipeline, predictions
@@ -23,26 +25,29 @@ from fgnet_jax.predict.network import Network, check_images, default_batch_size,
 from fgnet_jax.predict.predictions import Predictions
 from fgnet_jax.runtime import sharding
 
+Input = str | os.PathLike[str] | np.ndarray | Source
+"""One input: a path, an array, or a `Source`."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detector(Network):
-    """A network that takes images and videos: finds the faces in them, aligns them, and detects their AUs."""
+    """An FG-Net for images and videos: it finds the faces in them, aligns them, and detects their AUs."""
 
     @classmethod
     def load(
         cls, directory: str | os.PathLike[str], *, batch_size: int | None = None, dtype: str | None = None
     ) -> "Detector":
-        """Loads a weights directory that `convert_weights` or training wrote.
+        """Load a weights directory written by `convert_weights` or by training.
 
         Args:
           directory: The weights directory.
-          batch_size: Faces in a batch; None for `BATCH_SIZE_CPU` or `BATCH_SIZE_ACCELERATOR` a device. All devices of
-            this process share it where their number divides it; where it does not, the first device has it alone.
-          dtype: One of `DTYPES`, to compute in another format than the weights' own configuration says.
+          batch_size: Faces per batch; None for `BATCH_SIZE_CPU` or `BATCH_SIZE_ACCELERATOR` per device. All devices of
+            this process split a batch if their number divides it; otherwise the first device computes it alone.
+          dtype: One of `DTYPES`, to compute in another number format than the weights' own configuration names.
 
         Raises:
-          WeightsError: There is no such directory, it is damaged, or it does not know any AU (pretrained weights, whose
-            interpreter has learned nothing yet).
+          WeightsError: There is no such directory, it is damaged, or its weights detect no AUs (pretrained weights,
+            whose interpreter is untrained).
           ValueError: An argument is out of its range.
         """
         if batch_size is not None and batch_size < 1:
@@ -55,34 +60,43 @@ class Detector(Network):
         devices = jax.local_devices()
         size = batch_size or default_batch_size() * len(devices)
         layout = sharding.create(devices=devices if size % len(devices) == 0 else devices[:1])
-        return cls(config, meta, to_devices(variables, layout), size, layout)
+        return cls(config=config, meta=meta, variables=to_devices(variables, layout), batch_size=size, layout=layout)
 
-    def predict(self, inputs: Any, *, heatmaps: bool = True, **options: Any) -> Predictions:
-        """Detects the AUs of every face in images and videos, or of faces that are aligned already.
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        heatmaps: bool = True,
+        **options: Any,  # noqa: ANN401 - the fields of PredictOptions, which checks them
+    ) -> Predictions:
+        """Detect the AUs of every face in images and videos, or of faces that are already aligned.
 
         Args:
-          inputs: An array uint8 (N, S, S, 3) of RGB faces aligned by FFHQ's recipe, S the network's image size (256);
-            or paths of images, videos and folders (see `fgnet_jax.media.sources`), arrays uint8 (height, width, 3) of
+          inputs: An array uint8 (N, S, S, 3) of RGB faces aligned as in FFHQ, S the network's image size (256); or
+            paths of images, videos and folders (see `fgnet_jax.media.sources`), arrays uint8 (height, width, 3) of
             whole images, or an iterable of these.
-          heatmaps: Whether to keep heatmaps and aligned faces too: half a megabyte a face for eight AUs at the
-            published size. Without them memory hardly grows with the input.
-          **options: Fields of `fgnet_jax.predict.pipeline.PredictOptions`: `largest`, `every`, `detect_every`, `predictor`,
-            `aligned`, `thresholds`, `smooth`.
+          heatmaps: Whether to keep heatmaps and aligned faces in the result: half a megabyte per face for eight AUs at
+            the published size. Without them memory hardly grows with the input.
+          **options: Fields of `fgnet_jax.predict.pipeline.PredictOptions`: `largest`, `every`, `detect_every`,
+            `predictor`, `aligned`, `thresholds`, `smooth`.
 
         Raises:
-          ValueError: The array has another shape or type, or an option is out of its range. What is wrong with a file
-            is no error: its row has no result and says why (`Predictions.problems`).
-          DetectorError: Faces are to be found, and dlib or its data are not there.
+          ValueError: The array has another shape or type, or an option is out of its range. A file that cannot be read
+            raises nothing: its row has no result, and `Predictions.problems` names the reason.
+          DetectorError: Faces must be found, and dlib or its data file is missing.
         """
-        how = pipeline.PredictOptions(**options)
+        chosen = pipeline.PredictOptions(**options)
         if isinstance(inputs, np.ndarray) or _is_nested(inputs):
             check_images(inputs, self.config.image_size)
-            return predictions.collect(self, pipeline.aligned_faces(inputs), how, heatmaps)
-        return predictions.collect(self, pipeline.detect_faces(sources.given(inputs), self, how), how, heatmaps)
+            assert isinstance(inputs, np.ndarray)
+            frames = pipeline.aligned_faces(inputs)
+        else:
+            frames = pipeline.detect_faces(sources.given(inputs), self, chosen)
+        return predictions.collect(self, frames, chosen, heatmaps=heatmaps)
 
 
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: weights.WeightsMeta) -> None:
-    """Refuses weights that are not for detection."""
+    """Check that weights are for detection: that they have AUs, and a heatmap for each."""
     if not meta.aus:
         raise weights.WeightsError(
             f"{directory}: these weights know no AU: they are a start for training, not for detection"
@@ -91,6 +105,6 @@ def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: wei
         raise weights.WeightsError(f"{directory}: {len(meta.aus)} AUs, but {config.num_heatmaps} heatmaps")
 
 
-def _is_nested(inputs: Any) -> bool:
-    """Whether this is a list of numbers or of lists, which somebody takes for an array."""
+def _is_nested(inputs: object) -> bool:
+    """Return whether this is a list of numbers or of lists, mistaken for an array."""
     return isinstance(inputs, list | tuple) and bool(inputs) and isinstance(inputs[0], list | tuple | int | float)

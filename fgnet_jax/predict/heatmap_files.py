@@ -1,7 +1,7 @@
-"""Archives of heatmaps: npz, written whole in the end, or Zarr (the extra `zarr`), which grows and is gone on with.
+"""Archives of heatmaps: npz, written in the end, or Zarr (the extra `zarr`), which grows and can be resumed.
 
-Row i of an archive is row i of the table. Heatmaps are those of the aligned face, all in one array, or laid back on the
-image, one array a row, since images differ in size. Nothing is held in memory beyond a row.
+Row i of an archive is row i of the table. Heatmaps are those of the aligned face, all in one array, or warped back to
+the image, one array per row, since images differ in size. No more than one row is held in memory.
 """
 
 import array
@@ -11,70 +11,75 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
 from fgnet_jax.predict.columns import ResultRow
+from fgnet_jax.runtime.files import replacing
 
-_BLOCK = 256  # rows that room is made for at once
+if TYPE_CHECKING:
+    import zarr
+
+_BLOCK = 256  # rows by which Zarr arrays grow
 
 
 class ArchiveError(ValueError):
-    """An archive that cannot be written or gone on with; the message says why."""
+    """An archive that cannot be written or resumed; the message names the reason."""
 
 
 class Archive(Protocol):
-    """What results are added to, row by row."""
+    """An open archive, to which results are added row by row."""
 
     def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
-        """Appends a row of the table with its heatmaps (height, width, K); None where there are none."""
+        """Append a row of the table with its heatmaps (height, width, K); None where there are none."""
         ...
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Whether an archive of this name is Zarr."""
+    """Return whether an archive of this name is Zarr."""
     return os.fspath(path).rstrip("/").lower().endswith(".zarr")
 
 
 @contextlib.contextmanager
 def open_archive(
-    path: str | os.PathLike[str], aus: Sequence[int], size: int, on_image: bool = False, keep: int = 0
+    path: str | os.PathLike[str], aus: Sequence[int], size: int, *, on_image: bool = False, keep: int = 0
 ) -> Iterator[Archive]:
-    """Opens an archive.
+    """Open an archive.
 
-    An npz file appears at `path` when the block ends, whole, whether or not the block raised. Until then the heatmaps
-    lie in an unnamed temporary file in the same folder (524 KB a row for eight AUs at 128), which the system removes if
-    the program is killed. Zarr is there from the beginning.
+    An npz file appears at `path` when the block ends, whether or not the block raised. Until then the heatmaps are in
+    an unnamed temporary file in the same folder (524 KB per row for eight AUs at 128), which the system removes if the
+    program is killed. Zarr exists from the beginning.
 
     Args:
       path: Zarr where it ends with `.zarr`, else npz.
       aus: The K AUs.
       size: Side of the aligned face's heatmaps in pixels.
-      on_image: Whether heatmaps are laid back on the image: as float16, in arrays `heatmaps_0000000`, ... of
+      on_image: Whether heatmaps are warped back to the image: as float16, in arrays `heatmaps_0000000`, ... of
         (height, width, K), none for a row without a result. Else `heatmaps` is float32 (N, size, size, K), NaN there.
-      keep: Rows of a Zarr archive there already to keep and go on after.
+      keep: Rows of an existing Zarr archive to keep and append to.
 
     Raises:
       OSError: The folder cannot be written.
-      ArchiveError: Zarr is not installed, or there is no such archive to go on with.
+      ArchiveError: Zarr is not installed, or there is no such archive to resume.
     """
     if is_zarr(path):
-        archive = _open_zarr(path, aus, size, on_image, keep)
+        archive = _open_zarr(path, aus, size, on_image=on_image, keep=keep)
         try:
             yield archive
         finally:
             archive.close()
         return
     if keep:
-        raise ArchiveError(f"{path}: an npz archive is written in the end and cannot be gone on with; .zarr can")
+        raise ArchiveError(f"{path}: an npz archive is written in the end and cannot be resumed; .zarr can")
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryFile(dir=folder) as spool, tempfile.TemporaryFile(dir=folder) as scores:
-        archive = NpzArchive(spool, scores, aus, size, on_image)
+        archive = NpzArchive(spool, scores, aus, size=size, on_image=on_image)
         try:
             yield archive
         finally:
-            _write_whole(path, archive)
+            with replacing(path) as temporary, open(temporary, "w+b") as stream:
+                archive.write(stream)
 
 
 class NpzArchive:
@@ -84,8 +89,16 @@ class NpzArchive:
     `face_id` int32 (N,), -1 for no face; `numpy.load` reads it without pickles.
     """
 
-    def __init__(self, spool: BinaryIO, scores: BinaryIO, aus: Sequence[int], size: int, on_image: bool = False):
-        """Takes open temporary files for heatmaps and scores, the AUs, and the heatmaps' side in pixels."""
+    def __init__(self, spool: BinaryIO, scores: BinaryIO, aus: Sequence[int], *, size: int, on_image: bool = False):
+        """Begin an empty archive.
+
+        Args:
+          spool: An open temporary file for the heatmaps.
+          scores: Another for the scores.
+          aus: The K AUs.
+          size: Side of the aligned face's heatmaps in pixels.
+          on_image: Whether heatmaps are those of the whole image.
+        """
         self._spool, self._scores = spool, scores
         self._aus = np.asarray(aus, np.int32)
         self._shape = (size, size, len(aus))
@@ -94,10 +107,10 @@ class NpzArchive:
         self._frames, self._faces = array.array("i"), array.array("i")
 
     def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
-        """Appends a row; its scores, and heatmaps where there are any."""
+        """Append a row: its scores, and heatmaps where there are any."""
         if self._zip is not None:
             if heatmaps is not None:
-                _add_entry(self._zip, _name(len(self._inputs)), heatmaps.astype(np.float16))
+                _add_entry(self._zip, _array_name(len(self._inputs)), heatmaps.astype(np.float16))
         else:
             self._spool.write(np.ascontiguousarray(_checked(row, heatmaps, self._shape), "<f4").data)
         self._scores.write(np.ascontiguousarray(_scores(row, len(self._aus)), "<f4").data)
@@ -106,25 +119,25 @@ class NpzArchive:
         self._faces.append(-1 if row.face_id is None else row.face_id)
 
     def write(self, stream: BinaryIO) -> None:
-        """Writes the archive of everything added so far to an open binary stream; nothing can be added after."""
+        """Write the archive of all rows added so far to an open binary stream; no row can be added afterwards."""
         if self._zip is not None:
             self._zip.close()
             self._spool.seek(0)
             shutil.copyfileobj(self._spool, stream, 1 << 20)
         with zipfile.ZipFile(stream, "a" if self._zip else "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             if self._zip is None:
-                self._copy(archive)
-            for name, values in self._columns().items():
+                self._copy_heatmaps(archive)
+            for name, values in self._arrays().items():
                 _add_entry(archive, name, values)
 
-    def _copy(self, archive: zipfile.ZipFile) -> None:
+    def _copy_heatmaps(self, archive: zipfile.ZipFile) -> None:
         with archive.open("heatmaps.npy", "w", force_zip64=True) as entry:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(self._inputs), *self._shape)}
             np.lib.format.write_array_header_1_0(entry, header)
             self._spool.seek(0)
             shutil.copyfileobj(self._spool, entry, 1 << 20)
 
-    def _columns(self) -> dict[str, np.ndarray]:
+    def _arrays(self) -> dict[str, np.ndarray]:
         self._scores.seek(0)
         scores = np.frombuffer(self._scores.read(), np.float32).reshape(-1, len(self._aus))
         return {
@@ -137,44 +150,47 @@ class NpzArchive:
 
 
 class ZarrArchive:
-    """A Zarr group that grows: the columns of `NpzArchive`, of which `aus` is an attribute.
+    """A Zarr group that grows: the arrays of `NpzArchive`, except for `aus`, which is an attribute.
 
     After a killed run its arrays may be longer than the table; `keep` of `open_archive` cuts them.
     """
 
-    def __init__(self, group: Any, aus: Sequence[int], size: int, on_image: bool, count: int):
-        """Takes an open group that has `count` rows."""
+    def __init__(self, group: "zarr.Group", aus: Sequence[int], size: int, *, on_image: bool, count: int):
+        """Continue an open group that has `count` rows; the other arguments are those of `open_archive`."""
         self._group, self._count = group, count
         self._shape, self._on_image = (size, size, len(aus)), on_image
 
     def add(self, row: ResultRow, heatmaps: np.ndarray | None) -> None:
-        """Appends a row; its scores, and heatmaps where there are any."""
+        """Append a row: its scores, and heatmaps where there are any."""
         at = self._count
-        if at == self._group["scores"].shape[0]:
+        if at == _array(self._group, "scores").shape[0]:
             _resize(self._group, at + _BLOCK)
         if not self._on_image:
-            self._group["heatmaps"][at] = _checked(row, heatmaps, self._shape)
+            _array(self._group, "heatmaps")[at] = _checked(row, heatmaps, self._shape)
         elif heatmaps is not None:
-            self._group.create_array(_name(at), data=heatmaps.astype(np.float16), overwrite=True)
-        self._group["scores"][at] = _scores(row, self._shape[-1])
-        self._group["frame"][at] = row.frame
-        self._group["face_id"][at] = -1 if row.face_id is None else row.face_id
-        self._group["input"][at] = os.fsencode(row.input).decode("utf-8", "replace")
+            self._group.create_array(_array_name(at), data=heatmaps.astype(np.float16), overwrite=True)
+        _array(self._group, "scores")[at] = _scores(row, self._shape[-1])
+        _array(self._group, "frame")[at] = row.frame
+        _array(self._group, "face_id")[at] = -1 if row.face_id is None else row.face_id
+        _array(self._group, "input")[at] = os.fsencode(row.input).decode("utf-8", "replace")
         self._count += 1
 
     def close(self) -> None:
-        """Cuts off the room for more rows."""
+        """Cut the arrays to the rows that were added."""
         _resize(self._group, self._count)
 
 
-def _open_zarr(path: str | os.PathLike[str], aus: Sequence[int], size: int, on_image: bool, keep: int) -> ZarrArchive:
-    """Makes a Zarr group, or opens one and cuts it to the rows to keep."""
+def _open_zarr(
+    path: str | os.PathLike[str], aus: Sequence[int], size: int, *, on_image: bool, keep: int
+) -> ZarrArchive:
+    """Create a Zarr group, or open one and cut it to the rows to keep."""
     try:
         import zarr
     except ImportError as error:
         raise ArchiveError("Zarr is not installed: pip install 'fgnet_jax[zarr]', or write .npz") from error
     if keep:
-        return ZarrArchive(_kept(zarr, path, aus, on_image, keep), aus, size, on_image, keep)
+        group = _open_existing(path, aus, on_image=on_image, keep=keep)
+        return ZarrArchive(group, aus, size, on_image=on_image, count=keep)
     count = len(aus)
     group = zarr.open_group(os.fspath(path), mode="w", attributes={"aus": [int(au) for au in aus]})
     shapes = {"scores": ((count,), "float32", np.nan), "frame": ((), "int32", 0), "face_id": ((), "int32", -1)}
@@ -182,36 +198,42 @@ def _open_zarr(path: str | os.PathLike[str], aus: Sequence[int], size: int, on_i
         group.create_array(name, shape=(0, *shape), chunks=(_BLOCK, *shape), dtype=dtype, fill_value=empty)
     group.create_array("input", shape=(0,), chunks=(_BLOCK,), dtype=str)
     if not on_image:
-        whole = (size, size, count)
-        group.create_array("heatmaps", shape=(0, *whole), chunks=(1, *whole), dtype="float32", fill_value=np.nan)
-    return ZarrArchive(group, aus, size, on_image, 0)
+        maps = (size, size, count)
+        group.create_array("heatmaps", shape=(0, *maps), chunks=(1, *maps), dtype="float32", fill_value=np.nan)
+    return ZarrArchive(group, aus, size, on_image=on_image, count=0)
 
 
-def _kept(zarr: Any, path: str | os.PathLike[str], aus: Sequence[int], on_image: bool, keep: int) -> Any:
-    """An archive there already, cut to its first rows.
+def _open_existing(path: str | os.PathLike[str], aus: Sequence[int], *, on_image: bool, keep: int) -> "zarr.Group":
+    """Open an existing archive, and cut it to its first rows.
 
     Raises:
       ArchiveError: There is none, or it is of other AUs or shorter.
     """
+    import zarr
+
     try:
         group = zarr.open_group(os.fspath(path), mode="r+")
-        fits = group.attrs["aus"] == [int(au) for au in aus] and group["scores"].shape[0] >= keep
+        fits = group.attrs["aus"] == [int(au) for au in aus] and _array(group, "scores").shape[0] >= keep
         fits = fits and ("heatmaps" in group) != on_image
     except (FileNotFoundError, KeyError, ValueError) as error:
-        raise ArchiveError(f"{path}: no archive to go on with: {error!r}") from error
+        raise ArchiveError(f"{path}: no archive to resume: {error!r}") from error
     if not fits:
-        raise ArchiveError(f"{path}: cannot be gone on with: other AUs, other heatmaps, or fewer than {keep} rows")
+        raise ArchiveError(f"{path}: cannot be resumed: other AUs, other heatmaps, or fewer than {keep} rows")
     _resize(group, keep)
     return group
 
 
-def _resize(group: Any, rows: int) -> None:
+def _array(group: "zarr.Group", name: str) -> "zarr.Array":
+    return group[name]  # pyright: ignore[reportReturnType]  # no groups in it
+
+
+def _resize(group: "zarr.Group", rows: int) -> None:
     for name in ("scores", "frame", "face_id", "input", "heatmaps"):
         if name in group:
-            group[name].resize((rows, *group[name].shape[1:]))
+            _array(group, name).resize((rows, *_array(group, name).shape[1:]))
 
 
-def _name(row: int) -> str:
+def _array_name(row: int) -> str:
     return f"heatmaps_{row:07d}"
 
 
@@ -220,6 +242,11 @@ def _scores(row: ResultRow, count: int) -> np.ndarray:
 
 
 def _checked(row: ResultRow, heatmaps: np.ndarray | None, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return a row's heatmaps as float32, NaN for none.
+
+    Raises:
+      ValueError: They have another shape.
+    """
     if heatmaps is None:
         return np.full(shape, np.nan, np.float32)
     if heatmaps.shape != shape:
@@ -230,16 +257,3 @@ def _checked(row: ResultRow, heatmaps: np.ndarray | None, shape: tuple[int, int,
 def _add_entry(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
         np.lib.format.write_array(entry, values, allow_pickle=False)
-
-
-def _write_whole(path: str | os.PathLike[str], archive: NpzArchive) -> None:
-    """Writes the archive under another name first, so that one of the right name is whole."""
-    partial = f"{os.fspath(path)}.partial"
-    try:
-        with open(partial, "w+b") as stream:
-            archive.write(stream)
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(partial)
-        raise

@@ -1,4 +1,8 @@
-"""The network on its devices: batches of aligned faces in, scores and heatmaps out; and the same as a pure function."""
+"""The network on its devices: batches of aligned faces in, scores and heatmaps out; and `apply`, the pure function.
+
+`Network` holds the weights and compiles the program, once, for batches of one shape: smaller batches are padded.
+`fgnet_jax.predict.detector.Detector` adds to it reading weights from disk and finding faces in images and videos.
+"""
 
 import dataclasses
 import functools
@@ -15,21 +19,21 @@ from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import sharding
 
 BATCH_SIZE_CPU = 1
-"""Faces in a batch on a CPU, where the network is bound by arithmetic and a larger batch gains nothing."""
+"""Faces per batch on a CPU, where arithmetic bounds the speed of the network and a larger batch gains nothing."""
 
 BATCH_SIZE_ACCELERATOR = 8
-"""Faces in a batch on a GPU or TPU: about half a gigabyte each at the published size."""
+"""Faces per batch on each GPU or TPU: about half a gigabyte each at the published size."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Params:
-    """All that `apply` needs beside images: a pytree whose leaves are the network's arrays.
+    """What `apply` needs besides images: a pytree whose leaves are the network's arrays.
 
     Attributes:
       variables: The weights.
       config: The network's sizes and number formats; static under `jax.jit`.
-      aus: The AUs that the weights know, in the order of the heatmaps; static.
+      aus: AU numbers that the weights were trained on, in the order of the heatmaps; static.
     """
 
     variables: fgnet.Variables
@@ -38,11 +42,11 @@ class Params:
 
 
 def apply(params: Params, images: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """The network as a pure function, for programs that jit it into their own.
+    """Compute scores and heatmaps by a pure function, which other programs can jit and differentiate.
 
     Args:
       params: `Detector.params`.
-      images: (N, S, S, 3) RGB, 0 to 255, of any number format; faces aligned by FFHQ's recipe, S the image size.
+      images: (N, S, S, 3) RGB, 0 to 255, of any number format; faces aligned as in FFHQ, S the network's image size.
 
     Returns:
       Scores float32 (N, K) and heatmaps float32 (N, size, size, K), both in [-1, 1], for the K AUs of `params.aus`.
@@ -52,20 +56,20 @@ def apply(params: Params, images: jax.Array | np.ndarray) -> tuple[jax.Array, ja
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def forward(
-    config: ModelConfig, known: int, variables: fgnet.Variables, images: jax.Array
+    config: ModelConfig, count: int, variables: fgnet.Variables, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Images to scores (N, known) and clipped heatmaps (N, size, size, known)."""
-    heatmaps = fgnet.au_heatmaps(config, variables, images, known)
+    """Compute scores (N, count) and clipped heatmaps (N, size, size, count) of images (N, S, S, 3), 0 to 255."""
+    heatmaps = fgnet.au_heatmaps(config, variables, images, count)
     return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BatchResult:
-    """What the network says of the faces of a batch.
+    """The network's output for the n faces of a batch.
 
     Attributes:
       scores: float32 (n, K) in [-1, 1].
-      heatmaps: float32 (n, size, size, K) in [-1, 1], or None where they were not asked for.
+      heatmaps: float32 (n, size, size, K) in [-1, 1]; None if not requested.
     """
 
     scores: np.ndarray
@@ -74,32 +78,32 @@ class BatchResult:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PendingBatch:
-    """A batch that the device works on; `result` waits for it."""
+    """A batch that the device is computing; `result` waits for it."""
 
     count: int
     _scores: jax.Array
     _heatmaps: jax.Array
 
     def wait(self) -> None:
-        """Waits until the device is done with it."""
+        """Wait until the device has finished the batch."""
         jax.block_until_ready((self._scores, self._heatmaps))
 
     def result(self, heatmaps: bool = True) -> BatchResult:
-        """Waits, and brings the results over, the heatmaps only if they are asked for."""
+        """Wait for the batch and copy its results to the host, the heatmaps only if requested."""
         scores = np.asarray(self._scores)[: self.count]
         return BatchResult(scores, np.asarray(self._heatmaps)[: self.count] if heatmaps else None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """An FG-Net with its weights, on the devices, compiled for batches of one shape.
+    """An FG-Net with its weights on the devices, compiled for batches of one shape.
 
     Attributes:
       config: The network's sizes and number formats.
-      meta: What the weights directory says of itself: corpus, AUs, sources.
+      meta: Metadata of the weights directory: corpus, AUs, sources.
       variables: The weights, on every device.
-      batch_size: Faces in every batch that the devices see; they split it.
-      layout: The devices.
+      batch_size: Faces per compiled batch; the devices split it.
+      layout: Placement of arrays on the devices.
     """
 
     config: ModelConfig
@@ -109,13 +113,13 @@ class Network:
     layout: sharding.Sharding
 
     def with_batch_size(self, size: int) -> Self:
-        """The same with batches of at least so many faces: a multiple of the number of devices."""
+        """Return a copy with batches of at least `size` faces: rounded up to a multiple of the number of devices."""
         devices = self.layout.mesh.size
         return dataclasses.replace(self, batch_size=-(-size // devices) * devices)
 
     @property
     def params(self) -> Params:
-        """What the pure function `apply` takes."""
+        """The argument of the pure function `apply`."""
         return Params(self.variables, self.config, self.aus)
 
     @functools.cached_property
@@ -125,15 +129,15 @@ class Network:
 
     @property
     def aus(self) -> tuple[int, ...]:
-        """The AUs that the weights know, in the order of the heatmaps."""
+        """AU numbers that the weights were trained on, in the order of the heatmaps."""
         return self.meta.aus
 
     def compile(self) -> None:
-        """Compiles the network now instead of at the first batch."""
+        """Compile the network now instead of at the first batch."""
         _ = self._compiled
 
     def start(self, images: np.ndarray) -> PendingBatch:
-        """Hands one batch to the device and returns at once: read the next images meanwhile.
+        """Start computing one batch on the device, without waiting for it.
 
         Args:
           images: uint8 (n, S, S, 3) RGB, 0 < n <= batch_size, S the network's image size.
@@ -158,20 +162,28 @@ class Network:
 
 
 def to_devices(variables: fgnet.Variables, layout: sharding.Sharding) -> fgnet.Variables:
-    """Moves arrays to the devices one by one, giving up each host copy before the next is made."""
+    """Copy arrays to the devices one by one, releasing each host copy before the next array is copied."""
     groups = weights.groups(variables).items()
     return fgnet.Variables(
-        **{name: {path: jax.device_put(group.pop(path), layout.whole) for path in [*group]} for name, group in groups}
+        **{
+            name: {path: jax.device_put(group.pop(path), layout.replicated) for path in [*group]}
+            for name, group in groups
+        }
     )
 
 
 def default_batch_size() -> int:
+    """Return the default number of faces per batch and device, for the kind of device that JAX uses."""
     return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
 
 
-def check_images(images: np.ndarray, side: int) -> None:
-    """Refuses anything but uint8 (N, side, side, 3)."""
+def check_images(images: object, side: int) -> None:
+    """Check that images are a NumPy array uint8 (N, side, side, 3).
+
+    Raises:
+      ValueError: They are anything else.
+    """
     shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", type(images).__name__)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-        wanted = f"aligned images must be a NumPy array of uint8 (N, {side}, {side}, 3), got {dtype} {shape}"
-        raise ValueError(f"{wanted}; whole images come in a list")
+        expected = f"aligned images must be a NumPy array of uint8 (N, {side}, {side}, 3)"
+        raise ValueError(f"{expected}, got {dtype} {shape}; whole images come in a list")

@@ -1,15 +1,15 @@
-"""The way from frames to answers: faces in, batches of one shape on the device, scores and heatmaps of each frame out.
+"""From frames to AUs: the faces of each frame in, its scores and heatmaps out, by batches of one shape.
 
-The host finds the next faces while the device works: some batches are always on their way. What is written of the
-answers is decided elsewhere (`outlets`, `predictions`).
+The host finds the next faces while the device computes: a few batches are always pending. What is kept or written of
+the results is decided by `predictions` (for Python) and `outputs` (for the command).
 """
 
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,40 +17,37 @@ from fgnet_jax.faces import alignment, back_projection, finder
 from fgnet_jax.faces.detection import NUM_LANDMARKS, Face
 from fgnet_jax.faces.finder import DetectedFace, DetectedFrame, FinderOptions
 from fgnet_jax.media import frames
-from fgnet_jax.media.frames import Frame
+from fgnet_jax.media.frames import VIDEO_KINDS, Frame
 from fgnet_jax.media.sources import Source
-from fgnet_jax.metrics import thresholds
+from fgnet_jax.metrics import thresholds as thresholds_lib
 from fgnet_jax.predict import smoothing
 from fgnet_jax.predict.batching import grouped
 from fgnet_jax.predict.columns import ResultRow
 from fgnet_jax.predict.smoothing import ObservedScores, Smoothing
+from fgnet_jax.runtime.signals import Stopped
 
 if TYPE_CHECKING:
     from fgnet_jax.predict.network import Network, PendingBatch
 
-_AHEAD = 2  # batches on the device or waiting for it while the next is put together
-
 NOT_FINITE = "the network's scores are not finite"
 """Why a face has no result: broken weights must not look like a face without AUs."""
 
-
-class PredictionStopped(Exception):
-    """The run was asked to stop; every batch that the device had begun was given first."""
+_PENDING_GROUPS = 2  # groups of frames on the device or queued for it while the next is put together
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """What is looked at, and how.
+    """Options of prediction: which faces are found, and how their scores become AUs.
 
     Attributes:
       largest: Only the largest face of a frame.
-      every: Of videos, every so many frames.
-      detect_every: Frames from one detection of a video to the next, faces being followed in between; None for
-        `FinderOptions`'s.
-      predictor: dlib's data file; None for the one that is installed.
-      aligned: Images are aligned faces already.
-      thresholds: Above which score an AU is present: a file (`fgnet_jax.metrics.thresholds`), K numbers, or None for 0.
-      smooth: Whether scores are smoothed along a face in a video; a number is the window in seconds.
+      every: Of videos, only every so many frames.
+      detect_every: Frames from one detection in a video to the next, faces being tracked in between; None for the
+        default of `FinderOptions`.
+      predictor: dlib's data file; None for the installed one.
+      aligned: Whether images are aligned faces already.
+      thresholds: Score above which an AU is present: a file (`fgnet_jax.metrics.thresholds`), K numbers, or None for 0.
+      smooth: Whether to smooth scores along a face in a video; a number is the window in seconds.
     """
 
     largest: bool = False
@@ -58,7 +55,7 @@ class PredictOptions:
     detect_every: int | None = None
     predictor: str | Path | None = None
     aligned: bool = False
-    thresholds: Any = None
+    thresholds: str | Path | Sequence[float] | np.ndarray | None = None
     smooth: bool | float = False
 
     def __post_init__(self):
@@ -70,28 +67,32 @@ class PredictOptions:
             raise ValueError(f"smooth must be seconds, from 0 to 60, got {self.smooth!r}")
 
     def finder_options(self, size: int) -> FinderOptions:
-        """How faces of this size are looked for."""
-        detect_every = FinderOptions.detect_every if self.detect_every is None else self.detect_every
-        path = None if self.predictor is None else Path(self.predictor)
-        return FinderOptions(size, self.largest, detect_every, path, self.aligned)
+        """Return the options for finding faces, aligned to `size` pixels."""
+        return FinderOptions(
+            size=size,
+            largest=self.largest,
+            detect_every=FinderOptions.detect_every if self.detect_every is None else self.detect_every,
+            predictor=None if self.predictor is None else Path(self.predictor),
+            aligned=self.aligned,
+        )
 
     def smoothing(self, causal: bool = False) -> Smoothing | None:
-        """How scores are smoothed; None for not at all."""
+        """Return the smoothing of scores; None for none."""
         if not self.smooth:
             return None
         return Smoothing(smoothing.WINDOW if self.smooth is True else float(self.smooth), causal)
 
     def thresholds_of(self, aus: tuple[int, ...]) -> np.ndarray:
-        """The thresholds (K,) of these AUs, float64.
+        """Return the thresholds (K,) of these AUs, float64.
 
         Raises:
-          ThresholdsError: for a file that cannot be used.
-          ValueError: for another number of thresholds.
+          ThresholdsError: The file cannot be used.
+          ValueError: The number of thresholds is another.
         """
         if self.thresholds is None:
-            return np.full(len(aus), thresholds.PUBLISHED)
+            return np.full(len(aus), thresholds_lib.PUBLISHED)
         if isinstance(self.thresholds, str | Path):
-            return thresholds.load(self.thresholds, aus)
+            return thresholds_lib.load(self.thresholds, aus)
         values = np.asarray(self.thresholds, np.float64)
         if values.shape != (len(aus),) or not np.isfinite(values).all():
             raise ValueError(f"thresholds must be {len(aus)} numbers, one for each of the AUs {aus}, got {values}")
@@ -100,12 +101,12 @@ class PredictOptions:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrameResult:
-    """A frame with what the network says of its F faces.
+    """A frame with the network's output for its F faces.
 
     Attributes:
       detected: The frame and its faces.
-      scores: float32 (F, K); NaN where the network's answer is no number.
-      heatmaps: float32 (F, size, size, K), or None where they were not asked for.
+      scores: float32 (F, K); NaN for a face whose scores are not finite.
+      heatmaps: float32 (F, size, size, K); None if not requested.
     """
 
     detected: DetectedFrame
@@ -113,132 +114,146 @@ class FrameResult:
     heatmaps: np.ndarray | None
 
 
-def detect_faces(sources: Iterable[Source], network: "Network", how: PredictOptions) -> Iterator[DetectedFrame]:
-    """The faces in sources, found on threads.
+def detect_faces(sources: Iterable[Source], network: "Network", options: PredictOptions) -> Iterator[DetectedFrame]:
+    """Find the faces in sources, on threads.
 
     Raises:
-      DetectorError: dlib or its predictor is not there.
+      DetectorError: dlib or its data file is missing.
     """
-    return finder.find(frames.read(sources, how.every), how.finder_options(network.config.image_size))
+    return finder.find(frames.read(sources, options.every), options.finder_options(network.config.image_size))
 
 
 def aligned_faces(images: np.ndarray) -> Iterator[DetectedFrame]:
-    """Faces (N, S, S, 3) that are aligned already, one a frame."""
+    """Yield aligned faces (N, S, S, 3) as frames of one face each."""
     side = images.shape[1]
-    nowhere = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
-    where = alignment.whole(side, side)
+    unknown = np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
+    identity = alignment.identity(side, side)
     for index, image in enumerate(images):
-        frame = Frame(Source(f"array {index}", "array", array=image), index, 1, None, image, total=1)
-        face = Face(nowhere, (0.0, 0.0, float(side), float(side)), 1.0)
-        yield DetectedFrame(frame, (DetectedFace(face, 0, image, where),))
+        frame = Frame(
+            source=Source(f"array {index}", "array", array=image),
+            index=index,
+            number=1,
+            seconds=None,
+            image=image,
+            total=1,
+        )
+        face = Face(unknown, (0.0, 0.0, float(side), float(side)), 1.0)
+        yield DetectedFrame(frame, (DetectedFace(face=face, face_id=0, aligned=image, alignment=identity),))
 
 
 def predict_frames(
     network: "Network",
     frames: Iterator[DetectedFrame],
+    *,
     heatmaps: bool,
-    stop: Callable[[], bool] = lambda: False,
-    watch: Callable[["PendingBatch"], None] = lambda pending: None,
+    stop: Callable[[], str | None] = lambda: None,
+    on_start: Callable[["PendingBatch"], None] = lambda pending: None,
 ) -> Iterator[FrameResult]:
-    """Asks the network about every face, batch by batch, in order.
+    """Run the network on every face, batch by batch, and yield the frames in order.
 
     Args:
       network: The network.
       frames: Frames with their faces; closed in the end.
-      heatmaps: Whether they are wanted.
-      stop: Asked before every batch: whether to begin no other.
-      watch: Told of every batch that is handed to the device.
+      heatmaps: Whether to return heatmaps.
+      stop: Called before every batch; returns the name of a signal that stops the run, or None to continue.
+      on_start: Called with every batch that the device has been given.
 
     Raises:
-      Stopped: `stop` said so.
+      Stopped: `stop` returned a signal's name, the exception's message. All batches begun before have been yielded.
     """
-    waiting: collections.deque[tuple[list[DetectedFrame], list[PendingBatch]]] = collections.deque()
+    pending: collections.deque[tuple[list[DetectedFrame], list[PendingBatch]]] = collections.deque()
     with contextlib.closing(frames):  # pyright: ignore[reportArgumentType]  # generators, all of them
-        stopped = stop()
-        for group in () if stopped else grouped(frames, lambda one: len(one.faces), network.batch_size):
-            waiting.append((group, _start(network, group, watch)))
-            if len(waiting) > _AHEAD:
-                yield from _answered(*waiting.popleft(), heatmaps, len(network.aus))
-            if stopped := stop():
+        signal = stop()
+        for group in () if signal else grouped(frames, lambda frame: len(frame.faces), network.batch_size):
+            pending.append((group, _start(network, group, on_start)))
+            if len(pending) > _PENDING_GROUPS:
+                yield from _finish(*pending.popleft(), heatmaps=heatmaps, count=len(network.aus))
+            if signal := stop():
                 break
-    while waiting:
-        yield from _answered(*waiting.popleft(), heatmaps, len(network.aus))
-    if stopped:
-        raise PredictionStopped
+    while pending:
+        yield from _finish(*pending.popleft(), heatmaps=heatmaps, count=len(network.aus))
+    if signal:
+        raise Stopped(signal)
 
 
 def _start(
-    network: "Network", group: list[DetectedFrame], watch: Callable[["PendingBatch"], None]
+    network: "Network", group: list[DetectedFrame], on_start: Callable[["PendingBatch"], None]
 ) -> "list[PendingBatch]":
-    """Hands a group's faces over; of a frame with more faces than a batch has, several batches."""
-    faces = [face.aligned for one in group for face in one.faces]
+    """Start computing the faces of a group; a frame with more faces than a batch holds takes several batches."""
+    faces = [face.aligned for frame in group for face in frame.faces]
     size = network.batch_size
     pending = [network.start(np.stack(faces[first : first + size])) for first in range(0, len(faces), size)]
     for batch in pending:
-        watch(batch)
+        on_start(batch)
     return pending
 
 
-def _answered(
-    group: list[DetectedFrame], pending: "list[PendingBatch]", heatmaps: bool, known: int
+def _finish(
+    group: list[DetectedFrame], pending: "list[PendingBatch]", *, heatmaps: bool, count: int
 ) -> Iterator[FrameResult]:
-    answers = [batch.result(heatmaps) for batch in pending]
-    scores = np.concatenate([np.zeros((0, known), np.float32), *(one.scores for one in answers)])
-    parts = [one.heatmaps for one in answers if one.heatmaps is not None]
+    """Wait for a group's batches, and split their results into the group's frames."""
+    results = [batch.result(heatmaps) for batch in pending]
+    scores = np.concatenate([np.zeros((0, count), np.float32), *(result.scores for result in results)])
+    parts = [result.heatmaps for result in results if result.heatmaps is not None]
     maps = np.concatenate(parts) if parts else None
     first = 0
-    for one in group:
-        part = slice(first, first := first + len(one.faces))
-        fine = np.isfinite(scores[part]).all(1, keepdims=True)
-        mine = maps[part] if maps is not None and one.faces else None
-        yield FrameResult(one, np.where(fine, scores[part], np.float32(np.nan)), mine)
+    for frame in group:
+        faces = slice(first, first := first + len(frame.faces))
+        finite = np.isfinite(scores[faces]).all(1, keepdims=True)
+        frame_maps = maps[faces] if maps is not None and frame.faces else None
+        yield FrameResult(frame, np.where(finite, scores[faces], np.float32(np.nan)), frame_maps)
 
 
-def smoothed(seen: Iterator[FrameResult], how: Smoothing | None) -> Iterator[FrameResult]:
-    """The same with smoothed scores."""
-    if how is None:
-        yield from seen
+def smoothed(results: Iterator[FrameResult], options: Smoothing | None) -> Iterator[FrameResult]:
+    """Yield the same frames with smoothed scores; unchanged for None."""
+    if options is None:
+        yield from results
         return
-    for one, scores in smoothing.smooth(seen, _observed, how):
-        yield dataclasses.replace(one, scores=scores)
+    for result, scores in smoothing.smooth(results, _observed, options):
+        yield dataclasses.replace(result, scores=scores)
 
 
-def _observed(seen: FrameResult) -> ObservedScores:
-    frame = seen.detected.frame
-    video = frame.index if frame.source.kind in ("video", "webcam") else None
-    return ObservedScores(video, frame.seconds, tuple(face.face_id for face in seen.detected.faces), seen.scores)
+def _observed(result: FrameResult) -> ObservedScores:
+    frame = result.detected.frame
+    return ObservedScores(
+        video=frame.index if frame.source.kind in VIDEO_KINDS else None,
+        seconds=frame.seconds,
+        face_ids=tuple(face.face_id for face in result.detected.faces),
+        scores=result.scores,
+    )
 
 
-def rows(seen: FrameResult, limits: np.ndarray, peaks: bool = False) -> list[ResultRow]:
-    """A frame's rows: one a face, or one that says that there is none.
+def rows(result: FrameResult, thresholds: np.ndarray, peaks: bool = False) -> list[ResultRow]:
+    """Return a frame's rows: one per face, or a single one for a frame without faces.
 
     Args:
-      seen: The frame.
-      limits: Thresholds (K,).
-      peaks: Whether to find the heatmaps' peaks.
+      result: The frame.
+      thresholds: (K,): an AU is present where its score is above.
+      peaks: Whether to compute the heatmaps' peaks.
     """
-    frame = seen.detected.frame
+    frame = result.detected.frame
     empty = ResultRow(frame.source.name, frame.number, frame.seconds)
-    made = []
-    for k, detected in enumerate(seen.detected.faces):
-        face, scores = detected.face, seen.scores[k]
-        box = (face.box[0], face.box[1], face.box[2], face.box[3])
-        row = dataclasses.replace(
-            empty, face_id=detected.face_id, confidence=face.confidence, box=box, landmarks=face.landmarks
-        )
-        if np.isfinite(scores).all():
-            where = (
-                back_projection.peaks(seen.heatmaps[k], detected.alignment)
-                if peaks and seen.heatmaps is not None
-                else None
-            )
-            row = dataclasses.replace(row, scores=scores, present=scores > limits, peaks=where)
-        made.append(row)
-    return made or [empty]
+    return [_face_row(empty, result, k, thresholds, peaks) for k in range(len(result.detected.faces))] or [empty]
 
 
-def problem(seen: FrameResult) -> str | None:
-    """Why a frame, or one of its faces, has no result; None where all is well."""
-    if seen.detected.problem is not None:
-        return seen.detected.problem
-    return None if np.isfinite(seen.scores).all() else NOT_FINITE
+def _face_row(empty: ResultRow, result: FrameResult, k: int, thresholds: np.ndarray, peaks: bool) -> ResultRow:
+    """Return the row of a frame's k-th face, without a result where its scores are not finite."""
+    detected, scores = result.detected.faces[k], result.scores[k]
+    face = detected.face
+    box = (face.box[0], face.box[1], face.box[2], face.box[3])
+    row = dataclasses.replace(
+        empty, face_id=detected.face_id, confidence=face.confidence, box=box, landmarks=face.landmarks
+    )
+    if not np.isfinite(scores).all():
+        return row
+    at = None
+    if peaks and result.heatmaps is not None:
+        at = back_projection.peaks(result.heatmaps[k], detected.alignment)
+    return dataclasses.replace(row, scores=scores, present=scores > thresholds, peaks=at)
+
+
+def problem(result: FrameResult) -> str | None:
+    """Return why a frame, or one of its faces, has no result; None where all faces have one."""
+    if result.detected.problem is not None:
+        return result.detected.problem
+    return None if np.isfinite(result.scores).all() else NOT_FINITE

@@ -1,4 +1,4 @@
-"""A command line of `fgnet_jax.predict`, checked: what cannot work is refused before anything is touched."""
+"""A checked command line of `fgnet_jax.predict`: requests that cannot work are refused before anything is touched."""
 
 import argparse
 import dataclasses
@@ -17,61 +17,61 @@ from fgnet_jax.predict.pipeline import PredictOptions
 
 
 class RequestError(Exception):
-    """A command that cannot be carried out; nothing has been read or written yet."""
+    """A request that cannot be carried out; nothing has been read or written yet."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictionRequest:
-    """What is to be done.
+    """A checked command line.
 
     Attributes:
-      arguments: As they were given.
-      sources: What to look at.
-      options: How.
-      wanted: What to write.
+      arguments: The arguments as they were given.
+      sources: Images and videos to predict.
+      options: Options of prediction.
+      outputs: Which results to write, and where.
     """
 
     arguments: argparse.Namespace
     sources: list[Source]
     options: PredictOptions
-    wanted: OutputOptions
+    outputs: OutputOptions
 
 
 def checked(arguments: argparse.Namespace) -> PredictionRequest:
-    """A command line's job.
+    """Check a command line, and return its request.
 
     Raises:
-      RequestError: It cannot work; the message says why.
+      RequestError: It cannot work; the message names the reason.
     """
     sources = _sources(arguments)
-    wanted = OutputOptions(
-        arguments.csv,
-        arguments.heatmaps,
-        arguments.heatmaps_on == "image",
-        arguments.overlays,
-        arguments.video,
-        arguments.peaks,
-        arguments.aligned,
+    outputs = OutputOptions(
+        table=arguments.csv,
+        archive=arguments.heatmaps,
+        on_image=arguments.heatmaps_on == "image",
+        overlays=arguments.overlays,
+        video=arguments.video,
+        peaks=arguments.peaks,
+        aligned=arguments.aligned,
     )
     options = PredictOptions(
-        arguments.largest,
-        arguments.every,
-        arguments.detect_every,
-        arguments.predictor,
-        arguments.aligned,
-        arguments.thresholds,
-        arguments.smooth_window or arguments.smooth,
+        largest=arguments.largest,
+        every=arguments.every,
+        detect_every=arguments.detect_every,
+        predictor=arguments.predictor,
+        aligned=arguments.aligned,
+        thresholds=arguments.thresholds,
+        smooth=arguments.smooth_window or arguments.smooth,
     )
-    job = PredictionRequest(arguments, sources, options, wanted)
-    _check_together(job)
-    _check_files(job)
-    _check_resume(job)
-    _check_libraries(job)
-    return job
+    request = PredictionRequest(arguments=arguments, sources=sources, options=options, outputs=outputs)
+    _check_combination(request)
+    _check_files(request)
+    _check_resume(request)
+    _check_libraries(request)
+    return request
 
 
 def writes_run_record(table: str) -> bool:
-    """Whether a JSON stands beside the table: not beside standard output or a device."""
+    """Return whether a table has a JSON beside it: not where it is standard output or a device."""
     return table != "-" and (os.path.isfile(table) or not os.path.exists(table))
 
 
@@ -85,32 +85,32 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
     return sources_lib.find(arguments.inputs)
 
 
-def _check_together(job: PredictionRequest) -> None:
-    """Refuses arguments that do not go together."""
-    wanted, arguments = job.wanted, job.arguments
-    if wanted.on_image and not wanted.archive:
-        raise RequestError("--heatmaps_on image says where the archive's heatmaps lie; --heatmaps FILE is missing")
-    if wanted.peaks and arguments.dialect:
+def _check_combination(request: PredictionRequest) -> None:
+    """Refuse arguments that contradict each other."""
+    outputs, arguments = request.outputs, request.arguments
+    if outputs.on_image and not outputs.archive:
+        raise RequestError("--heatmaps_on image applies to an archive of heatmaps; --heatmaps FILE is missing")
+    if outputs.peaks and arguments.dialect:
         raise RequestError(f"--peaks adds columns that the dialect {arguments.dialect} does not have")
-    if job.options.aligned and (arguments.largest or arguments.predictor or arguments.detect_every):
-        raise RequestError("--aligned looks for no faces: --largest, --detect_every and --predictor do not go with it")
-    if wanted.video and [source.kind for source in job.sources] not in (["video"], ["webcam"]):
+    if request.options.aligned and (arguments.largest or arguments.predictor or arguments.detect_every):
+        raise RequestError("--aligned skips face detection: --largest, --detect_every and --predictor do not apply")
+    if outputs.video and [source.kind for source in request.sources] not in (["video"], ["webcam"]):
         raise RequestError(
             "--video is drawn of one video or webcam, which must be the only input; --overlays takes any"
         )
-    if wanted.video and not wanted.video.lower().endswith(".mp4"):
-        raise RequestError(f"--video writes MP4: {wanted.video} must end with .mp4")
+    if outputs.video and not outputs.video.lower().endswith(".mp4"):
+        raise RequestError(f"--video writes MP4: {outputs.video} must end with .mp4")
 
 
-def _check_files(job: PredictionRequest) -> None:
-    """Refuses outputs that are inputs, each other, folders, or where nothing can be written."""
-    wanted = job.wanted
-    targets = [*wanted.files, *(wanted.overlay_names(job.sources) if wanted.overlays else [])]
-    if writes_run_record(wanted.table):
-        targets.append(os.fspath(run_record.path_of(wanted.table)))
-    if wanted.table != "-" and result_table.is_parquet(wanted.table):
-        targets.append(result_table.rows_file(wanted.table))
-    inputs = {os.path.realpath(source.path) for source in job.sources if isinstance(source.path, str)}
+def _check_files(request: PredictionRequest) -> None:
+    """Refuse outputs that are inputs, each other or folders, or that cannot be written."""
+    outputs = request.outputs
+    targets = [*outputs.files, *(outputs.overlay_names(request.sources) if outputs.overlays else [])]
+    if writes_run_record(outputs.table):
+        targets.append(os.fspath(run_record.path_of(outputs.table)))
+    if outputs.table != "-" and result_table.is_parquet(outputs.table):
+        targets.append(result_table.rows_file(outputs.table))
+    inputs = {os.path.realpath(source.path) for source in request.sources if isinstance(source.path, str)}
     real = [os.path.realpath(path) for path in targets]
     for path in real:
         if path in inputs:
@@ -118,20 +118,20 @@ def _check_files(job: PredictionRequest) -> None:
     if len(set(real)) < len(real):
         raise RequestError("two results would be written to the same file")
     for path in targets:
-        _check_target(path, wanted)
+        _check_target(path, outputs)
 
 
-def _check_target(path: str, wanted: OutputOptions) -> None:
-    of_archive = path == wanted.archive and heatmap_files.is_zarr(path)
-    if os.path.isdir(path) and path in wanted.files and not of_archive:
+def _check_target(path: str, outputs: OutputOptions) -> None:
+    is_zarr = path == outputs.archive and heatmap_files.is_zarr(path)
+    if os.path.isdir(path) and path in outputs.files and not is_zarr:
         raise RequestError(f"cannot write {path}: it is a folder")
-    if of_archive and os.path.exists(path) and not os.path.isfile(os.path.join(path, "zarr.json")):
-        raise RequestError(f"cannot write {path}: it is there, and no Zarr archive that could be replaced")
-    _check_writable(os.path.dirname(os.path.abspath(path)))
+    if is_zarr and os.path.exists(path) and not os.path.isfile(os.path.join(path, "zarr.json")):
+        raise RequestError(f"cannot write {path}: it exists and is no Zarr archive that could be replaced")
+    _check_folder(os.path.dirname(os.path.abspath(path)))
 
 
-def _check_writable(folder: str) -> None:
-    """Refuses a folder that can neither be written to nor be made."""
+def _check_folder(folder: str) -> None:
+    """Refuse a folder that can neither be written to nor be created, without creating it."""
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
@@ -140,30 +140,32 @@ def _check_writable(folder: str) -> None:
         raise RequestError(f"cannot write into {folder}: permission denied")
 
 
-def _check_resume(job: PredictionRequest) -> None:
-    """Refuses to go on with what cannot be gone on with."""
-    if not job.arguments.resume:
+def _check_resume(request: PredictionRequest) -> None:
+    """Refuse to resume outputs that cannot be appended to."""
+    if not request.arguments.resume:
         return
-    wanted = job.wanted
+    outputs = request.outputs
+    archive = outputs.archive or ""
     reasons: Sequence[tuple[bool, str]] = (
-        (wanted.table == "-", "a table on standard output"),
-        (job.arguments.webcam is not None, "a camera"),
-        (bool(wanted.video), "a video (--video); make it in a run of its own"),
-        (bool(wanted.archive) and not heatmap_files.is_zarr(wanted.archive or ""), "an npz archive; .zarr can be"),
+        (outputs.table == "-", "a table on standard output"),
+        (request.arguments.webcam is not None, "a camera"),
+        (bool(outputs.video), "a video (--video); draw it in a separate run"),
+        (bool(archive) and not heatmap_files.is_zarr(archive), "an npz archive; .zarr can be resumed"),
     )
-    for holds, what in reasons:
+    for holds, reason in reasons:
         if holds:
-            raise RequestError(f"--resume cannot go on with {what}")
+            raise RequestError(f"--resume cannot resume {reason}")
 
 
-def _check_libraries(job: PredictionRequest) -> None:
-    """Refuses what needs a library that is not here."""
-    if job.wanted.archive and heatmap_files.is_zarr(job.wanted.archive) and importlib.util.find_spec("zarr") is None:
+def _check_libraries(request: PredictionRequest) -> None:
+    """Refuse what needs a library or a data file that is not installed."""
+    archive = request.outputs.archive
+    if archive and heatmap_files.is_zarr(archive) and importlib.util.find_spec("zarr") is None:
         raise RequestError("Zarr is not installed: pip install 'fgnet_jax[zarr]', or write .npz")
     try:
-        if job.wanted.video:
+        if request.outputs.video:
             video_writer.check()
-        if not job.options.aligned:
-            dlib_detector.find_predictor(job.options.predictor)
+        if not request.options.aligned:
+            dlib_detector.find_predictor(request.options.predictor)
     except (video_writer.VideoWriterError, DetectorError) as error:
         raise RequestError(str(error)) from error

@@ -1,7 +1,7 @@
-"""Result tables: CSV, or Parquet by the ending, written frame by frame, and read again to go on.
+"""Result tables: CSV, or Parquet by the file's suffix, written frame by frame, and read again by a resumed run.
 
-A CSV file holds whole rows whenever the program is stopped. Parquet cannot: its rows lie in `NAME.rows.csv` beside it
-until the table is complete. A run that was stopped leaves that file too, an ordinary table, which is gone on with.
+A CSV file holds whole rows whenever the program is stopped. Parquet cannot: its rows are in `NAME.rows.csv` beside it
+until the table is complete. A run that was stopped leaves that file, an ordinary table, from which it is resumed.
 """
 
 import contextlib
@@ -11,30 +11,34 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fgnet_jax.predict.columns import ResultRow, TableColumns, parse
+from fgnet_jax.predict.columns import CellValue, ResultRow, TableColumns, parse
+from fgnet_jax.runtime.files import replacing
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _GROUP = 10_000  # rows of a Parquet row group
 
 
 class TableError(ValueError):
-    """A table that cannot be gone on with; the message names it and says why."""
+    """A table that cannot be resumed; the message names it and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WrittenFrame:
-    """A frame that a table has.
+    """A frame of a table on disk.
 
     Attributes:
       input: As in the table.
       frame: From 1.
       timestamp: In seconds; None for an image.
-      faces: How many rows of faces it has.
-      rows: How many rows the table has up to and with it.
-      end: Where its last row ends, in bytes.
+      faces: Rows of the frame that have a face.
+      rows: Rows of the table up to and including the frame.
+      end: Byte at which the frame's last row ends.
     """
 
     input: str
@@ -46,70 +50,73 @@ class WrittenFrame:
 
 
 class CsvTable:
-    """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped."""
+    """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped.
 
-    def __init__(self, stream: BinaryIO, layout: TableColumns, header: bool = True):
-        """Writes the header to an open binary stream, unless it is there already."""
+    Attributes:
+      is_complete: Set by the caller when all rows have been added.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: TableColumns, header: bool = True):
+        """Write the header to an open binary stream, unless it is there already."""
         self._stream = stream
-        self._layout = layout
+        self._columns = columns
         self.is_complete = False
-        """Set by who writes, when there is nothing more to come."""
         if header:
-            self._write([layout.names])
+            self._write([columns.names])
 
     def add(self, rows: Sequence[ResultRow]) -> None:
-        """Writes the rows of one frame, all at once."""
-        self._write([self._layout.cells(row) for row in rows])
+        """Write the rows of one frame, all at once."""
+        self._write([self._columns.cells(row) for row in rows])
 
     def _write(self, lines: Sequence[Sequence[str]]) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(lines)
-        # Bytes at once: a killed run must not leave half a row. File names may hold bytes that are no text.
+        # All bytes at once: a killed run must not leave half a row. File names may hold bytes that are no text.
         self._stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
         self._stream.flush()
 
 
 @contextlib.contextmanager
-def open_table(path: str | os.PathLike[str], layout: TableColumns, keep: int | None = None) -> Iterator[CsvTable]:
-    """Opens a table at `path`, or on standard output for `-`.
+def open_table(path: str | os.PathLike[str], columns: TableColumns, keep: int | None = None) -> Iterator[CsvTable]:
+    """Open a table at `path`, or on standard output for `-`.
 
     Args:
       path: Parquet where it ends with `.parquet`: that file appears when the block ends, whether or not it raised.
-      layout: The columns.
-      keep: Bytes of a table there already (of `rows_file`) to keep and go on after; None begins a new one.
+      columns: The columns.
+      keep: Bytes of an existing table (of `rows_file`) to keep and append to; None begins a new table.
 
     Raises:
       OSError: The file cannot be written.
     """
-    # Standard output gets a stream of its own, so that Python's has nothing left to flush when the reader is gone.
+    # Standard output gets its own stream, so that Python's has nothing left to flush when the reader is gone.
     to_stdout = path == "-"
     target = sys.stdout.fileno() if to_stdout else rows_file(path)
     with open(target, "wb" if keep is None else "r+b", closefd=not to_stdout) as stream:
         if keep is not None:
             stream.truncate(keep)
             stream.seek(keep)
-        table = CsvTable(stream, layout, header=keep is None)
+        table = CsvTable(stream, columns, header=keep is None)
         try:
             yield table
         finally:
             if is_parquet(path):
-                _to_parquet(rows_file(path), path, layout)
+                _to_parquet(rows_file(path), path, columns)
     if is_parquet(path) and table.is_complete:
         os.remove(rows_file(path))
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
-    """Whether a table of this name is Parquet."""
+    """Return whether a table of this name is Parquet."""
     return os.fspath(path).lower().endswith(".parquet")
 
 
 def rows_file(path: str | os.PathLike[str]) -> str:
-    """The file that rows are written to as they come: the table itself, or a CSV file beside one in Parquet."""
+    """Return the file that rows are appended to: the table itself, or a CSV file beside a Parquet table."""
     return f"{os.fspath(path)}.rows.csv" if is_parquet(path) else os.fspath(path)
 
 
-def written(path: str | os.PathLike[str], layout: TableColumns) -> Iterator[WrittenFrame]:
-    """The frames in a CSV table, in order, without the last: nobody knows whether that has all of its rows.
+def written(path: str | os.PathLike[str], columns: TableColumns) -> Iterator[WrittenFrame]:
+    """Yield the frames of a CSV table, in order, without the last, which may lack rows.
 
     Raises:
       TableError: The table has other columns, or a row that this package did not write.
@@ -118,28 +125,30 @@ def written(path: str | os.PathLike[str], layout: TableColumns) -> Iterator[Writ
     last_face = -1
     for number, (cells, end) in enumerate(_records(path)):
         if number == 0:
-            _check_header(path, cells, layout)
+            _check_header(path, cells, columns)
             continue
-        found, face = _about(path, number, dict(zip(layout.names, cells, strict=False)), layout)
-        same = frame is not None and (frame.input, frame.frame) == found[:2] and face is not None and face > last_face
-        if frame is not None and not same:
+        named = dict(zip(columns.names, cells, strict=False))
+        (name, index, seconds), face = _identity(path, number, named, columns)
+        is_same = frame is not None and (frame.input, frame.frame) == (name, index)
+        is_same = is_same and face is not None and face > last_face
+        if frame is not None and not is_same:
             yield frame
-        faces = (frame.faces if frame is not None and same else 0) + (face is not None)
-        frame = WrittenFrame(*found, faces, number, end)
+        faces = (frame.faces if frame is not None and is_same else 0) + (face is not None)
+        frame = WrittenFrame(input=name, frame=index, timestamp=seconds, faces=faces, rows=number, end=end)
         last_face = -1 if face is None else face
 
 
-def is_begun(path: str | os.PathLike[str], layout: TableColumns) -> bool:
-    """Whether a file has more than these columns' header, or a part of it."""
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(layout.names)
-    whole = header.getvalue().encode()
+def is_begun(path: str | os.PathLike[str], columns: TableColumns) -> bool:
+    """Return whether a file has more than these columns' header, or than a part of it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(columns.names)
+    header = text.getvalue().encode()
     with open(path, "rb") as stream:
-        return not whole.startswith(stream.read(len(whole) + 1))
+        return not header.startswith(stream.read(len(header) + 1))
 
 
 def _records(path: str | os.PathLike[str]) -> Iterator[tuple[list[str], int]]:
-    """Whole records of a CSV file, and where each ends; a half one at the file's end is left out."""
+    """Yield the whole records of a CSV file, and where each ends; half a record at the file's end is left out."""
     end, record = 0, b""
     with open(path, "rb") as stream:
         for line in stream:
@@ -151,10 +160,10 @@ def _records(path: str | os.PathLike[str]) -> Iterator[tuple[list[str], int]]:
             record = b""
 
 
-def _check_header(path: str | os.PathLike[str], cells: list[str], layout: TableColumns) -> None:
-    if cells != layout.names:
+def _check_header(path: str | os.PathLike[str], cells: list[str], columns: TableColumns) -> None:
+    if cells != columns.names:
         raise TableError(
-            f"{path}: cannot go on with this table: its columns are {_short(cells)}, not {_short(layout.names)}"
+            f"{path}: this table cannot be resumed: its columns are {_short(cells)}, not {_short(columns.names)}"
         )
 
 
@@ -162,47 +171,48 @@ def _short(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 30 else f"{', '.join(names[:29])}, … ({len(names)})"
 
 
-def _about(path, number: int, cells: dict[str, str], layout: TableColumns) -> tuple[tuple[str, int, float | None], Any]:
-    """What a row is about: input, frame and time; and its face_id, None where it has no face."""
+def _identity(
+    path: str | os.PathLike[str], number: int, cells: dict[str, str], columns: TableColumns
+) -> tuple[tuple[str, int, float | None], int | None]:
+    """Return what identifies a row: input, frame and time; and its face_id, None where it has no face."""
     try:
-        seconds = parse(cells[layout.timestamp], float)
-        frame = int(cells[layout.frame]) + 1 - layout.first_frame
-        when = None if seconds is None else seconds / layout.second
-        return (cells["input"], frame, when), parse(cells["face_id"], int)
+        time, face = cells[columns.timestamp], cells["face_id"]
+        frame = int(cells[columns.frame]) + 1 - columns.first_frame
+        seconds = None if time == "" else float(time) / columns.second
+        return (cells["input"], frame, seconds), None if face == "" else int(face)
     except (KeyError, ValueError) as error:
         raise TableError(f"{path}: row {number} is not one of this package's tables: {error!r}") from error
 
 
-def _to_parquet(source: str, path: str | os.PathLike[str], layout: TableColumns) -> None:
-    """Turns a CSV table into Parquet in constant memory, whole or not at all."""
+def _to_parquet(source: str, path: str | os.PathLike[str], columns: TableColumns) -> None:
+    """Convert a CSV table to Parquet in constant memory; the file appears whole or not at all."""
     import pyarrow
     import pyarrow.parquet
 
     types = {str: pyarrow.string(), int: pyarrow.int32(), float: pyarrow.float64(), np.float32: pyarrow.float32()}
-    schema = pyarrow.schema([(column.name, types[column.kind]) for column in layout.columns])
-    temporary = f"{os.fspath(path)}.partial"
-    try:
-        with pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for chunk in _chunks(source):
-                writer.write_table(pyarrow.table(_arrays(chunk, layout, schema), schema))
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
+    schema = pyarrow.schema([(column.name, types[column.kind]) for column in columns.columns])
+    with (
+        replacing(path) as temporary,
+        pyarrow.parquet.ParquetWriter(os.fspath(temporary), schema, compression="zstd") as writer,
+    ):
+        for chunk in _chunks(source):
+            writer.write_table(pyarrow.table(_arrays(chunk, columns, schema), schema))
 
 
-def _arrays(chunk: list[list[str]], layout: TableColumns, schema: Any) -> list[Any]:
+def _arrays(chunk: list[list[str]], columns: TableColumns, schema: "pyarrow.Schema") -> "list[pyarrow.Array]":
     import pyarrow
 
-    columns = zip(*chunk, strict=True)
+    def values(cells: Sequence[str], kind: type) -> list[CellValue]:
+        return [parse(_clean(text), kind) for text in cells]
+
     return [
-        pyarrow.array([parse(_clean(text), column.kind) for text in cells], schema.field(column.name).type)
-        for cells, column in zip(columns, layout.columns, strict=True)
+        pyarrow.array(values(cells, column.kind), schema.field(column.name).type)
+        for cells, column in zip(zip(*chunk, strict=True), columns.columns, strict=True)
     ]
 
 
 def _clean(text: str) -> str:
-    """Parquet's text is UTF-8 throughout: bytes of file names that are not come out as replacement characters."""
+    """Return valid UTF-8, as Parquet needs it: other bytes of file names become replacement characters."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -1,1 +1,1 @@
-"""From images and videos to aligned faces: the work of `python -m fgnet_jax.prepare`, and its report."""
+"""Preparation of corpora: from their owners' images and videos to aligned faces with labels, and a report."""

@@ -1,4 +1,4 @@
-"""Prepared corpora as TFDS datasets: DISFA, BP4D and corpora of one's own, written without TensorFlow.
+"""TFDS builders of prepared corpora: DISFA, BP4D and custom ones, written without TensorFlow.
 
 With this module imported, `tfds.builder("disfa", data_dir=…)` opens what `python -m fgnet_jax.prepare` wrote.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from fgnet_jax import aus as aus_lib
@@ -19,7 +20,7 @@ from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
 
 PREPARATION = "preparation"
-"""Where a dataset's metadata say how it was prepared."""
+"""Key of a dataset's metadata that says how it was prepared."""
 
 _METADATA = "metadata.json"
 
@@ -29,31 +30,33 @@ class DatasetPlan:
     """What a dataset is written from.
 
     Attributes:
-      found: Labels.
+      corpus: Sequences and labels.
       work: Folder of the sequences' chunks (`chunks`), each in `work/SUBJECT/NAME`.
-      preparation: Options, and a fingerprint of the source.
+      preparation: Options, and a fingerprint of the source; see `settings.preparation`.
     """
 
-    found: CorpusRecords
+    corpus: CorpusRecords
     work: Path
     preparation: Mapping[str, Any]
 
     def folder(self, sequence: LabelledSequence) -> Path:
-        """Where the chunks of a sequence lie."""
+        """Return the folder of a sequence's chunks."""
         return self.work / sequence.key
 
 
 class _Prepared(schema.CorpusBuilder, skip_registration=True):
-    """What all prepared corpora share."""
+    """Base class of all prepared corpora."""
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, plan: DatasetPlan | None = None, **kwargs: Any):
+    def __init__(self, *, plan: DatasetPlan | None = None, **kwargs: Any):  # noqa: ANN401 - TFDS' own
+        """Create a builder that writes `plan`, or one that only reads; the rest is TFDS'."""
         self._plan = plan
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        aus, preparation = self._what()
+        """Describe the dataset."""
+        aus, preparation = self._aus_and_preparation()
         return tfds.core.DatasetInfo(
             builder=self,
             description="Aligned faces with 68 landmarks and facial action units; a split is a fold.",
@@ -62,10 +65,10 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
             disable_shuffling=True,
         )
 
-    def _what(self) -> tuple[tuple[int, ...], dict[str, Any]]:
-        """AUs and preparation: of the plan, or of what is on disk, or (with neither) the published AUs."""
+    def _aus_and_preparation(self) -> tuple[tuple[int, ...], dict[str, Any]]:
+        """Return AUs and preparation: those of the plan, or of the dataset on disk, or else the corpus' usual AUs."""
         if self._plan is not None:
-            return self._plan.found.aus, dict(self._plan.preparation)
+            return self._plan.corpus.aus, dict(self._plan.preparation)
         stored = Path(self._data_dir) / _METADATA
         values: dict[str, Any] = (
             json.loads(stored.read_text()) if stored.exists() else {"aus": aus_lib.CORPUS_AUS[self.name]}
@@ -73,21 +76,23 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
         return tuple(values["aus"]), values.get(PREPARATION, {})
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """Return the splits that have a face: TFDS refuses to write an empty one."""
         del dl_manager
         if self._plan is None:
             raise LayoutError(f"{self.name} is not prepared: python -m fgnet_jax.prepare {self.name} --source DIR")
         folds = {
-            folds_lib.split_name(k): [s for s in self._plan.found.sequences if s.fold == k]
+            folds_lib.split_name(k): [s for s in self._plan.corpus.sequences if s.fold == k]
             for k in range(folds_lib.NUM_FOLDS)
         }
         return {name: self._generate_examples(items) for name, items in folds.items() if self._has_face(items)}
 
     def _has_face(self, items: list[LabelledSequence]) -> bool:
-        """TFDS refuses to write a split of nothing."""
+        """Tell whether any of these sequences has a face."""
         assert self._plan is not None
         return any(len(chunk.rows) for item in items for chunk in chunks.read(self._plan.folder(item)))
 
     def _generate_examples(self, items: list[LabelledSequence]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Read the sequences' faces from their chunks."""
         assert self._plan is not None
         key = 0
         for item in items:
@@ -97,7 +102,8 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
                     key += 1
 
 
-def _record(item: LabelledSequence, row: int, image: bytes, landmarks: Any) -> dict[str, Any]:
+def _record(item: LabelledSequence, row: int, image: bytes, landmarks: np.ndarray) -> dict[str, Any]:
+    """Build the record of a face, `row` its row in the sequence's labels."""
     return {
         "image": image,
         "landmarks": landmarks,
@@ -110,15 +116,15 @@ def _record(item: LabelledSequence, row: int, image: bytes, landmarks: Any) -> d
 
 
 class Disfa(_Prepared):
-    """DISFA (Mavadati et al., IEEE TAC 2013): 27 people watching videos, intensities of twelve AUs."""
+    """DISFA (Mavadati et al., IEEE TAC 2013): 27 subjects watching videos, intensities of twelve AUs."""
 
 
 class Bp4d(_Prepared):
-    """BP4D-Spontaneous (Zhang et al., IVC 2014): 41 people, eight tasks each, occurrence of AUs."""
+    """BP4D-Spontaneous (Zhang et al., IVC 2014): 41 subjects, eight tasks each, occurrence of AUs."""
 
 
 def builder_class(name: str) -> type[_Prepared]:
-    """The builder of a corpus; one is made for a corpus of one's own.
+    """Return the builder class of a corpus; for a custom corpus, a new one.
 
     Raises:
       LayoutError: for a name that no dataset can have.
@@ -127,13 +133,13 @@ def builder_class(name: str) -> type[_Prepared]:
         return {"disfa": Disfa, "bp4d": Bp4d}[name]
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(folds_lib.SYNTHETIC):
         raise LayoutError(f"a corpus cannot be named {name!r}: expected small letters, digits and _, such as my_corpus")
-    made = type("Own", (_Prepared,), {"__module__": __name__}, skip_registration=True)
-    made.name = name
-    return made
+    custom = type("Custom", (_Prepared,), {"__module__": __name__}, skip_registration=True)
+    custom.name = name
+    return custom
 
 
 def prepared_as(name: str, data_dir: Path) -> dict[str, Any] | None:
-    """How the dataset of this name in a folder was prepared; None where there is none."""
+    """Return how the dataset of this name in a folder was prepared; None if there is no such dataset."""
     folder = data_dir / name / str(_Prepared.VERSION)
     if not (folder / "dataset_info.json").exists():
         return None
@@ -141,7 +147,8 @@ def prepared_as(name: str, data_dir: Path) -> dict[str, Any] | None:
 
 
 def write(plan: DatasetPlan, data_dir: Path) -> tfds.core.DatasetBuilder:
-    """Writes a dataset from finished chunks, under `schema.only_writer`."""
-    builder = builder_class(plan.found.corpus)(plan=plan, data_dir=str(data_dir))
-    schema.write(builder, data_dir / plan.found.corpus)
+    """Write a dataset from finished chunks, under `schema.only_writer`."""
+    name = plan.corpus.name
+    builder = builder_class(name)(plan=plan, data_dir=str(data_dir))
+    schema.write(builder, data_dir / name)
     return builder

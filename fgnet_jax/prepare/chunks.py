@@ -1,81 +1,98 @@
-"""Faces that are prepared but not yet written as a dataset: files of a few hundred, so that work that stops goes on.
+"""Stores prepared faces until the dataset is written, in files of a few hundred, so that stopped work can be resumed.
 
-A sequence's chunks lie in a folder of its own, numbered; the last one's name says that it is the last.
+A sequence's chunks are in a folder of their own, numbered; the last one's name says that it is the last.
 """
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fgnet_jax.prepare.layouts.records import Problem
+from fgnet_jax.prepare.layouts.records import NO_IMAGE, NO_LABEL, Problem
+from fgnet_jax.runtime.files import replacing
 
 _LAST = ".last.npz"
+_FORMER_KINDS = {
+    "label without picture": NO_IMAGE,
+    "picture without label": NO_LABEL,
+}  # of chunks that were written before these kinds had their names
 
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Some faces of a sequence, in order.
+    """Consecutive faces of a sequence.
 
     Attributes:
       rows: (n,) int32, rows of the sequence's labels.
       landmarks: (n, 68, 2) float32, on the aligned face.
-      apart: (n,) float32, how far landmarks detected again lie from those carried over, in inter-ocular distances; NaN
-        where only one of them is known.
+      distances: (n,) float32, mean distance of the landmarks detected again from those carried over, in inter-ocular
+        distances; NaN where only one of them is known.
       images: Encoded images, 256x256.
-      problems: Frames without a face here, and why.
+      problems: Frames without a face, and why.
     """
 
     rows: np.ndarray
     landmarks: np.ndarray
-    apart: np.ndarray
+    distances: np.ndarray
     images: Sequence[bytes]
     problems: Sequence[Problem]
 
 
 def save(folder: Path, number: int, chunk: Chunk, is_last: bool) -> None:
-    """Writes a chunk, whole or not at all."""
+    """Write a chunk, complete or not at all.
+
+    Args:
+      folder: Folder of the sequence's chunks.
+      number: Number of the chunk, from 0.
+      chunk: The faces.
+      is_last: Whether it is the sequence's last one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:05d}{_LAST if is_last else '.npz'}"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     problems = json.dumps([dataclasses.asdict(problem) for problem in chunk.problems]).encode()
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                rows=chunk.rows,
-                landmarks=chunk.landmarks,
-                apart=chunk.apart,
-                sizes=np.array([len(image) for image in chunk.images], np.int64),
-                images=np.frombuffer(b"".join(chunk.images), np.uint8),
-                problems=np.frombuffer(problems, np.uint8),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            rows=chunk.rows,
+            landmarks=chunk.landmarks,
+            apart=chunk.distances,
+            sizes=np.array([len(image) for image in chunk.images], np.int64),
+            images=np.frombuffer(b"".join(chunk.images), np.uint8),
+            problems=np.frombuffer(problems, np.uint8),
+        )
 
 
 def load(path: Path) -> Chunk:
-    """Reads a chunk."""
+    """Read a chunk."""
     with np.load(path, allow_pickle=False) as stored:
         ends = np.cumsum(stored["sizes"])
         data = stored["images"].tobytes()
         images = [data[end - size : end] for end, size in zip(ends, stored["sizes"], strict=True)]
-        problems = [Problem(**values) for values in json.loads(stored["problems"].tobytes())]
-        return Chunk(stored["rows"], stored["landmarks"], stored["apart"], images, problems)
+        problems = [_problem(values) for values in json.loads(stored["problems"].tobytes())]
+        return Chunk(
+            rows=stored["rows"],
+            landmarks=stored["landmarks"],
+            distances=stored["apart"],
+            images=images,
+            problems=problems,
+        )
+
+
+def _problem(values: dict[str, Any]) -> Problem:
+    """Build a problem of its stored values."""
+    kind = _FORMER_KINDS.get(values["kind"], values["kind"])
+    return dataclasses.replace(Problem(**values), kind=kind)
 
 
 def done(folder: Path) -> tuple[int, bool]:
-    """How many chunks of a sequence there are, and whether the last is among them."""
+    """Return the number of a sequence's chunks on disk, and whether the last is among them."""
     names = sorted(path.name for path in folder.glob("[0-9]*.npz"))
     return len(names), bool(names) and names[-1].endswith(_LAST)
 
 
 def read(folder: Path) -> Iterator[Chunk]:
-    """All chunks of a sequence, in order."""
+    """Read all chunks of a sequence, in order."""
     yield from (load(path) for path in sorted(folder.glob("[0-9]*.npz")))

@@ -1,83 +1,85 @@
-"""All sequences' work, over the cores, with a progress bar."""
+"""Prepares all sequences of a corpus, over the cores, with reports of progress."""
 
 import functools
 import multiprocessing
-import sys
 import time
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
+from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
-from typing import Any
-
-import tqdm
 
 from fgnet_jax.prepare.layouts.records import LabelledSequence
 from fgnet_jax.prepare.sequence import PrepareSettings, process
+from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.workers import as_done
 
-_counter: Any = None  # of this worker: frames done by all of them
+Counter = SynchronizedArray
+"""Two numbers that all workers share: frames done, and those of them that an earlier run did."""
+
+_counter: Counter | None = None  # of this worker process
 
 
 def process_all(
-    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int
+    sequences: Sequence[LabelledSequence], settings: PrepareSettings, work: Path, workers: int
 ) -> tuple[int, float]:
-    """Prepares all sequences into chunks below `work`; what is there already is left.
+    """Prepare all sequences into chunks below `work`; chunks that exist are left as they are.
 
     Args:
-      sequences: In any order; each is one worker's.
+      sequences: In any order; each is prepared by one worker.
       settings: How faces are prepared.
       work: Folder of chunks, `work/SUBJECT/NAME`.
       workers: Processes.
 
     Returns:
-      Frames that were done now, and the seconds that it took.
+      Frames that were prepared in this run, and the seconds that it took.
     """
     total = sum(len(sequence.frames) for sequence in sequences)
-    begun = sum(len(sequence.frames) for sequence in sequences if (work / sequence.key).exists())
     start = time.perf_counter()
-    quiet = not sys.stderr.isatty()
-    bar = tqdm.tqdm(total=total, unit="frame", desc="preparing", disable=False, mininterval=30 if quiet else 0.2)
-    with bar:
-        if begun:
-            bar.write("going on with what an earlier run has done", file=sys.stderr)
-        run = _here if workers == 1 else _in_processes
-        skipped = run(sequences, settings, work, workers, bar)
-    return bar.n - skipped, time.perf_counter() - start
+    with Progress("preparing", total, "frames") as progress:
+        if any((work / sequence.key).exists() for sequence in sequences):
+            progress.say("resuming from what an earlier run has done")
+        if workers == 1:
+            former = _in_this_process(sequences, settings, work, progress)
+        else:
+            former = _in_workers(sequences, settings, work, workers=workers, progress=progress)
+    return progress.done - former, time.perf_counter() - start
 
 
-def _here(
-    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int, bar: tqdm.tqdm
+def _in_this_process(
+    sequences: Sequence[LabelledSequence], settings: PrepareSettings, work: Path, progress: Progress
 ) -> int:
-    del workers
-    skipped = 0
+    """Prepare all sequences; returns the number of frames that an earlier run had prepared."""
+    former = 0
     for sequence in sequences:
-        ticks: list[int] = []
+        counts: list[int] = []
 
-        def tick(count: int, ticks: list[int] = ticks) -> None:
-            ticks.append(count)
-            bar.update(count)
+        def count_frames(count: int, counts: list[int] = counts) -> None:
+            counts.append(count)
+            if count:
+                progress.update(progress.done + count)
 
-        process(sequence, settings, work / sequence.key, tick)
-        skipped += ticks[0]  # the first is of what was there
-    return skipped
+        process(sequence, settings, work / sequence.key, count_frames)
+        former += counts[0]  # the first count is that of earlier runs
+    return former
 
 
-def _in_processes(
-    sequences: Items[LabelledSequence], settings: PrepareSettings, work: Path, workers: int, bar: tqdm.tqdm
+def _in_workers(
+    sequences: Sequence[LabelledSequence], settings: PrepareSettings, work: Path, *, workers: int, progress: Progress
 ) -> int:
-    # Frames done, and those of them that were there. Read without its lock, which a worker that was killed may hold.
+    """Prepare all sequences in worker processes; returns the number of frames that an earlier run had prepared."""
+    # Read without its lock, which a worker that was killed may hold.
     counter = multiprocessing.get_context("spawn").Array("q", 2)
     done = counter.get_obj()
     # the longest first, so that the last to end is a short one
     order = sorted(sequences, key=lambda sequence: -len(sequence.frames))
     items = [(sequence, settings, work / sequence.key) for sequence in order]
-    for _ in as_done(_process, items, workers, functools.partial(_begin, counter), seconds=0.5):
-        bar.update(done[0] - bar.n)
-    bar.update(done[0] - bar.n)
+    for _ in as_done(_process, items, workers, begin=functools.partial(_begin, counter), seconds=0.5):
+        progress.update(done[0])
+    progress.update(done[0])
     return done[1]
 
 
-def _begin(counter: Any) -> None:
-    """First thing in a worker."""
+def _begin(counter: Counter) -> None:
+    """Set up a worker process."""
     import cv2
 
     global _counter
@@ -86,13 +88,16 @@ def _begin(counter: Any) -> None:
 
 
 def _process(item: tuple[LabelledSequence, PrepareSettings, Path]) -> None:
-    first = True
+    """Prepare a sequence in a worker process."""
+    sequence, settings, folder = item
+    is_first = True
 
-    def tick(count: int) -> None:
-        nonlocal first
+    def count_frames(count: int) -> None:
+        nonlocal is_first
+        assert _counter is not None
         with _counter.get_lock():
             _counter[0] += count
-            _counter[1] += count if first else 0
-        first = False
+            _counter[1] += count if is_first else 0
+        is_first = False
 
-    process(*item, tick)
+    process(sequence, settings, folder, count_frames)

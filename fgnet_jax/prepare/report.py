@@ -1,4 +1,4 @@
-"""What came of a preparation: frames and positives beside the published ones, what was left out and why."""
+"""Report of a preparation: frames and positives beside the published ones, what was left out and why."""
 
 import dataclasses
 from collections import defaultdict
@@ -15,15 +15,15 @@ from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import Problem
 
 SHOWN = 8
-"""Problems of a kind that the text lists; the JSON has all."""
+"""Problems of each kind that the text lists; the JSON lists all."""
 
 SAMPLES = 12
-"""Faces on the page."""
+"""Faces that the figure shows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A prepared face for the page: encoded image, its landmarks (68, 2), and what it shows."""
+    """A prepared face for the figure: encoded image, landmarks (68, 2), and a caption."""
 
     image: bytes
     landmarks: np.ndarray
@@ -32,7 +32,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class ProcessingSpeed:
-    """Frames done in this run and the seconds it took, in how many processes."""
+    """Frames prepared in this run, the seconds that it took, and the number of processes."""
 
     frames: int
     seconds: float
@@ -40,62 +40,72 @@ class ProcessingSpeed:
 
 
 def collect(
-    plan: DatasetPlan, settings: Mapping[str, Any], pace: ProcessingSpeed
+    plan: DatasetPlan, settings: Mapping[str, Any], speed: ProcessingSpeed
 ) -> tuple[dict[str, Any], list[Sample]]:
-    """Everything that a report says, ready for JSON, and sample faces for its page."""
-    found = plan.found
-    rows = {sequence.key: [] for sequence in found.sequences}
-    problems, apart = list(found.problems), [np.empty(0, np.float32)]
+    """Collect all values of a report, ready for JSON, and sample faces for its figure.
+
+    Args:
+      plan: The dataset, whose chunks are finished.
+      settings: How it was prepared; see `settings.preparation`.
+      speed: Of this run.
+    """
+    corpus = plan.corpus
+    rows = {sequence.key: [] for sequence in corpus.sequences}
+    problems, distances = list(corpus.problems), [np.empty(0, np.float32)]
     total = 0
-    for sequence in found.sequences:
+    for sequence in corpus.sequences:
         for chunk in chunks.read(plan.folder(sequence)):
             rows[sequence.key].append(chunk.rows)
             problems += chunk.problems
-            apart.append(chunk.apart)
+            distances.append(chunk.distances)
             total += len(chunk.rows)
     counts = {folds_lib.split_name(fold): _fold(plan, rows, fold) for fold in range(folds_lib.NUM_FOLDS)}
     values = {
-        "corpus": found.corpus,
-        "aus": list(found.aus),
+        "corpus": corpus.name,
+        "aus": list(corpus.aus),
         "options": dict(settings),
         "faces": total,
-        "labelled_frames": sum(len(sequence.frames) for sequence in found.sequences),
+        "labelled_frames": sum(len(sequence.frames) for sequence in corpus.sequences),
         "folds": counts,
-        "all": _sum(counts.values(), found.aus),
-        "published_rates": {aus_lib.label(au): rate for au, rate in _published(found.corpus, found.aus).items()},
+        "all": _sum(counts.values(), corpus.aus),
+        "published_rates": {aus_lib.label(au): rate for au, rate in _published(corpus.name, corpus.aus).items()},
         "problems": _by_kind(problems),
-        "landmarks_apart": _spread(np.concatenate(apart)),
-        "pace": {"frames": pace.frames, "seconds": round(pace.seconds, 2), "workers": pace.workers},
-        "notes": list(found.notes),
+        "landmarks_apart": _distance_summary(np.concatenate(distances)),
+        "pace": {"frames": speed.frames, "seconds": round(speed.seconds, 2), "workers": speed.workers},
+        "notes": list(corpus.notes),
     }
     return values, _samples(plan, total)
 
 
 def _published(corpus: str, aus: Iterable[int]) -> dict[int, float]:
+    """Return the published shares of positive frames, of the AUs that have one."""
     rates = folds_lib.BASE_RATES.get(corpus, {})
     return {au: rates[au] for au in aus if au in rates}
 
 
 def _fold(plan: DatasetPlan, rows: Mapping[str, list[np.ndarray]], fold: int) -> dict[str, Any]:
-    found = plan.found
-    items = [sequence for sequence in found.sequences if sequence.fold == fold]
-    kept = [item.labels[np.concatenate([np.empty(0, np.int32), *rows[item.key]])] for item in items]
-    labels = np.concatenate([np.empty((0, len(found.aus)), np.int8), *kept])
-    published = folds_lib.PUBLISHED_FRAMES.get(found.corpus)
+    """Count a fold's frames and labels; `rows` has the rows of prepared faces by sequence."""
+    corpus = plan.corpus
+    items = [sequence for sequence in corpus.sequences if sequence.fold == fold]
+    prepared = [item.labels[np.concatenate([np.empty(0, np.int32), *rows[item.key]])] for item in items]
+    labels = np.concatenate([np.empty((0, len(corpus.aus)), np.int8), *prepared])
+    published = folds_lib.PUBLISHED_FRAMES.get(corpus.name)
     return {
         "subjects": sorted({item.subject for item in items}),
         "frames": len(labels),
         "published_frames": published[fold] if published else None,
-        "positives": _by_au(found.aus, (labels == 1).sum(0)),
-        "known": _by_au(found.aus, (labels >= 0).sum(0)),
+        "positives": _by_au(corpus.aus, (labels == 1).sum(0)),
+        "known": _by_au(corpus.aus, (labels >= 0).sum(0)),
     }
 
 
-def _by_au(aus: Iterable[int], values: Iterable[Any]) -> dict[str, int]:
+def _by_au(aus: Iterable[int], values: Iterable[int]) -> dict[str, int]:
+    """Name counts by their AU."""
     return {aus_lib.label(au): int(value) for au, value in zip(aus, values, strict=True)}
 
 
 def _sum(folds: Iterable[Mapping[str, Any]], aus: Iterable[int]) -> dict[str, Any]:
+    """Add up the counts of all folds."""
     folds, names = list(folds), [aus_lib.label(au) for au in aus]
     published = [fold["published_frames"] for fold in folds]
     return {
@@ -108,6 +118,7 @@ def _sum(folds: Iterable[Mapping[str, Any]], aus: Iterable[int]) -> dict[str, An
 
 
 def _by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, Any]]:
+    """Group problems by kind, with the number of frames concerned."""
     kinds: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
         kinds[problem.kind].append(problem)
@@ -121,9 +132,9 @@ def _by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _spread(apart: np.ndarray) -> dict[str, float] | None:
-    """How far detected and carried landmarks lie apart, in inter-ocular distances; None where only one is known."""
-    known = apart[np.isfinite(apart)]
+def _distance_summary(distances: np.ndarray) -> dict[str, float] | None:
+    """Summarise the distances of detected from carried-over landmarks; None where only one of them is known."""
+    known = distances[np.isfinite(distances)]
     if not len(known):
         return None
     return {
@@ -135,27 +146,30 @@ def _spread(apart: np.ndarray) -> dict[str, float] | None:
 
 
 def _samples(plan: DatasetPlan, total: int) -> list[Sample]:
-    """Faces from all over the corpus, evenly spaced."""
-    wanted = set(np.linspace(0, total - 1, min(SAMPLES, total)).astype(int).tolist()) if total else set()
+    """Choose faces from the whole corpus, evenly spaced."""
+    chosen = set(np.linspace(0, total - 1, min(SAMPLES, total)).astype(int).tolist()) if total else set()
     samples, place = [], 0
-    for sequence in plan.found.sequences:
+    for sequence in plan.corpus.sequences:
         for chunk in chunks.read(plan.folder(sequence)):
             for k, row in enumerate(chunk.rows):
-                if place + k in wanted:
-                    shown = [au for au, is_on in zip(plan.found.aus, sequence.labels[row] == 1, strict=True) if is_on]
-                    caption = f"{sequence.key} {sequence.frames[row]}\nAU {' '.join(map(str, shown)) or 'none'}"
+                if place + k in chosen:
+                    present = [
+                        au for au, is_on in zip(plan.corpus.aus, sequence.labels[row] == 1, strict=True) if is_on
+                    ]
+                    caption = f"{sequence.key} {sequence.frames[row]}\nAU {' '.join(map(str, present)) or 'none'}"
                     samples.append(Sample(chunk.images[k], chunk.landmarks[k], caption))
             place += len(chunk.rows)
     return samples
 
 
 def text(values: Mapping[str, Any]) -> str:
-    """The report to read in a terminal."""
+    """Format a report for the terminal."""
     parts = [_frames_table(values), _rates_table(values), _problems_text(values), _landmarks_text(values)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _frames_table(values: Mapping[str, Any]) -> str:
+    """Format subjects and frames by fold."""
     lines = [f"{values['corpus']}: {values['faces']:,} faces of {values['labelled_frames']:,} labelled frames"]
     lines.append(f"{'':8}{'subjects':>10}{'frames':>10}{'published':>11}")
     for name, fold in [*values["folds"].items(), ("all", values["all"])]:
@@ -167,6 +181,7 @@ def _frames_table(values: Mapping[str, Any]) -> str:
 
 
 def _rates_table(values: Mapping[str, Any]) -> str:
+    """Format positives by AU and fold."""
     folds = [*values["folds"].items(), ("all", values["all"])]
     lines = ["positives, and their share of frames with a known label"]
     lines.append(f"{'':6}" + "".join(f"{name:>16}" for name, _ in folds) + f"{'published':>11}")
@@ -178,11 +193,13 @@ def _rates_table(values: Mapping[str, Any]) -> str:
 
 
 def _share(fold: Mapping[str, Any], name: str) -> str:
+    """Format an AU's positives and their share in a fold."""
     positives, known = fold["positives"][name], fold["known"][name]
     return f"{positives:,} ({positives / known:.3f})" if known else "none known"
 
 
 def _problems_text(values: Mapping[str, Any]) -> str:
+    """Format the problems by kind."""
     if not values["problems"]:
         return "nothing was left out"
     lines = ["what was left out, or is in doubt (frames)"]
@@ -195,18 +212,19 @@ def _problems_text(values: Mapping[str, Any]) -> str:
 
 
 def _landmarks_text(values: Mapping[str, Any]) -> str:
-    apart, pace = values["landmarks_apart"], values["pace"]
+    """Format the distance of landmarks, and the speed."""
+    landmarks, speed = values["landmarks_apart"], values["pace"]
     lines = []
-    if apart:
+    if landmarks:
         lines.append(
-            f"landmarks detected again lie {apart['mean']:.3f} of the inter-ocular distance from those carried over "
-            f"(median {apart['median']:.3f}, 95 % below {apart['p95']:.3f}; {apart['faces']:,} faces); "
-            f"stored: {values['options']['aligned_landmarks']}"
+            f"landmarks detected again lie {landmarks['mean']:.3f} of the inter-ocular distance from those carried "
+            f"over (median {landmarks['median']:.3f}, 95 % below {landmarks['p95']:.3f}; {landmarks['faces']:,} faces)"
+            f"; stored: {values['options']['aligned_landmarks']}"
         )
-    if pace["frames"]:
-        rate = pace["frames"] / max(pace["seconds"], 1e-9)
+    if speed["frames"]:
+        rate = speed["frames"] / max(speed["seconds"], 1e-9)
         lines.append(
-            f"{pace['frames']:,} frames in {pace['seconds']:.1f} s: {rate:.1f} a second, {pace['workers']} workers, "
+            f"{speed['frames']:,} frames in {speed['seconds']:.1f} s: {rate:.1f} a second, {speed['workers']} workers, "
             f"landmarks {values['options']['landmarks']}"
         )
     return "\n".join(lines)

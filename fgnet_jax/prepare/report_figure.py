@@ -1,9 +1,9 @@
-"""A preparation's report as an image: shares of positives beside the published ones, and sample faces."""
+"""Draws a preparation's report: shares of positives beside the published ones, and sample faces."""
 
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -11,15 +11,19 @@ from PIL import Image
 from fgnet_jax.data import folds
 from fgnet_jax.prepare.report import Sample
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
 _COLUMNS = 6
 _FOLDS, _PUBLISHED = ("#3b6fb6", "#8fb3dd", "#1c4577"), "#c8452e"
 
 
 def draw(values: Mapping[str, Any], samples: Sequence[Sample]) -> bytes:
-    """The page as a PNG.
+    """Draw the report as a PNG.
 
     Args:
-      values: Of `report.collect`.
+      values: From `report.collect`.
       samples: Faces to show with their landmarks.
     """
     from matplotlib.figure import Figure
@@ -30,16 +34,17 @@ def draw(values: Mapping[str, Any], samples: Sequence[Sample]) -> bytes:
         1 + bool(rows), 1, height_ratios=(5.2, 2.75 * rows)[: 1 + bool(rows)], squeeze=False
     )[:, 0]
     left, right = top.subplots(1, 2, gridspec_kw={"width_ratios": (1.7, 1)})
-    _rates(left, values)
-    _words(right, values)
-    for part in below:
-        _faces(part, rows, samples)
+    _draw_rates(left, values)
+    _draw_text(right, values)
+    for subfigure in below:
+        _draw_faces(subfigure, rows, samples)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
 
 
-def _rates(axes: Any, values: Mapping[str, Any]) -> None:
+def _draw_rates(axes: "Axes", values: Mapping[str, Any]) -> None:
+    """Draw bars of the share of positives by AU and fold, with the published ones as lines."""
     names = list(values["all"]["known"])
     place = np.arange(len(names))
     width = 0.8 / folds.NUM_FOLDS
@@ -59,8 +64,8 @@ def _rates(axes: Any, values: Mapping[str, Any]) -> None:
     axes.legend(frameon=False)
 
 
-def _words(axes: Any, values: Mapping[str, Any]) -> None:
-    """Frames of each fold, and what was left out."""
+def _draw_text(axes: "Axes", values: Mapping[str, Any]) -> None:
+    """Write the frames of each fold, and what was left out."""
     lines = []
     for name, fold in [*values["folds"].items(), ("all", values["all"])]:
         published = fold["published_frames"]
@@ -78,11 +83,12 @@ def _words(axes: Any, values: Mapping[str, Any]) -> None:
 
 
 def _short(where: str) -> str:
-    """A file without its folders; anything else as it is."""
+    """Return a file's name without its folders, and anything else unchanged."""
     return where.rsplit("/", 1)[-1] if where.startswith("/") else where
 
 
-def _faces(figure: Any, rows: int, samples: Sequence[Sample]) -> None:
+def _draw_faces(figure: "SubFigure", rows: int, samples: Sequence[Sample]) -> None:
+    """Draw sample faces with their landmarks, on a grid."""
     grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")

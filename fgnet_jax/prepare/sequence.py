@@ -1,4 +1,4 @@
-"""One sequence's work: read its frames, find and align the faces, encode them, chunk by chunk."""
+"""Prepares one sequence: reads its frames, detects and aligns the faces, encodes them, chunk by chunk."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import LabelledSequence, Problem
 
 CHUNK = 200
-"""Frames of a chunk: at most so many are done again after a stop."""
+"""Frames per chunk: at most so many are prepared again after a stop."""
 
 AGAIN, CARRIED = "again", "carried"
-"""Where the landmarks of an aligned face come from: detected on it again, or carried over from the image."""
+"""Where the landmarks of an aligned face are from: detected again on it, or carried over from the image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PrepareSettings:
     """How faces are prepared.
 
     Attributes:
-      predictor: dlib's data file; None where there is no detector.
-      landmarks: Folder of landmarks on disk, in place of detection; None to detect.
+      predictor: dlib's data file; None if no detector is used.
+      landmarks: Folder of landmarks on disk, instead of detection; None to detect them.
       root: The folder whose paths `landmarks` mirrors.
       aligned_landmarks: `AGAIN` or `CARRIED`.
       is_aligned: Whether the images are aligned faces already, to be left as they are.
@@ -41,7 +41,7 @@ class PrepareSettings:
     is_aligned: bool = False
 
     def detector(self) -> FaceDetector | None:
-        """dlib's detector, loaded once a process."""
+        """Return dlib's detector, loaded once per process; None if no detector is used."""
         return dlib_detector.load(self.predictor) if self.predictor else None
 
 
@@ -50,8 +50,8 @@ class LabelledFrame:
     """A labelled frame.
 
     Attributes:
-      row: In the sequence's labels.
-      number: Of the frame.
+      row: Its row in the sequence's labels.
+      number: Its number in the sequence.
       image: (height, width, 3) uint8; None where there is none.
       path: Its file, or the video's; None where there is none.
       reason: Why there is no image.
@@ -66,175 +66,198 @@ class LabelledFrame:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedFace:
-    """A face, ready to be stored."""
+    """A face, ready to be stored.
+
+    Attributes:
+      row: Its row in the sequence's labels.
+      image: Encoded image, 256x256.
+      landmarks: (68, 2) float32, in pixels of it.
+      distance: Mean distance of the landmarks detected again from those carried over, in inter-ocular distances; NaN
+        where only one of them is known.
+    """
 
     row: int
     image: bytes
     landmarks: np.ndarray
-    apart: float
+    distance: float
 
 
 FrameCounter = Callable[[int], None]
-"""Is told of frames that are done."""
+"""Called with the number of further frames that are done."""
 
 
-def process(sequence: LabelledSequence, settings: PrepareSettings, folder: Path, tick: FrameCounter) -> None:
-    """Prepares a sequence into chunks in `folder`, going on after those that are there."""
-    count, is_done = chunks.done(folder)
-    first = min(count * CHUNK, len(sequence.frames))
-    tick(len(sequence.frames) if is_done else first)
+def process(sequence: LabelledSequence, settings: PrepareSettings, folder: Path, count_frames: FrameCounter) -> None:
+    """Prepare a sequence into chunks in `folder`; continues after those that exist.
+
+    Args:
+      sequence: The sequence.
+      settings: How faces are prepared.
+      folder: Folder of the sequence's chunks.
+      count_frames: Called first with the number of frames done before, then after each frame.
+    """
+    number, is_done = chunks.done(folder)
+    first = min(number * CHUNK, len(sequence.frames))
+    count_frames(len(sequence.frames) if is_done else first)
     if is_done:
         return
-    ends: list[Problem] = []
-    shots = _shots(sequence, first, ends)
-    find = _finder(sequence, settings)
-    made: list[PreparedFace | Problem] = []
-    shot = next(shots, None)
-    while shot is not None:
-        made.append(_prepare(shot, sequence, settings, find))
-        tick(1)
-        shot = next(shots, None)  # runs to the end, where `ends` is filled, before the last chunk is written
-        if len(made) == CHUNK and shot is not None:
-            chunks.save(folder, count, _chunk(made, []), is_last=False)
-            count, made = count + 1, []
-    chunks.save(folder, count, _chunk(made, ends), is_last=True)
+    end_problems: list[Problem] = []
+    frames = _frames(sequence, first, end_problems)
+    find_face = _face_lookup(sequence, settings)
+    results: list[PreparedFace | Problem] = []
+    frame = next(frames, None)
+    while frame is not None:
+        results.append(_prepare(frame, sequence, settings, find_face))
+        count_frames(1)
+        frame = next(frames, None)  # up to the end, which fills `end_problems`, before the last chunk is written
+        if len(results) == CHUNK and frame is not None:
+            chunks.save(folder, number, _chunk(results, []), is_last=False)
+            number, results = number + 1, []
+    chunks.save(folder, number, _chunk(results, end_problems), is_last=True)
 
 
-def _chunk(made: list[PreparedFace | Problem], ends: list[Problem]) -> chunks.Chunk:
-    faces = [item for item in made if isinstance(item, PreparedFace)]
-    problems = [item for item in made if isinstance(item, Problem)]
+def _chunk(results: list[PreparedFace | Problem], end_problems: list[Problem]) -> chunks.Chunk:
+    """Build a chunk of frames' results and the problems at the sequence's end."""
+    faces = [item for item in results if isinstance(item, PreparedFace)]
+    problems = [item for item in results if isinstance(item, Problem)]
     return chunks.Chunk(
-        np.array([face.row for face in faces], np.int32),
-        np.array([face.landmarks for face in faces], np.float32).reshape(-1, detection.NUM_LANDMARKS, 2),
-        np.array([face.apart for face in faces], np.float32),
-        [face.image for face in faces],
-        [*problems, *ends],
+        rows=np.array([face.row for face in faces], np.int32),
+        landmarks=np.array([face.landmarks for face in faces], np.float32).reshape(-1, detection.NUM_LANDMARKS, 2),
+        distances=np.array([face.distance for face in faces], np.float32),
+        images=[face.image for face in faces],
+        problems=[*problems, *end_problems],
     )
 
 
-def _shots(sequence: LabelledSequence, first: int, ends: list[Problem]) -> Iterator[LabelledFrame]:
-    """Labelled frames from row `first` on; what is wrong at the end is put into `ends`."""
+def _frames(sequence: LabelledSequence, first: int, end_problems: list[Problem]) -> Iterator[LabelledFrame]:
+    """Read the labelled frames from row `first` on; problems at the sequence's end are added to `end_problems`."""
     if sequence.video is not None:
-        yield from _video_shots(sequence, sequence.video, first, ends)
+        yield from _video_frames(sequence, sequence.video, first, end_problems)
         return
     for row in range(first, len(sequence.frames)):
         number = int(sequence.frames[row])
         path = sequence.images.get(number)
         if path is None or not path.exists():
-            yield LabelledFrame(row, number, None, None, f"{path}: not there" if path else "")
+            reason = f"{path}: not there" if path else ""
+            yield LabelledFrame(row=row, number=number, image=None, reason=reason)
             continue
         try:
-            yield LabelledFrame(row, number, images.read(path), path)
+            yield LabelledFrame(row=row, number=number, image=images.read(path), path=path)
         except images.ImageError as error:
-            yield LabelledFrame(row, number, None, path, str(error))
+            yield LabelledFrame(row=row, number=number, image=None, path=path, reason=str(error))
 
 
-def _video_shots(sequence: LabelledSequence, path: Path, first: int, ends: list[Problem]) -> Iterator[LabelledFrame]:
+def _video_frames(
+    sequence: LabelledSequence, path: Path, first: int, end_problems: list[Problem]
+) -> Iterator[LabelledFrame]:
+    """Read the labelled frames of a video; see `_frames`."""
     rows = {int(number): row for row, number in enumerate(sequence.frames)}
     start = int(sequence.frames[first]) if first < len(sequence.frames) else int(sequence.frames[-1]) + 1
-    last, extra = start - 1, []
+    last, unlabelled = start - 1, []
     try:
         for frame in video.read(path, start, threads=1):
             last = frame.number
             if last not in rows:
-                extra.append(last)
+                unlabelled.append(last)
                 continue
             reason = "damaged frame" if frame.image is None else ""
-            yield LabelledFrame(rows[last], last, frame.image, path, reason)
+            yield LabelledFrame(row=rows[last], number=last, image=frame.image, path=path, reason=reason)
     except video.VideoError as error:
-        left = [number for number in rows if number > last]
-        if left:
-            where = records.span(sequence.key, left)
-            ends.append(Problem(records.UNREADABLE, where, f"{path}: {error}", len(left)))
+        missing = [number for number in rows if number > last]
+        if missing:
+            where = records.span(sequence.key, missing)
+            end_problems.append(Problem(records.UNREADABLE, where, f"{path}: {error}", len(missing)))
         return
-    ends += _count_problems(sequence, path, last, extra)
+    end_problems += _count_problems(sequence, path, last, unlabelled)
 
 
-def _count_problems(sequence: LabelledSequence, path: Path, last: int, extra: list[int]) -> list[Problem]:
-    """Where the video and the labels are not equally long: the k-th frame belongs to line k all the same."""
-    left = [int(number) for number in sequence.frames if number > last]
-    if not left and not extra:
+def _count_problems(sequence: LabelledSequence, path: Path, last: int, unlabelled: list[int]) -> list[Problem]:
+    """Return the problems of a video and labels of different lengths; frame k belongs to line k nevertheless."""
+    missing = [int(number) for number in sequence.frames if number > last]
+    if not missing and not unlabelled:
         return []
     detail = f"{path.name} has {last} frames, {len(sequence.frames)} label lines"
-    problems = [Problem(records.FRAME_COUNT, sequence.key, detail, len(left) + len(extra))]
-    for kind, numbers in ((records.NO_IMAGE, left), (records.NO_LABEL, extra)):
+    problems = [Problem(records.FRAME_COUNT, sequence.key, detail, len(missing) + len(unlabelled))]
+    for kind, numbers in ((records.NO_IMAGE, missing), (records.NO_LABEL, unlabelled)):
         if numbers:
             problems.append(Problem(kind, records.span(sequence.key, numbers), count=len(numbers)))
     return problems
 
 
 FaceLookup = Callable[[LabelledFrame], Face | str]
-"""The face of a shot, or why there is none."""
+"""Returns the face of a frame, or why there is none."""
 
 
-def _finder(sequence: LabelledSequence, settings: PrepareSettings) -> FaceLookup:
-    """Landmarks on disk where a folder of them is given, else the detector."""
+def _face_lookup(sequence: LabelledSequence, settings: PrepareSettings) -> FaceLookup:
+    """Return the source of a sequence's faces: landmarks on disk where a folder of them is given, else the detector."""
     if settings.landmarks is None:
         detect = settings.detector()
         assert detect is not None
-        return lambda shot: detection.largest(detect(_image(shot))) or "no face found"
+        return lambda frame: detection.largest(detect(_image(frame))) or "no face found"
     of_video = None
     if sequence.video is not None:
         of_video = landmark_files.read_or_reason(
             landmark_files.mirrored(settings.landmarks, settings.root, sequence.video)
         )
 
-    def find(shot: LabelledFrame) -> Face | str:
+    def find_face(frame: LabelledFrame) -> Face | str:
         if isinstance(of_video, str):
             return of_video
         if of_video is not None:
-            known = shot.number <= len(of_video) and of_video.ndim == 3
-            return (detection.from_landmarks(of_video[shot.number - 1]) if known else None) or "no landmarks"
-        assert shot.path is not None and settings.landmarks is not None
-        points = landmark_files.read_or_reason(landmark_files.mirrored(settings.landmarks, settings.root, shot.path))
+            is_known = frame.number <= len(of_video) and of_video.ndim == 3
+            return (detection.from_landmarks(of_video[frame.number - 1]) if is_known else None) or "no landmarks"
+        assert frame.path is not None and settings.landmarks is not None
+        points = landmark_files.read_or_reason(landmark_files.mirrored(settings.landmarks, settings.root, frame.path))
         if isinstance(points, str):
             return points
         if points.shape != (detection.NUM_LANDMARKS, 2):
             return f"landmarks of shape {points.shape}: expected (68, 2)"
         return detection.from_landmarks(points) or "no landmarks"
 
-    return find
+    return find_face
 
 
-def _image(shot: LabelledFrame) -> np.ndarray:
-    assert shot.image is not None
-    return shot.image
+def _image(frame: LabelledFrame) -> np.ndarray:
+    """Return the image of a frame that has one."""
+    assert frame.image is not None
+    return frame.image
 
 
 def _prepare(
-    shot: LabelledFrame, sequence: LabelledSequence, settings: PrepareSettings, find: FaceLookup
+    frame: LabelledFrame, sequence: LabelledSequence, settings: PrepareSettings, find_face: FaceLookup
 ) -> PreparedFace | Problem:
-    """The aligned face of a shot, or why there is none."""
-    where = f"{sequence.key} frame {shot.number}"
-    if shot.path is None:
-        return Problem(records.NO_IMAGE, where, shot.reason)
-    if shot.image is None:
-        return Problem(records.UNREADABLE, where, f"{shot.path}: {shot.reason}")
-    face = find(shot)
+    """Prepare the face of a frame, or return why there is none."""
+    where = f"{sequence.key} frame {frame.number}"
+    if frame.path is None:
+        return Problem(records.NO_IMAGE, where, frame.reason)
+    if frame.image is None:
+        return Problem(records.UNREADABLE, where, f"{frame.path}: {frame.reason}")
+    face = find_face(frame)
     if isinstance(face, str):
         return Problem(records.NO_FACE, where, face)
     try:
-        if settings.is_aligned:  # whatever slightly different square the landmarks would ask for
-            image, lie = alignment.as_it_is(shot.image)
+        if settings.is_aligned:  # even if the landmarks give a slightly different square
+            image, place = alignment.keep_aligned(frame.image)
         else:
-            image, lie = alignment.align(shot.image, face.landmarks)
+            image, place = alignment.align(frame.image, face.landmarks)
     except alignment.AlignmentError as error:
         return Problem(records.NO_FACE, where, str(error))
-    carried = lie.to_aligned(face.landmarks).astype(np.float32)
+    carried = place.to_aligned(face.landmarks).astype(np.float32)
     detect = settings.detector()
     again = detection.largest(detect(image)) if detect else None
     if again is None and settings.aligned_landmarks == AGAIN:
         return Problem(records.NO_FACE, where, "no face found on the aligned face")
-    apart = detection.distance(again.landmarks, carried) if again else np.nan
-    chosen = again.landmarks if again and settings.aligned_landmarks == AGAIN else carried
-    encoded = _as_it_is(shot, image) or jpeg.encode(image)
-    return PreparedFace(shot.row, encoded, chosen, apart)
+    return PreparedFace(
+        row=frame.row,
+        image=_original_file(frame, image) or jpeg.encode(image),
+        landmarks=again.landmarks if again and settings.aligned_landmarks == AGAIN else carried,
+        distance=detection.distance(again.landmarks, carried) if again else np.nan,
+    )
 
 
-def _as_it_is(shot: LabelledFrame, image: np.ndarray) -> bytes | None:
-    """The file of an image that was aligned already, if it is a JPEG that needs no change; else None."""
-    if image is not shot.image or shot.path is None or shot.path.suffix.lower() not in (".jpg", ".jpeg"):
+def _original_file(frame: LabelledFrame, image: np.ndarray) -> bytes | None:
+    """Return the file of an image that was aligned already, if it is a JPEG that needs no change; else None."""
+    if image is not frame.image or frame.path is None or frame.path.suffix.lower() not in (".jpg", ".jpeg"):
         return None
-    with Image.open(shot.path) as opened:
+    with Image.open(frame.path) as opened:
         is_plain = opened.format == "JPEG" and opened.mode == "RGB" and opened.getexif().get(0x0112, 1) == 1
-    return shot.path.read_bytes() if is_plain else None
+    return frame.path.read_bytes() if is_plain else None

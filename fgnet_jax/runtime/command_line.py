@@ -1,4 +1,4 @@
-"""What all commands have in common: their help, `--version`, flags with `_` or with `-`, and values that are checked."""
+"""What all commands share: help texts, `--version`, flags spelled with `_` or `-`, checked values, and messages."""
 
 import argparse
 import sys
@@ -19,7 +19,13 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, doc: str = "", prog: str | None = None, **options: Any):  # noqa: ANN401 - argparse's own
-        """Takes the docstring, and the command's name as `program` gives it."""
+        """Create a parser.
+
+        Args:
+          doc: The docstring of the command's module; empty for a subcommand, whose parent has `--version`.
+          prog: The command's name, as `program` returns it.
+          **options: Further arguments of `argparse.ArgumentParser`.
+        """
         description, _, details = doc.partition("\n\n")
         super().__init__(
             prog=prog,
@@ -33,7 +39,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--version", action="version", version=f"fgnet_jax {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):  # noqa: ANN001, ANN201 - as argparse has it
-        """Parses as argparse does, after every flag got the spelling that it was defined with."""
+        """Parse as argparse does, after respelling every flag as it was defined."""
         return super().parse_known_args(_spelled(sys.argv[1:] if args is None else args, self._flags()), namespace)
 
     def _flags(self) -> dict[str, str]:
@@ -41,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _spelled(arguments: Sequence[str], flags: dict[str, str]) -> list[str]:
-    """Arguments whose flags are spelled as in `flags`; all behind a bare `--` stay as they are."""
+    """Respell flags as in `flags`; leave everything after a bare `--` as it is."""
     arguments = list(arguments)
     end = arguments.index("--") if "--" in arguments else len(arguments)
     for k, argument in enumerate(arguments[:end]):
@@ -52,32 +58,32 @@ def _spelled(arguments: Sequence[str], flags: dict[str, str]) -> list[str]:
 
 
 def program(name: str) -> str:
-    """The name of a command as it was started: `fgnet-jax predict`, or `python -m fgnet_jax.predict`."""
+    """Return the name of a command as it was started: `fgnet-jax predict`, or `python -m fgnet_jax.predict`."""
     if Path(sys.argv[0]).stem == SCRIPT:
         return f"{SCRIPT} {name}"
     return f"python -m {'convert_weights' if name == 'convert' else f'fgnet_jax.{name}'}"
 
 
 def positive(text: str) -> int:
-    """Converts an argument to a whole number of at least 1."""
+    """Convert an argument to a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
     return int(text)
 
 
 def natural(text: str) -> int:
-    """Converts an argument to a whole number of at least 0."""
+    """Convert an argument to a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
     return int(text)
 
 
 def fail(prog: str, error: object, status: int) -> int:
-    """Prints an error as the last line on standard error; returns the exit status."""
+    """Print an error as the last line on standard error, and return the exit status."""
     print(f"{prog}: error: {error}", file=sys.stderr, flush=True)
     return status
 
 
 def status(command: str, message: str) -> None:
-    """Prints a line about how a command goes on standard error."""
+    """Print a status line of a command on standard error."""
     print(f"fgnet_jax.{command}: {message}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders that can be written to."""
+"""Files that are written whole or not at all, and checks that a folder can be written to."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, whose file takes the place of `path` when the block ends.
+    """Yield a temporary path beside `path`, whose file replaces `path` when the block ends.
 
-    Whatever happens, a reader of `path` finds either the former file or the whole new one. Where the block raises, or
-    makes no file, the temporary one is removed and `path` stays as it was.
+    Whatever happens, a reader of `path` finds either the former file or the whole new one. If the block raises, or
+    writes no file, the temporary file is removed and `path` stays as it was.
 
     Args:
-      path: The file to be written; its folder must exist.
+      path: The file to write; its folder must exist.
 
     Raises:
-      OSError: The file cannot be written.
+      OSError: if the file cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -33,24 +33,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 class NotWritableError(OSError):
-    """A directory that results cannot be written to; the message names it and says why."""
+    """A directory cannot be written to; the message names it and the reason."""
 
 
 def check_writable(directory: str | Path, need_bytes: int = 0) -> None:
-    """Makes a directory with its parents if need be, and proves that it can be written to.
+    """Create a directory with its parents if it does not exist, and verify that it can be written to.
 
     Args:
-      directory: On a file system of this machine.
+      directory: A folder on a file system of this machine.
       need_bytes: How much must be free there.
 
     Raises:
-      NotWritableError: if it cannot be made or written to, or has less room.
+      NotWritableError: if the directory cannot be created or written to, or less than `need_bytes` is free.
     """
     directory = Path(directory)
     probe = directory / f".writable.{os.getpid()}"

@@ -1,6 +1,6 @@
-"""The run as the operating system sees it: what made it, signals that stop it, files written whole, its log.
+"""Provenance of a result: versions, git commit, devices, host, time and command.
 
-Knows nothing of models, and imports JAX only where it asks JAX something.
+JAX is imported only where it is asked for its devices: workers use this package without it.
 """
 
 import platform
@@ -15,14 +15,14 @@ from typing import Any
 from fgnet_jax.runtime.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-"""Whose versions a run's results may depend on."""
+"""Packages whose versions a run's results may depend on."""
 
 _SOURCE = Path(__file__).resolve().parent
 _GIT_SECONDS = 20.0  # a checkout on a slow network drive is not worth waiting longer for
 
 
 def provenance() -> dict[str, Any]:
-    """What makes a result repeatable, ready for JSON.
+    """Collect what makes a result reproducible, ready for JSON.
 
     Returns:
       `versions` (name to version, of Python, fgnet_jax and `PACKAGES`; None for what is not installed), `git`
@@ -44,9 +44,9 @@ def provenance() -> dict[str, Any]:
 
 
 def git_state(directory: Path) -> dict[str, Any] | None:
-    """The commit of the checkout that `directory` is a tracked part of, and whether a tracked file differs from it.
+    """Return the commit of the checkout that tracks `directory`, and whether a tracked file differs from it.
 
-    None where git, a checkout or a commit is missing, and for an installed copy that merely lies inside some other
+    None where git, a checkout or a commit is missing, and for an installed copy that merely lies inside another
     project's folder.
     """
     commit = _git(directory, "rev-parse", "HEAD")
@@ -67,7 +67,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _git(directory: Path, *command: str) -> str | None:
-    """What git says, or None where it cannot say anything."""
+    """Return the standard output of a git command, or None where it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(directory), *command], capture_output=True, text=True, timeout=_GIT_SECONDS

@@ -1,4 +1,4 @@
-"""How arrays lie on devices: one mesh axis, the batch split over it, parameters whole or split too."""
+"""Placement of arrays on devices: one mesh axis, the batch split over it, parameters replicated or split too."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
+"""Name of the mesh axis."""
+
+Tree = Any
+"""A pytree of arrays, of their shapes or of their placements: JAX has no type for it."""
+Device = Any
+"""A device of JAX: type checkers do not accept its class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,23 +32,23 @@ class Sharding:
 
     @property
     def batch(self) -> NamedSharding:
-        """The batch axis split over the devices."""
+        """Placement that splits the batch axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
     @property
-    def whole(self) -> NamedSharding:
-        """On every device."""
+    def replicated(self) -> NamedSharding:
+        """Placement of a whole copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def of(self, tree: Any) -> Any:
-        """Placement of every array (or `jax.ShapeDtypeStruct`) of a state."""
+    def of(self, tree: Tree) -> Tree:
+        """Return the placement of every array (or `jax.ShapeDtypeStruct`) of a state."""
         return jax.tree.map(lambda leaf: self._of_array(leaf.shape), tree)
 
     def _of_array(self, shape: tuple[int, ...]) -> NamedSharding:
         count = self.mesh.size
         axes = [axis for axis, size in enumerate(shape) if size % count == 0]
         if not self.shard_params or not axes or np.prod(shape) < 2**12:
-            return self.whole
+            return self.replicated
         # Of the axes that divide, the longest: it splits into the largest pieces.
         longest = max(axes, key=lambda axis: shape[axis])
         return NamedSharding(
@@ -50,23 +56,23 @@ class Sharding:
         )
 
 
-def create(shard_params: bool = False, devices: Sequence[Any] | None = None) -> Sharding:
-    """Placement over all devices, or these."""
+def create(shard_params: bool = False, devices: Sequence[Device] | None = None) -> Sharding:
+    """Return a placement over all devices, or over these."""
     devices = jax.devices() if devices is None else devices
-    # Explicit axes (the default since jax 0.9) would want shardings spelled out inside the model.
+    # Explicit axes (the default since jax 0.9) would need shardings spelled out inside the model.
     mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
     return Sharding(mesh, shard_params)
 
 
-def place(tree: Any, shardings: Any) -> Any:
-    """Host arrays, the same in every process, onto the devices of all processes.
+def place(tree: Tree, shardings: Tree) -> Tree:
+    """Put host arrays, the same in every process, on the devices of all processes.
 
     Args:
       tree: A pytree of NumPy arrays.
       shardings: One placement for all, or a pytree of them.
     """
 
-    def put(sharding, x):
+    def put(sharding: NamedSharding, x: np.ndarray) -> jax.Array:
         x = np.asarray(x)
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
@@ -76,5 +82,5 @@ def place(tree: Any, shardings: Any) -> Any:
 
 
 def global_batch(batch: Mapping[str, np.ndarray], sharding: Sharding) -> dict[str, jax.Array]:
-    """A batch of which every process brings its share, as arrays over all devices."""
+    """Assemble a batch, of which every process has its share, into arrays over all devices."""
     return {name: jax.make_array_from_process_local_data(sharding.batch, x) for name, x in batch.items()}

@@ -1,71 +1,101 @@
-"""Trains FG-Net: `python -m fgnet_jax.train --config configs/demo.py [--workdir DIR] [--config.KEY=VALUE ...]`.
+"""Train FG-Net on a prepared corpus, or on synthetic faces that are rendered first.
 
-Reads top to bottom: the command, a run, its start, its loop, its end.
+    python -m fgnet_jax.train --config demo
+    python -m fgnet_jax.train --config disfa:fold=0 --workdir runs/disfa_f0 --config.optim.lr=1e-4
+    python -m fgnet_jax.train --config path/to/my.py
+
+A run whose workdir exists is continued: the same command resumes where it was stopped, and ends with the same numbers.
+
+Exit status: 0, also when SIGTERM or Ctrl-C stopped it and all is saved; 1 if the loss is not finite or the disk is
+full; 2 for a wrong command line or a configuration that cannot be run.
 """
 
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
-import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from fgnet_jax.models import weights
-from fgnet_jax.runtime import files, logs
-from fgnet_jax.train import checkpoints
-from fgnet_jax.train import config as config_lib
-from fgnet_jax.train.loop import NotFiniteError, train
+from fgnet_jax.train import command_line
+from fgnet_jax.train.defaults import ConfigError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: FILE[:key=value,...], such as configs/demo.py")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; runs/NAME by default. A run there is continued.")
-_MULTIHOST = flags.DEFINE_bool("multihost", False, "Train on all hosts that this command was started on")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where the cluster does not tell")
-_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, where the cluster does not tell")
-_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, where the cluster does not tell")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "the experiment: a configuration's name or file; see below")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; runs/NAME by default. A run there is continued")
+_MULTIHOST = flags.DEFINE_bool("multihost", False, "train on all hosts that this command was started on")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "address of process 0, where the cluster does not tell")
+_PROCESSES = flags.DEFINE_integer("processes", None, "number of processes, where the cluster does not tell")
+_PROCESS = flags.DEFINE_integer("process", None, "number of this process, where the cluster does not tell")
+_FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS))
 
 
-def main(argv: list[str]) -> None:
-    """The command."""
-    if len(argv) > 1:
-        config_lib.exit_with(config_lib.ConfigError(f"unexpected argument {argv[1]!r}"))
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; the run itself is `fgnet_jax.train.loop.train`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = command_line.parser(__doc__ or "", _FLAGS)
+    if command_line.is_asked(arguments, ("-h", "--help", "-help", "-?")):
+        print(command_line.help_text(parser, arguments), end="")
+        sys.exit(0)
+    if command_line.is_asked(arguments, ("--version",)):
+        parser.parse_args(["--version"])
+    try:
+        # ml_collections looks for overrides in sys.argv.
+        sys.argv = [sys.argv[0], *command_line.normalize(arguments)]
+    except ConfigError as error:
+        command_line.exit_with(error)
+    app.run(_train, flags_parser=_parse)
+    raise AssertionError("app.run exits")
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parse as absl does, but refuse what it does not take in a line, a wrong key with the nearest one there is."""
+    try:
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is None:
+            command_line.parser(__doc__ or "", _FLAGS).error("--config is required, such as --config demo; see --help")
+        _ = _CONFIG.value.name  # a file that cannot be loaded only raises now
+        return rest
+    except (flags.Error, OSError) as error:
+        command_line.exit_with(command_line.without_traceback(error))
+    except (AttributeError, KeyError):
+        # The file is loaded again without overrides, for the keys that it has.
+        sys.argv = [argument for argument in argv if not argument.startswith("--config.")]
+        flags.FLAGS(sys.argv)
+        try:
+            command_line.check_overrides(argv, _CONFIG.value)
+        except ConfigError as refusal:
+            command_line.exit_with(refusal)
+        raise
+
+
+def _train(rest: list[str]) -> None:
+    """Train what the flags say."""
+    import jax  # here and below: after the help and usage errors, which need not wait for JAX
+
+    from fgnet_jax.models import weights
+    from fgnet_jax.runtime import files, logs
+    from fgnet_jax.train import checkpoints, config, loop
+
+    if len(rest) > 1:
+        command_line.exit_with(ConfigError(f"unexpected argument {rest[1]!r}"))
     if _MULTIHOST.value:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     logs.setup_logging(not _MULTIHOST.value or jax.process_index() == 0)
-    config = _CONFIG.value
-    workdir = _WORKDIR.value or f"runs/{config.name}"
+    workdir = _WORKDIR.value or f"runs/{_CONFIG.value.name}"
     try:
-        train(config, config_lib.folder(workdir))
-    except (config_lib.ConfigError, weights.WeightsError, files.NotWritableError, FileNotFoundError) as error:
-        config_lib.exit_with(error)
-    except NotFiniteError as error:
+        loop.train(_CONFIG.value, config.folder(workdir))
+    except (ConfigError, weights.WeightsError, files.NotWritableError, FileNotFoundError) as error:
+        command_line.exit_with(error)
+    except loop.NotFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except (OSError, ValueError) as error:
         if not checkpoints.is_full_disk(error):
             raise
-        saved = f"The last good save stays in {workdir}/checkpoints; with room, the same command goes on from there."
+        saved = f"The last good save stays in {workdir}/checkpoints; with room, the same command resumes from there."
         print(f"error: the disk of {workdir} is full. {saved}\n  {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def parse(argv: list[str]) -> list[str]:
-    """absl's parsing, but what it does not take is refused in a line, a wrong key with the nearest that there is."""
-    try:
-        rest = flags.FLAGS(argv)
-        _ = _CONFIG.value.name  # a file that is not there is only missed now
-        return rest
-    except (flags.Error, OSError) as error:
-        config_lib.exit_with(config_lib.without_traceback(error))
-    except (AttributeError, KeyError):
-        # ml_collections looks for overrides in sys.argv: the file is read again without them, for the keys it has.
-        sys.argv = [argument for argument in argv if not argument.startswith("--config.")]
-        flags.FLAGS(sys.argv)
-        try:
-            config_lib.check_overrides(argv, _CONFIG.value)
-        except config_lib.ConfigError as refusal:
-            config_lib.exit_with(refusal)
-        raise
-
-
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=parse)
+    main()

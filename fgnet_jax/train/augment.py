@@ -1,4 +1,4 @@
-"""Augmentation of a batch on the device; landmarks follow the image."""
+"""Augmentation of a batch on the device; landmarks are transformed with their images."""
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,20 @@ def _mirror() -> np.ndarray:
 
 
 MIRRORED = _mirror()
-"""Number of the landmark that each of the 68 becomes in a mirror."""
+"""For each of the 68 landmarks, the number of the landmark that takes its place in a mirrored face."""
 
 
 def flip(images: jax.Array, landmarks: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mirrors half of the faces (N, S, S, 3), at random, with their landmarks (N, 68, 2), left and right swapped."""
+    """Mirror each face with probability 1/2; landmarks are mirrored too, and renumbered so that left and right swap.
+
+    Args:
+      images: (N, S, S, 3).
+      landmarks: (N, 68, 2), x then y, in pixels of the images.
+      key: Random key.
+
+    Returns:
+      Images and landmarks of the same shapes.
+    """
     chosen = jax.random.bernoulli(key, 0.5, (images.shape[0],))
     mirrored = landmarks[:, MIRRORED] * jnp.array([-1.0, 1.0]) + jnp.array([images.shape[2] - 1.0, 0.0])
     images = jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
@@ -31,15 +40,15 @@ def flip(images: jax.Array, landmarks: jax.Array, key: jax.Array) -> tuple[jax.A
 
 
 def colour(images: jax.Array, strength: float, key: jax.Array) -> jax.Array:
-    """Changes brightness, contrast and saturation of each face at random.
+    """Change brightness, contrast and saturation of each face at random.
 
     Args:
       images: (N, S, S, 3) in [-1, 1].
-      strength: Brightness moves by up to this, contrast and saturation change by up to this share.
-      key: Of the draw.
+      strength: Brightness is shifted by up to this; contrast and saturation are scaled by factors within 1 ± this.
+      key: Random key.
 
     Returns:
-      Faces of the same shape, clipped to [-1, 1].
+      Images of the same shape, clipped to [-1, 1].
     """
     draw = jax.random.uniform(key, (3, images.shape[0], 1, 1, 1), minval=-strength, maxval=strength)
     grey = images.mean(-1, keepdims=True)

@@ -1,8 +1,9 @@
-"""Scoring faces of a corpus with a jitted evaluation step, on all devices and processes."""
+"""Scoring the faces of a corpus with a jitted evaluation step, on all devices and processes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 
 from fgnet_jax.data.corpus import Corpus
@@ -10,6 +11,9 @@ from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.metrics.classification import confusion, f1, mean_f1
 from fgnet_jax.models.fgnet import Variables
 from fgnet_jax.runtime.sharding import Sharding, global_batch
+
+EvalStep = Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]]
+"""Variables and a global batch to `scores`, `labels`, `index` and `valid`, each complete in every process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +23,7 @@ class ScoredFaces:
     Attributes:
       scores: (N, K) float32 in [-1, 1].
       labels: (N, K) int8, -1 unknown.
-      indices: (N,) places in the corpus.
+      indices: (N,) positions in the corpus.
     """
 
     scores: np.ndarray
@@ -27,41 +31,42 @@ class ScoredFaces:
     indices: np.ndarray
 
     def f1_by_au(self, aus: tuple[int, ...]) -> dict[int, float]:
-        """F1 of every AU that has a known label, as a fraction."""
-        known = np.any(self.labels >= 0, axis=0).tolist()
+        """Compute F1, as a fraction, of every AU that has a known label."""
+        is_known = np.any(self.labels >= 0, axis=0).tolist()
         values = f1(confusion(self.scores, self.labels))
-        return {au: float(value) for au, value, has in zip(aus, values, known, strict=True) if has}
+        return {au: float(value) for au, value, known in zip(aus, values, is_known, strict=True) if known}
 
     def mean_f1(self) -> float:
-        """The plain mean of `f1_by_au`."""
+        """Compute the plain mean of `f1_by_au`."""
         known = (self.labels >= 0).any(0)
         return mean_f1(confusion(self.scores[:, known], self.labels[:, known]))
 
 
 def score(
-    eval_step: Callable[[Variables, Mapping], Mapping],
+    eval_step: EvalStep,
     variables: Variables,
     corpus: Corpus,
     indices: np.ndarray,
-    loading: LoaderConfig,
+    *,
+    loader: LoaderConfig,
     sharding: Sharding,
-    share: ProcessShard,
+    shard: ProcessShard,
 ) -> ScoredFaces:
-    """Scores these faces; every process gets all of them.
+    """Score faces of a corpus; every process gets the scores of all of them.
 
     Args:
-      eval_step: Jitted: variables and a global batch to `scores`, `labels`, `index` and `valid`, whole everywhere.
-      variables: Of the network.
-      corpus: Where the faces are.
-      indices: Which of them.
-      loading: How they are loaded.
-      sharding: How batches lie on the devices.
-      share: What this process loads.
+      eval_step: The jitted step.
+      variables: The network's variables.
+      corpus: The corpus that the faces are in.
+      indices: Which of its faces.
+      loader: How they are loaded.
+      sharding: Placement of batches on the devices.
+      shard: What this process loads.
     """
     parts = []
-    for batch in eval_batches(corpus, indices, loading, share):
-        out = {name: np.asarray(x) for name, x in eval_step(variables, global_batch(batch, sharding)).items()}
-        parts.append({name: x[out["valid"]] for name, x in out.items()})
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in ("scores", "labels", "index")}
-    order = np.argsort(whole["index"], kind="stable")
-    return ScoredFaces(whole["scores"][order], whole["labels"][order], whole["index"][order])
+    for batch in eval_batches(corpus, indices, loader, shard=shard):
+        result = {name: np.asarray(x) for name, x in eval_step(variables, global_batch(batch, sharding)).items()}
+        parts.append({name: x[result["valid"]] for name, x in result.items()})
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ("scores", "labels", "index")}
+    order = np.argsort(joined["index"], kind="stable")
+    return ScoredFaces(scores=joined["scores"][order], labels=joined["labels"][order], indices=joined["index"][order])

@@ -1,86 +1,81 @@
-"""."""
+"""Training from a configuration to results: a run's loop over steps and epochs, and its end.
+
+A run lives in its workdir: configuration and provenance, the latest checkpoints, metrics, the best epoch's weights, and
+at its end results and plots. It saves in the middle and at the end of epochs, can be stopped at any step, and resumes
+with the same numbers. `fgnet_jax.train.run` has its start.
+"""
 
 import dataclasses
-import functools
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 
 from fgnet_jax.aus import label as au_label
-from fgnet_jax.data.pipeline import ProcessShard, describe, eval_batches, train_batches
+from fgnet_jax.data.pipeline import HostBatch, ProcessShard, describe, eval_batches, train_batches
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
-from fgnet_jax.runtime import files, sharding, signals
 from fgnet_jax.runtime import provenance as provenance_lib
-from fgnet_jax.train import checkpoints, results, splits, state, steps
+from fgnet_jax.runtime import sharding, signals
+from fgnet_jax.runtime.progress import Progress
+from fgnet_jax.train import checkpoints, results, splits, state
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.config import Config
 from fgnet_jax.train.evaluator import ScoredFaces, score
-from fgnet_jax.train.metrics_writer import MetricsWriter, Progress, read_metrics
-from fgnet_jax.train.optimizer import optimizer
-from fgnet_jax.train.splits import trained_on
+from fgnet_jax.train.metrics_writer import MetricsWriter, read_metrics
+from fgnet_jax.train.run import BestEpoch, TrainingRun, prepare_run, start, write_provenance
 from fgnet_jax.train.targets import targets
 from fgnet_jax.visualization import heatmap_sheet, training_curves
 
 
 class NotFiniteError(ArithmeticError):
-    """Loss or gradient is no longer a number; the message says at which step and on which faces."""
+    """Loss, gradient or scores are not finite; the message says at which step, and on which faces if it is known.
+
+    Attributes:
+      diverged: Number of updates of the state that gave them.
+    """
 
     def __init__(self, diverged: int, message: str):
         super().__init__(message)
-        self.diverged = diverged  # number of updates of the state that gave it
+        self.diverged = diverged
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingRun:
-    """Everything that stays the same during a run."""
+class StepMetrics(NamedTuple):
+    """The metrics of a step, possibly still being computed on the devices.
 
-    config: Config
-    workdir: Path
-    data: splits.RunData
-    step: steps.StepConfig
-    schedule: config_lib.Schedule
-    sharding: sharding.Sharding
-    share: ProcessShard
-    train_step: Any
-    eval_step: Any
-    heatmap_step: Any
-    is_first: bool
-    trained_on: dict[str, Any]
+    Attributes:
+      step: Updates so far.
+      values: Scalars by name.
+      indices: The faces that this process loaded for it, by their positions in the corpus.
+    """
 
-
-@dataclasses.dataclass(frozen=True)
-class BestEpoch:
-    """The best epoch so far; kept in every checkpoint. One at an epoch's end does not know of that epoch yet."""
-
-    mean_f1: float = -1.0
-    step: int = 0
-    epochs_since: int = 0
+    step: int
+    values: Mapping[str, jax.Array]
+    indices: np.ndarray
 
 
 def train(config: Config, workdir: Path) -> dict[str, Any]:
-    """Runs, or goes on with, an experiment to its end; returns what results.json holds.
+    """Run an experiment to its end, or resume it; return the contents of results.json.
 
     Raises:
-      ConfigError: for a configuration that cannot be run, or another one than the workdir was begun with.
-      NotFiniteError: when the loss is no longer a number; the last good checkpoint stays.
+      ConfigError: The configuration cannot be run, or the workdir was begun with another one.
+      NotFiniteError: The loss is not finite; the last good checkpoint stays.
+      SystemExit: With status 0: a signal stopped the run, and all is saved.
     """
-    run = prepare(config, workdir)
+    run = prepare_run(config, workdir)
     with checkpoints.open_manager(workdir / "checkpoints") as manager:
         current, best = start(run, manager)
         write_provenance(run)
-        with MetricsWriter(workdir, run.is_first, int(current.step)) as writer:
+        with MetricsWriter(workdir, active=run.is_first, resume_step=int(current.step)) as writer:
             with signals.StopSignal(active=jax.process_count() == 1) as stop:
                 try:
-                    stopped_by = loop(run, manager, writer, current, best, stop)
+                    stopped_by = run_steps(run, manager, writer, stop=stop, current=current, best=best)
                     manager.wait_until_finished()
                     if not stopped_by:
                         stop.raise_from_now_on()
@@ -89,190 +84,117 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
                     raise discard_diverged(run, manager, error) from None
                 except signals.Stopped as signal:
                     stopped_by = str(signal)
-            _say(run, f"Stopped by {stopped_by}; all is saved. The same command goes on from here.")
+            run.say(f"Stopped by {stopped_by}; all is saved. The same command resumes from here.")
             raise SystemExit(0)
 
 
-def prepare(config: Config, workdir: Path) -> TrainingRun:
-    """Checks the workdir, opens the data, compiles nothing yet."""
-    is_first = jax.process_index() == 0
-    config_lib.check_same(config, workdir)
-    layout = sharding.create(config.train.shard_params)
-    config_lib.check_divides(config, layout.mesh.size)
-    files.check_writable(workdir, disk_needed(config, (workdir / "config.json").exists()))
-    data = splits.open_run(config)
-    step = config_lib.step_config(config, data.aus)
-    plan = config_lib.schedule(config, len(data.train.indices))
-    rate_ends = 0 if step.optim.schedule == "constant" else plan.total  # runs of any length then share a program
-    train_step, eval_step, heatmap_step = compile_steps(step, rate_ends, layout)
-    share = ProcessShard(jax.process_index(), jax.process_count())
-    seen = trained_on(config, data, plan.total)
-    return TrainingRun(
-        config, workdir, data, step, plan, layout, share, train_step, eval_step, heatmap_step, is_first, seen
-    )
+def run_steps(
+    run: TrainingRun,
+    manager: ocp.CheckpointManager,
+    writer: MetricsWriter,
+    *,
+    stop: signals.StopSignal,
+    current: state.TrainState,
+    best: BestEpoch,
+) -> str:
+    """Run all remaining steps; return what stopped the run before its end, empty if nothing did.
 
-
-def write_provenance(run: TrainingRun) -> None:
-    """Writes what this run is into its workdir: once it has begun, since what was refused may be put right."""
-    if run.is_first:
-        text = json.dumps(run.config.to_dict(), indent=2)
-        files.write_text(run.workdir / "config.json", text + "\n")
-        files.write_text(run.workdir / "provenance.json", json.dumps(provenance_lib.provenance(), indent=2) + "\n")
-
-
-def disk_needed(config: Config, is_begun: bool) -> int:
-    """Bytes that a run still writes at most: a third checkpoint beside two, and the best weights twice.
-
-    A checkpoint holds parameters and two moments. A run that was begun has its two checkpoints and best weights.
+    A step's metrics are read while the next one runs. A state is saved before it is evaluated: that takes longer than
+    whoever stops a run may wait.
     """
-    shapes = fgnet.abstract(config_lib.model_config(config))
-    return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-
-
-@functools.lru_cache(maxsize=4)  # several runs of one process compile once
-def compile_steps(step: steps.StepConfig, total: int, layout: sharding.Sharding):
-    """The jitted steps, with where their arrays lie: the state as `layout` says, batches split over the devices."""
-    tx = optimizer(step.optim, total)
-    shapes = jax.eval_shape(lambda v: state.create(v, step.optim, tx), fgnet.abstract(step.model))
-    placed = layout.of(shapes)
-    train_step = jax.jit(
-        functools.partial(steps.train_step, step, tx),
-        in_shardings=(placed, layout.batch, layout.whole),
-        out_shardings=(placed, layout.whole),
-        donate_argnums=0,
-        compiler_options=compiler_options.training(),
-    )
-
-    def evaluate(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        kept = {name: batch[name] for name in ("labels", "index", "valid")}
-        return kept | {"scores": steps.eval_step(step, variables, batch)}
-
-    def heatmaps(variables: fgnet.Variables, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return fgnet.au_heatmaps(step.model, variables, batch["image"], len(step.centres))
-
-    jitted = functools.partial(jax.jit, out_shardings=layout.whole, compiler_options=compiler_options.inference())
-    eval_step, heatmap_step = jitted(evaluate), jitted(heatmaps)
-    return train_step, eval_step, heatmap_step
-
-
-def start(run: TrainingRun, manager) -> tuple[state.TrainState, BestEpoch]:
-    """The first state: of this workdir's last checkpoint, or of converted weights, or from scratch."""
-    tx = optimizer(run.step.optim, run.schedule.total)
-    shapes = jax.eval_shape(lambda v: state.create(v, run.step.optim, tx), fgnet.abstract(run.step.model))
-    placed = run.sharding.of(shapes)
-    latest = manager.latest_step()
-    if latest is not None:
-        _say(run, f"Going on with {run.workdir} at step {latest} of {run.schedule.total}")
-        restored, meta = checkpoints.restore_step(manager, latest, shapes, placed)
-        return restored, BestEpoch(**meta["best"])
-    variables = initial_variables(run)
-    fresh = jax.jit(lambda v: state.create(v, run.step.optim, tx), out_shardings=placed)
-    return fresh(sharding.place(variables, run.sharding.of(variables))), BestEpoch()
-
-
-def initial_variables(run: TrainingRun) -> fgnet.Variables:
-    """Converted weights where `init_from` names some, else fresh values."""
-    model, source = run.step.model, run.config.init_from
-    if not source:
-        _say(run, f"Training from scratch in {run.workdir}")
-        return fgnet.init(model, run.config.seed)
-    _say(run, f"Training from {source} in {run.workdir}")
-    stored, variables, _ = weights.load(source)
-    how = {name: getattr(model, name) for name in ("dropout", "dtype", "precision", "remat")}
-    same_sizes = dataclasses.replace(stored, **how)
-    if same_sizes != model:
-        lines = config_lib.differences(stored.to_dict(), model.to_dict())
-        raise config_lib.ConfigError(
-            f"{source} holds another network than the configuration's:\n  " + "\n  ".join(lines)
-        )
-    return variables
-
-
-def loop(run: TrainingRun, manager, writer: MetricsWriter, current: state.TrainState, best: BestEpoch, stop) -> str:
-    """All steps that are left; returns what stopped it before the end.
-
-    The figures of a step are looked at while the next one runs. A state is saved before it is scored: that takes longer
-    than whoever stops a run may wait.
-    """
-    train, plan = run.config.train, run.schedule
+    settings, schedule = run.config.train, run.schedule
     key = jax.random.key(run.config.seed)
     first = int(current.step)
     batches = training_batches(run, first)
-    with Progress(plan.total, first, train.batch_size, run.is_first) as progress:
-        if first and first % plan.steps_per_epoch == 0:
-            best = end_epoch(run, writer, progress, current, best)
+    with _progress(run, first) as progress:
+        if first and first % schedule.steps_per_epoch == 0:
+            best = end_epoch(run, writer, progress, current=current, best=best)
         pending = None
-        for done in range(first + 1, plan.total + 1):
-            if train.patience and best.epochs_since >= train.patience:
-                progress.say(f"No better epoch in the last {train.patience}: stopped early")
+        for step in range(first + 1, schedule.total + 1):
+            if settings.patience and best.epochs_since >= settings.patience:
+                progress.say(f"No better epoch in the last {settings.patience}: stopped early")
                 break
             batch = next(batches)
-            faces = batch.pop("index")
-            current, figures = run.train_step(current, sharding.global_batch(batch, run.sharding), key)
+            indices = batch.pop("index")
+            current, metrics = run.compiled.train(current, sharding.global_batch(batch, run.sharding), key)
             if pending:
-                write_metrics(run, writer, progress, *pending)
-            pending = (done, figures, faces)
-            ends_epoch, stopping = done % plan.steps_per_epoch == 0, must_stop(stop, manager, done)
-            if ends_epoch or stopping or done % train.checkpoint_steps == 0:
-                write_metrics(run, writer, progress, *pending)  # before anything is saved: a bad state must not be
+                write_metrics(run, writer, progress, pending)
+            pending = StepMetrics(step, metrics, indices)
+            ends_epoch, stopping = step % schedule.steps_per_epoch == 0, must_stop(stop, manager, step)
+            if ends_epoch or stopping or step % settings.checkpoint_steps == 0:
+                write_metrics(run, writer, progress, pending)  # before anything is saved: a diverged state must not be
                 pending = None
-                checkpoints.save_step(manager, done, current, {"best": dataclasses.asdict(best)})
+                checkpoints.save_step(manager, step, current, {"best": dataclasses.asdict(best)})
             if stopping:
                 return stop.received or "pre-emption"
             if ends_epoch:
-                best = end_epoch(run, writer, progress, current, best)
+                best = end_epoch(run, writer, progress, current=current, best=best)
     return ""
 
 
-def training_batches(run: TrainingRun, first: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of this process from step `first` on."""
-    data, train = run.data.train, run.config.train
-    loading = config_lib.loader_config(run.config, train.batch_size, data.corpus, run.data.aus)
-    per_pass = run.schedule.steps_per_pass
-    return train_batches(data.corpus, data.indices, loading, per_pass, run.config.seed, run.share, first)
+def _progress(run: TrainingRun, first: int) -> Progress:
+    """Return the progress of a run of which `first` steps are done."""
+    rate = (run.config.train.batch_size, "images")
+    return Progress(run.config.name, run.schedule.total, "steps", start=first, rate=rate, active=run.is_first)
 
 
-def must_stop(stop: signals.StopSignal, manager, done: int) -> bool:
-    """Whether a signal came; on several hosts, whether any of them is being taken away (they agree on the step)."""
-    return manager.reached_preemption(done) if jax.process_count() > 1 else stop.received is not None
+def training_batches(run: TrainingRun, first: int) -> Iterator[HostBatch]:
+    """Load this process' batches, from the one after step `first` on."""
+    faces, batch_size = run.data.train, run.config.train.batch_size
+    return train_batches(
+        faces.corpus,
+        faces.indices,
+        config_lib.loader_config(run.config, batch_size=batch_size, corpus=faces.corpus, aus=run.data.aus),
+        steps_per_epoch=run.schedule.steps_per_pass,
+        seed=run.config.seed,
+        shard=run.shard,
+        start=first,
+    )
 
 
-def write_metrics(
-    run: TrainingRun, writer: MetricsWriter, progress: Progress, step: int, figures: Mapping, faces: np.ndarray
-) -> None:
-    """Writes the figures of a step.
+def must_stop(stop: signals.StopSignal, manager: ocp.CheckpointManager, step: int) -> bool:
+    """Return whether a signal came; on several hosts, whether any is pre-empted (they agree on the step)."""
+    return manager.reached_preemption(step) if jax.process_count() > 1 else stop.received is not None
+
+
+def write_metrics(run: TrainingRun, writer: MetricsWriter, progress: Progress, metrics: StepMetrics) -> None:
+    """Write and show the metrics of a step.
 
     Raises:
-      NotFiniteError: if one of them is not.
+      NotFiniteError: One of them is not finite.
     """
-    values = {name: float(value) for name, value in figures.items()}
+    step, values = metrics.step, {name: float(value) for name, value in metrics.values.items()}
     if not all(map(math.isfinite, values.values())):
-        names = "\n  ".join(describe(run.data.train.corpus, faces.tolist()))
-        what = ", ".join(f"{name} {value}" for name, value in values.items())
-        raise NotFiniteError(
-            step - 1, f"not finite at step {step}: {what}. Its faces (process {run.share.index}):\n  {names}"
-        )
+        faces = "\n  ".join(describe(run.data.train.corpus, metrics.indices.tolist()))
+        text = ", ".join(f"{name} {value}" for name, value in values.items())
+        message = f"not finite at step {step}: {text}. Its faces (process {run.shard.index}):\n  {faces}"
+        raise NotFiniteError(step - 1, message)
     writer.scalars(step, values)
-    progress.update(step, values["loss"])
+    progress.update(step, detail=f"loss {values['loss']:.4f}")
 
 
-def discard_diverged(run: TrainingRun, manager, error: NotFiniteError) -> NotFiniteError:
-    """Deletes a checkpoint of the diverged state, if an older one is there, and adds to the error what is left."""
-    kept = checkpoints.discard_step(manager, error.diverged)
-    left = "Nothing had been saved." if kept is None else f"{run.workdir}/checkpoints keeps the state of step {kept}."
+def discard_diverged(run: TrainingRun, manager: ocp.CheckpointManager, error: NotFiniteError) -> NotFiniteError:
+    """Delete a checkpoint of the diverged state, if there is an older one, and add to the error what is left."""
+    latest = checkpoints.discard_step(manager, error.diverged)
+    left = (
+        "Nothing had been saved." if latest is None else f"{run.workdir}/checkpoints keeps the state of step {latest}."
+    )
     return NotFiniteError(error.diverged, f"{error}\n{left}")
 
 
 def end_epoch(
-    run: TrainingRun, writer: MetricsWriter, progress: Progress, current: state.TrainState, best: BestEpoch
+    run: TrainingRun, writer: MetricsWriter, progress: Progress, *, current: state.TrainState, best: BestEpoch
 ) -> BestEpoch:
-    """Scores the selection set, keeps the state if it is the best so far, and draws an image of it."""
+    """Evaluate on the selection set, save the weights if they are the best so far, and write an image of heatmaps.
+
+    Raises:
+      NotFiniteError: A score is not finite.
+    """
     step = int(current.step)
     scored = evaluate(run, current.variables, run.data.select)
     if not np.isfinite(scored.scores).all():
         raise NotFiniteError(step, f"not finite: scores of {run.data.select.name} after step {step}.")
-    f1 = scored.f1_by_au(run.data.aus)
-    mean = scored.mean_f1()
+    f1, mean = scored.f1_by_au(run.data.aus), scored.mean_f1()
     writer.scalars(step, {"mean_f1": mean} | {f"f1/{au_label(au)}": value for au, value in f1.items()})
     writer.image(step, "heatmaps", draw_heatmaps(run, current.variables))
     is_better = mean > best.mean_f1
@@ -280,64 +202,85 @@ def end_epoch(
     progress.say(f"epoch {epoch}: mean F1 {100 * mean:.1f} on {run.data.select.name}{' (best)' * is_better}")
     if not is_better:
         return dataclasses.replace(best, epochs_since=best.epochs_since + 1)
-    extra = {"step": step, "selection": run.data.selection, "selection_mean_f1": mean}
-    extra["trained_on"] = run.trained_on
+    extra = {"step": step, "selection": run.data.selection, "selection_mean_f1": mean, "trained_on": run.trained_on}
     meta = WeightsMeta(aus=run.data.aus, corpus=run.config.data.corpus, extra=extra)
     weights.save(run.workdir / "best", run.step.model, current.variables, meta)
     return BestEpoch(mean, step)
 
 
 def evaluate(run: TrainingRun, variables: fgnet.Variables, faces: splits.FaceSubset) -> ScoredFaces:
-    """Scores of some faces, by the AUs that are trained."""
-    loading = config_lib.loader_config(run.config, run.config.train.eval_batch_size, faces.corpus, run.data.aus)
-    return score(run.eval_step, variables, faces.corpus, faces.indices, loading, run.sharding, run.share)
+    """Score faces, by the AUs that are trained."""
+    batch_size = run.config.train.eval_batch_size
+    return score(
+        run.compiled.evaluate,
+        variables,
+        faces.corpus,
+        faces.indices,
+        loader=config_lib.loader_config(run.config, batch_size=batch_size, corpus=faces.corpus, aus=run.data.aus),
+        sharding=run.sharding,
+        shard=run.shard,
+    )
 
 
 def draw_heatmaps(run: TrainingRun, variables: fgnet.Variables, path: Path | None = None) -> np.ndarray:
-    """Targets beside predictions for a few faces of the test fold, (H, W, 3) uint8."""
-    faces, size = run.data.test, run.config.train.eval_batch_size
-    indices = faces.indices[np.linspace(0, len(faces.indices) - 1, size).astype(int)]
-    loading = config_lib.loader_config(run.config, size, faces.corpus, run.data.aus)
-    batch = next(eval_batches(faces.corpus, indices, loading, ProcessShard()))
-    predicted = np.asarray(run.heatmap_step(variables, sharding.place(batch, run.sharding.batch)))
+    """Draw targets beside predictions for some faces of the test fold.
+
+    Args:
+      run: The run.
+      variables: The network's variables.
+      path: Where to write the image as PNG, if anywhere.
+
+    Returns:
+      uint8 (height, width, 3).
+    """
+    faces, count = run.data.test, run.config.train.eval_batch_size
+    indices = faces.indices[np.linspace(0, len(faces.indices) - 1, count).astype(int)]
+    loader = config_lib.loader_config(run.config, batch_size=count, corpus=faces.corpus, aus=run.data.aus)
+    batch = next(eval_batches(faces.corpus, indices, loader, shard=ProcessShard()))
+    predicted = np.asarray(run.compiled.heatmaps(variables, sharding.place(batch, run.sharding.batch)))
     landmarks, labels = jnp.asarray(batch["landmarks"]), jnp.asarray(batch["labels"])
-    wanted = targets(landmarks, labels, run.step.centres, predicted.shape[1], batch["image"].shape[1])
+    size, image_size = predicted.shape[1], batch["image"].shape[1]
     return heatmap_sheet.heatmap_sheet(
-        batch["image"], np.asarray(wanted), predicted, batch["labels"], run.data.aus, path
+        batch["image"],
+        targets=np.asarray(targets(landmarks, labels, run.step.centres, size=size, image_size=image_size)),
+        predictions=predicted,
+        labels=batch["labels"],
+        aus=run.data.aus,
+        path=path,
     )
 
 
 def finish(run: TrainingRun, writer: MetricsWriter) -> dict[str, Any]:
-    """Tests the best state on the fold that was left out and on the other corpora; writes and prints the results."""
+    """Test the best epoch on the test fold and on further corpora; write and print the results."""
     _, variables, meta = weights.load(run.workdir / "best")
     variables = sharding.place(variables, run.sharding.of(variables))
-    rows = []
+    rows: list[f1_table.F1Row] = []
     for faces in (run.data.test, *run.data.also_test):
         f1 = evaluate(run, variables, faces).f1_by_au(run.data.aus)
         rows.append((faces.name, tuple(f1), tuple(f1.values())))
     sheet = draw_heatmaps(run, variables, run.workdir / "heatmaps.png" if run.is_first else None)
     writer.image(run.schedule.total, "test_heatmaps", sheet)
     report = write_report(run, meta.extra["step"], rows) if run.is_first else {}
-    _say(run, f"\nF1 of step {meta.extra['step']}, {run.data.selection}:\n\n{f1_table.f1_table(rows)}\n")
-    _say(run, f"{run.workdir}: best/ (weights), results.json, curves.png, heatmaps.png, metrics.jsonl")
+    run.say(f"\nF1 of step {meta.extra['step']}, {run.data.selection}:\n\n{f1_table.f1_table(rows)}\n")
+    run.say(f"{run.workdir}: best/ (weights), results.json, curves.png, heatmaps.png, metrics.jsonl")
     return report
 
 
-def _say(run: TrainingRun, text: str) -> None:
-    if run.is_first:
-        print(text, flush=True)
+def write_report(run: TrainingRun, step: int, rows: Sequence[f1_table.F1Row]) -> dict[str, Any]:
+    """Write results.json and the training curves; return the contents of results.json.
 
-
-def write_report(run: TrainingRun, step: int, rows: list) -> dict[str, Any]:
-    """results.json and the curves; the first row is the fold that was left out, the others further corpora."""
+    Args:
+      run: The run.
+      step: The step of the best epoch.
+      rows: F1 on the test fold, then on the same fold of further corpora.
+    """
     (name, aus, f1), *others = rows
-    also = {
+    also_test = {
         other: {"mean_f1": float(np.mean(values)), "f1": dict(zip(map(au_label, numbers), values, strict=True))}
         for other, numbers, values in others
     }
-    training_curves.training_curves(
-        read_metrics(run.workdir / "metrics.jsonl"), run.workdir / "curves.png", best_step=step
-    )
+    metrics = read_metrics(run.workdir / "metrics.jsonl")
+    training_curves.training_curves(metrics, run.workdir / "curves.png", best_step=step)
     return results.write_results(
         run.workdir / "results.json",
         aus=aus,
@@ -345,6 +288,6 @@ def write_report(run: TrainingRun, step: int, rows: list) -> dict[str, Any]:
         split=name,
         selection=run.data.selection,
         step=step,
-        also_test=also,
+        also_test=also_test,
         provenance=provenance_lib.provenance(),
     )

@@ -5,15 +5,16 @@ import jax.numpy as jnp
 
 
 def heatmap_loss(heatmaps: jax.Array, targets: jax.Array, known: jax.Array) -> jax.Array:
-    """Mean over AUs of the mean squared error over batch and space.
+    """Compute the mean over AUs of the mean squared error over batch and space.
 
     Args:
-      heatmaps: (N, H, W, C) float32, not clipped; channels beyond the K AUs are not looked at.
+      heatmaps: (N, H, W, C) float32, not clipped; channels beyond the K AUs are ignored.
       targets: (N, H, W, K) float32.
-      known: (N, K) bool; an unknown label carries no loss, and an AU unknown in the whole batch leaves the mean.
+      known: (N, K) bool; an unknown label contributes no loss, and an AU unknown in the whole batch is left out of the
+        mean.
 
     Returns:
-      A scalar; with every label known the published loss.
+      A float32 scalar; with every label known, the published loss.
     """
     errors = jnp.square(heatmaps[..., : targets.shape[-1]] - targets).mean((1, 2))
     counts = known.sum(0)

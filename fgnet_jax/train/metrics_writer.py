@@ -1,48 +1,53 @@
-"""What a run tells of itself while it goes: metrics as JSON lines and for TensorBoard, and progress on the terminal.
+"""Metrics of a run while it trains: JSON lines, and TensorBoard event files.
 
-WORKDIR/metrics.jsonl   one object a line: {"step": 20, "time": 1754650000.1, "loss": 0.031, ...}
-WORKDIR/tensorboard/    event files with the same figures, and images
+WORKDIR/metrics.jsonl   one object per line: {"step": 20, "time": 1754650000.1, "loss": 0.031, ...}
+WORKDIR/tensorboard/    event files with the same metrics, and images
 """
 
 import contextlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, SupportsFloat, TextIO
+from typing import Any, BinaryIO, SupportsFloat
 
 import numpy as np
 from absl import logging
 
+from fgnet_jax.runtime.files import replacing
+
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
-LINE_SECONDS = 10.0
-"""How often a plain line of progress is printed where there is no terminal."""
+
+Event = Any
+"""TensorBoard's protocol buffer around one summary or status: tensorboardX makes the class when it is imported."""
+
+EventsWriter = Any
+"""tensorboardX' writer of event files: the library has no types for it."""
 
 
 class MetricsWriter:
-    """Writes figures and images of a run. A context manager.
+    """Writes metrics and images of a run. A context manager.
 
-    A run that was killed may have written steps that it goes through again once it is resumed. These are dropped at
-    the start, and so the resumed run's file ends as an undisturbed run's does, apart from the times. (For that, a
-    step's figures have to be written before its checkpoint.)
+    A run that was killed may have written steps that it repeats once it is resumed. These are dropped at the start, and
+    so the resumed run's file ends as an uninterrupted run's does, apart from the times. (For that, a step's metrics
+    have to be written before its checkpoint.)
     """
 
-    def __init__(self, workdir: Path, active: bool, resume_step: int):
-        """Nothing is opened before the `with` statement.
+    def __init__(self, workdir: Path, *, active: bool, resume_step: int):
+        """Open nothing yet: files are opened by the `with` statement.
 
         Args:
           workdir: Existing folder on a local file system.
           active: False makes every method do nothing: for processes other than the first.
-          resume_step: The step that the run goes on from; 0 if from the start, which drops all former lines.
+          resume_step: The step that the run resumes from; 0 if it starts anew, which drops all earlier lines.
         """
         self._workdir, self._active, self._resume_step = Path(workdir), active, resume_step
         self._stack = contextlib.ExitStack()
         self._lines: BinaryIO | None = None
-        self._events: Any = None
+        self._events: EventsWriter = None
 
     def __enter__(self) -> "MetricsWriter":
         if self._active:
@@ -54,54 +59,55 @@ class MetricsWriter:
             self._stack.callback(self._events.close)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lines = self._events = None
         self._stack.close()
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """Writes figures of a step: a line of `metrics.jsonl`, and a point each in TensorBoard.
+        """Write metrics of a step: a line of `metrics.jsonl`, and one point per metric in TensorBoard.
 
         Args:
-          step: Updates done.
-          values: By name. One that is not finite is written to the file as null, since JSON has no word for it.
+          step: Updates so far.
+          values: By name. A value that is not finite is written to the file as null, since JSON cannot express it.
 
         Raises:
-          ValueError: for a figure named like one of the line's own fields.
-          OSError: where the disk is full, say.
+          ValueError: A metric is named like one of the line's own fields.
+          OSError: The file cannot be written, for example because the disk is full.
         """
         if self._lines is None:
             return
-        figures = {name: float(value) for name, value in values.items()}
-        if {"step", "time"} & set(figures):
-            raise ValueError("a figure may not be named `step` or `time`: the line has these already")
+        metrics = {name: float(value) for name, value in values.items()}
+        if {"step", "time"} & set(metrics):
+            raise ValueError("a metric may not be named `step` or `time`: the line has these already")
         line = {"step": int(step), "time": round(time.time(), 3)}
-        line |= {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        line |= {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         _write_all(self._lines, (json.dumps(line) + "\n").encode())
         from tensorboardX import summary
 
-        self._add(step, [summary.scalar(name, value) for name, value in figures.items()])
+        self._add(step, [summary.scalar(name, value) for name, value in metrics.items()])
 
     def image(self, step: int, name: str, array: np.ndarray) -> None:
-        """Writes an image, uint8 (height, width, 3), for TensorBoard."""
+        """Write an image, uint8 (height, width, 3), to TensorBoard."""
         if self._events is None:
             return
         from tensorboardX import summary
 
         self._add(step, [summary.image(name, array, dataformats="HWC")])
 
-    def _add(self, step: int, summaries: Sequence[Any]) -> None:
+    def _add(self, step: int, summaries: Sequence[object]) -> None:
         for summary in summaries:
             self._events.write_event(_event(step, summary=summary))
         self._events.flush()
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Reads what `MetricsWriter.scalars` wrote: a dictionary a line, in order; None stands for what was not finite.
+    """Read what `MetricsWriter.scalars` wrote: one dictionary per line, in order; None stands for values not finite.
 
-    A last line that is cut short (the run was killed while it wrote, or writes right now) is left out with a warning.
+    A last line that is cut short (the run was killed while writing it, or is writing it right now) is left out with a
+    warning.
 
     Raises:
-      ValueError: for any other line that is no JSON object with a step; file and line are named.
+      ValueError: Any other line is no JSON object with a step; the message names file and line.
     """
     lines = Path(path).read_bytes().splitlines()
     metrics = []
@@ -116,118 +122,44 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return metrics
 
 
-class Progress:
-    """How far a run is: a bar on a terminal, elsewhere a plain line every `LINE_SECONDS`. A context manager."""
+def _open_events(folder: Path, resume_step: int) -> EventsWriter:
+    """Open a new event file, beginning with the event by which TensorBoard hides an earlier file's later steps.
 
-    def __init__(self, total: int, start: int, batch_size: int, active: bool, stream: TextIO | None = None):
-        """Draws the empty bar.
-
-        Args:
-          total: Steps of the whole run.
-          start: Steps that were done before.
-          batch_size: Images a step, over all processes.
-          active: False shows nothing.
-          stream: Where to; standard error by default.
-        """
-        self._total, self._batch_size, self._active = total, batch_size, active
-        self._stream = stream or sys.stderr
-        self._shown = (time.monotonic(), start)
-        self._begun: tuple[float, int] | None = None
-        self._bar = None
-        if active and self._stream.isatty():
-            from tqdm import tqdm
-
-            form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-            self._bar = tqdm(total=total, initial=start, bar_format=form, file=self._stream, dynamic_ncols=True)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, step: int, loss: float) -> None:
-        """Shows that `step` steps are done, the last with this loss."""
-        if self._bar is not None:
-            rate = (self._bar.format_dict["rate"] or 0) * self._batch_size
-            self._bar.set_postfix_str(f"loss {loss:.4f}, {rate:.1f} images/s", refresh=False)
-            self._bar.update(step - self._bar.n)
-        elif self._active:
-            self._line(step, loss)
-
-    def say(self, text: str) -> None:
-        """Prints lines that the bar does not run into."""
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        elif self._active:
-            print(text, file=self._stream, flush=True)
-
-    def _line(self, step: int, loss: float) -> None:
-        now = time.monotonic()
-        then, shown = self._shown
-        if now - then < LINE_SECONDS and step < self._total:
-            return
-        figures = f"loss {loss:.4f}"
-        if self._begun is None:
-            self._begun = (now, step)  # what went before was mostly compilation, which tells nothing about what is left
-        else:
-            rate = (step - shown) / max(now - then, 1e-9)
-            left = _time_left(self._total - step, (step - self._begun[1]) / max(now - self._begun[0], 1e-9))
-            figures += f"  {rate * self._batch_size:.1f} images/s  {left} left"
-        self._shown = (now, step)
-        print(f"step {step}/{self._total}  {figures}", file=self._stream, flush=True)
-
-
-def _time_left(steps: int, pace: float) -> str:
-    """`1:02:03` or `2:03` for the steps that are left, at `pace` steps a second."""
-    minutes, second = divmod(round(steps / max(pace, 1e-9)), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def _open_events(folder: Path, resume_step: int) -> Any:
-    """A new event file, with the word that TensorBoard hides a former file's later steps by.
-
-    The synchronous writer, not `SummaryWriter`: its thread dies silently on a full disk, and the run then hangs on the
-    thread's queue.
+    The synchronous writer, not `SummaryWriter`: its thread dies without a message on a full disk, and the run then
+    hangs on the thread's queue.
     """
     from tensorboardX.event_file_writer import EventsWriter
 
     folder.mkdir(exist_ok=True)
-    # Without a suffix, two runs that begin within a second would share a file.
+    # Without a suffix, two runs that start within a second would share a file.
     events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{resume_step}")
     events.write_event(_event(resume_step + 1 if resume_step else 0, session_log={"status": "START"}))
     return events
 
 
-def _event(step: int, **fields: Any) -> Any:
-    """TensorBoard's envelope around one summary or note."""
+def _event(step: int, **fields: object) -> Event:
+    """Return TensorBoard's event with one summary or status."""
     from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
 
     return Event(wall_time=time.time(), step=int(step), **fields)
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Leaves in a file of metrics what an undisturbed run had written by the end of `step`; all at once or nothing.
+    """Reduce a metrics file to what an uninterrupted run had written by the end of `step`; atomically.
 
-    What a step's state was found worth comes after the step's own line, and is found again.
+    The metrics of a step's evaluation come after the step's own line; the resumed run evaluates that step again.
     """
     if not path.exists():
         return
     lines = read_metrics(path)
-    ends = next((k + 1 for k, values in enumerate(lines) if values["step"] == step), len(lines))
-    kept = [values for values in lines[:ends] if step and values["step"] <= step]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text("".join(json.dumps(values) + "\n" for values in kept), encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    end = next((k + 1 for k, values in enumerate(lines) if values["step"] == step), len(lines))
+    remaining = [values for values in lines[:end] if step and values["step"] <= step]
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(values) + "\n" for values in remaining), encoding="utf-8")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object of a line, or None where it is none with a step."""
+    """Parse a line; None if it is no object with a step."""
     try:
         values = json.loads(line)
     except ValueError:
@@ -236,7 +168,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
-    """Writes to an unbuffered file, which may take a part only; on a full disk the next part is refused."""
-    left = memoryview(data)
-    while left:
-        left = left[file.write(left) :]
+    """Write to an unbuffered file, which may take a part only; on a full disk the next part is refused."""
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]

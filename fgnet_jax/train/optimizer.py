@@ -1,27 +1,28 @@
 """AdamW as FG-Net uses it: PyTorch's gradient clipping, a rate per part of the network, schedules."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from fgnet_jax.models.fgnet import Arrays
+
 PARTS = ("encoder", "generator", "interpreter")
+"""Parts of the network: what the paths of their parameters begin with."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """How parameters are moved. The defaults are the published ones.
+    """How parameters are updated. The defaults are the published ones.
 
     Attributes:
       name: "adamw", or "sgd" (plain, for comparisons across devices).
-      lr: Rate of every part whose own rate is None.
-      lr_encoder: Rate of the encoder; 0 freezes it: no gradient, BatchNorm by its running statistics.
+      lr: Learning rate of every part whose own rate is None.
+      lr_encoder: Learning rate of the encoder; 0 freezes it: no gradient, and BatchNorm uses its running statistics.
       lr_generator: The same for the generator.
       lr_interpreter: The same for the interpreter.
-      weight_decay: Decoupled, times the rate, on every trained parameter.
+      weight_decay: Decoupled weight decay, multiplied by the learning rate, on every trained parameter.
       clip: Largest global norm of the gradient; 0 for no clipping.
       warmup_steps: Steps of linear warm-up from 0.
       schedule: "constant", or "cosine" down to 0 at the last step.
@@ -44,35 +45,37 @@ class OptimConfig:
             raise ValueError(f'optim.schedule must be "constant" or "cosine", got {self.schedule!r}')
 
     def rate(self, part: str) -> float:
-        """Peak rate of a part of the network."""
+        """Return the peak learning rate of a part of the network."""
         own = getattr(self, f"lr_{part}")
         return self.lr if own is None else own
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The parts that are trained."""
+        """The parts whose learning rate is above 0."""
         return tuple(part for part in PARTS if self.rate(part) > 0)
 
 
 def is_trained(path: str, config: OptimConfig) -> bool:
-    """Whether the parameter of this path is trained.
+    """Return whether the parameter at this path is trained.
 
-    ToRGB never is: it is not on the way to the heatmaps, has no gradient, and PyTorch skips what has none altogether,
-    weight decay included.
+    ToRGB never is: the heatmaps do not depend on it, so it has no gradient, and PyTorch skips parameters without a
+    gradient altogether, weight decay included.
     """
     return path.split("/", 1)[0] in config.trained and not path.startswith("generator/to_rgbs/")
 
 
-def split(params: Mapping[str, Any], config: OptimConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The trained and the frozen parameters of a flat dictionary."""
+def split(params: Arrays, config: OptimConfig) -> tuple[Arrays, Arrays]:
+    """Split parameters by path into the trained and the frozen ones."""
     trained = {path: value for path, value in params.items() if is_trained(path, config)}
     return trained, {path: value for path, value in params.items() if path not in trained}
 
 
-def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformationExtraArgs:
-    """The transformation of the trained parameters' gradients (a flat dictionary) into updates.
+def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
+    """Build the transformation of the trained parameters' gradients (by path) into updates.
 
-    Its `update` takes the gradients' global norm as `norm`, where these are not all of them.
+    Args:
+      config: Rule, learning rates, clipping.
+      total_steps: Steps of the run, at whose end a cosine schedule reaches 0.
     """
 
     def rule(part: str) -> optax.GradientTransformation:
@@ -81,22 +84,22 @@ def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransforma
             return optax.sgd(rate)
         return optax.adamw(rate, weight_decay=config.weight_decay)
 
-    def labels(params):
+    def labels(params: Arrays) -> dict[str, str]:
         return {path: path.split("/", 1)[0] for path in params}
 
     clip = clip_by_global_norm(config.clip) if config.clip > 0 else optax.identity()
     return optax.chain(clip, optax.partition({part: rule(part) for part in config.trained}, labels))
 
 
-def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
-    """PyTorch's `clip_grad_norm_`: a factor of max_norm / (norm + 1e-6), never above 1 (optax has no 1e-6)."""
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+    """Build PyTorch's `clip_grad_norm_`: a factor of max_norm / (norm + 1e-6), at most 1 (optax' has no 1e-6)."""
 
-    def update(updates, state, params=None, *, norm=None, **others):
-        del params, others
-        factor = jnp.minimum(1, max_norm / ((optax.tree.norm(updates) if norm is None else norm) + 1e-6))
-        return jax.tree.map(lambda g: g * factor, updates), state
+    def clip(gradients: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        factor = jnp.minimum(1, max_norm / (optax.tree.norm(gradients) + 1e-6))
+        return jax.tree.map(lambda gradient: gradient * factor, gradients)
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.stateless(clip)
 
 
 def _schedule(config: OptimConfig, peak: float, total_steps: int) -> optax.Schedule:

@@ -1,4 +1,4 @@
-"""."""
+"""A run's `results.json`: F1 of the selected weights on the test fold."""
 
 import json
 from collections.abc import Sequence
@@ -19,31 +19,30 @@ def write_results(
     split: str,
     selection: str,
     step: int,
-    **extra: Any,
+    **extra: Any,  # noqa: ANN401 - whatever JSON can hold
 ) -> dict[str, Any]:
-    """Writes a run's figures as JSON, the whole file at once.
+    """Write a run's metrics as JSON, atomically.
 
     Args:
       path: The file, `results.json`.
       aus: The K AU numbers.
       f1: (K,) fractions.
-      split: What they were measured on.
-      selection: The rule by which the step was chosen, in words.
-      step: The step that was chosen.
-      **extra: Anything else that JSON can hold, such as `provenance`.
+      split: The split that they were measured on.
+      selection: The rule by which the step was selected, in words.
+      step: The step that was selected.
+      **extra: Further fields, such as `provenance`.
 
     Returns:
-      What was written: `mean_f1` (the plain mean), `f1` ({"AU01": fraction, …}), `split`, `selection`, `step`, and the
-      extra fields.
+      The contents of the file: `mean_f1` (the plain mean), `f1` ({"AU01": fraction, …}), `split`, `selection`, `step`,
+      and the extra fields.
 
     Raises:
-      ValueError: for a figure that is not finite, or an extra field in the place of one of these.
+      ValueError: A value is not finite, or `mean_f1` is given as an extra field.
     """
-    taken = {"mean_f1"} & set(extra)
-    if taken:
-        raise ValueError(f"{path}: {taken} is computed from f1, not given")
-    per_au = {aus_lib.label(au): float(value) for au, value in zip(aus, f1, strict=True)}
-    results = {"mean_f1": float(np.mean(f1)), "f1": per_au, "split": split, "selection": selection, "step": int(step)}
+    if "mean_f1" in extra:
+        raise ValueError(f"{path}: mean_f1 is computed from f1, not given")
+    f1_by_au = {aus_lib.label(au): float(value) for au, value in zip(aus, f1, strict=True)}
+    results = {"mean_f1": float(np.mean(f1)), "f1": f1_by_au, "split": split, "selection": selection, "step": int(step)}
     results |= extra
     write_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
     return results

@@ -1,18 +1,16 @@
-"""Which faces a run trains on, selects its best epoch on, and is tested on."""
+"""The faces that a run trains on, selects its best epoch on, and is tested on: never the same subjects."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from fgnet_jax.data import folds
 from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.runtime.files import NotWritableError
-from fgnet_jax.train.config import Config, ConfigError
+from fgnet_jax.train.defaults import Config, ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +18,18 @@ class FaceSubset:
     """Some faces of an opened corpus.
 
     Attributes:
-      name: What reports call them: "synthetic_bp4d fold_0".
-      corpus: Where they are.
-      indices: Which, (N,) int64.
+      name: Their name in reports: "synthetic_bp4d fold_0".
+      corpus: The corpus.
+      indices: Their positions in it, (N,) int64.
     """
 
     name: str
     corpus: Corpus
     indices: np.ndarray
+
+    def subjects_by_corpus(self) -> dict[str, list[str]]:
+        """Return the subjects that the faces show, by the corpus that they are from."""
+        return self.corpus.subjects_by_corpus(self.indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +38,10 @@ class RunData:
 
     Attributes:
       train: Trained on.
-      select: What the best epoch is selected by.
+      select: Evaluated after every epoch; the best epoch is selected by them.
       test: The fold that was left out of training.
       also_test: The same fold of further corpora.
-      selection: How reports name the rule of selection.
+      selection: The rule of selection, in words.
     """
 
     train: FaceSubset
@@ -55,12 +57,12 @@ class RunData:
 
 
 def open_run(config: Config) -> RunData:
-    """Opens the corpora of a run, drawing synthetic ones that are missing.
+    """Open the corpora of a run; synthetic ones that are missing are rendered first.
 
     Raises:
-      FileNotFoundError: for a corpus that was not prepared.
-      NotWritableError: where a synthetic corpus cannot be drawn into the folder of data.
-      ConfigError: for a fold that the corpus does not have, or a share of subjects that cannot be held out.
+      FileNotFoundError: A corpus is not prepared.
+      NotWritableError: A synthetic corpus cannot be written to the data folder.
+      ConfigError: The corpus does not have the fold, or the share of subjects cannot be held out.
     """
     try:
         return _open_run(config)
@@ -69,66 +71,74 @@ def open_run(config: Config) -> RunData:
 
 
 def _open_run(config: Config) -> RunData:
-    data, train = config.data, config.train
-    fold = folds.split_name(data.fold)
-    together = (data.corpus, *data.also_train)
-    corpus = join([_open(name, config, "+".join(folds.train_splits(data.fold))) for name in together])
-    test = _whole(data.corpus, _open(data.corpus, config, fold), fold)
-    kept, held, rule = np.arange(len(corpus)), test.indices, "best epoch on the test fold, as published"
-    select = test
-    if train.select_on == "held_out":
-        kept, held, names = _hold_out(corpus, data.held_out, config.seed)
-        rule = f"best epoch on {len(names)} held-out training subjects ({', '.join(names)})"
-        select = FaceSubset(f"{corpus.name} held-out subjects", corpus, held)
-    if data.samples:
-        kept = np.random.default_rng([config.seed, 1]).permutation(kept)[: data.samples]
+    data = config.data
+    train, select, selection = _train_and_select(config)
+    test_split = folds.split_name(data.fold)
+    test = _all_faces(data.corpus, config, test_split)
     others = dict.fromkeys((*data.also_train, *data.also_test))
-    also = tuple(_whole(name, _open(name, config, fold), fold) for name in others)
-    select = dataclasses.replace(select, indices=_evenly(select.indices, train.eval_frames))
-    return RunData(FaceSubset(f"{corpus.name} training folds", corpus, kept), select, test, also, rule)
+    also_test = tuple(_all_faces(name, config, test_split) for name in others)
+    select = select or test
+    select = dataclasses.replace(select, indices=_evenly_spaced(select.indices, config.train.eval_frames))
+    return RunData(train=train, select=select, test=test, also_test=also_test, selection=selection)
+
+
+def _train_and_select(config: Config) -> tuple[FaceSubset, FaceSubset | None, str]:
+    """Return the faces to train on, the held-out faces (None: select on the test fold), and the rule of selection."""
+    data = config.data
+    splits = "+".join(folds.train_splits(data.fold))
+    corpus = join([_open_corpus(name, config, splits) for name in (data.corpus, *data.also_train)])
+    indices, select, selection = np.arange(len(corpus)), None, "best epoch on the test fold, as published"
+    if config.train.select_on == "held_out":
+        indices, held_out, subjects = _hold_out(corpus, data.held_out, config.seed)
+        selection = f"best epoch on {len(subjects)} held-out training subjects ({', '.join(subjects)})"
+        select = FaceSubset(f"{corpus.name} held-out subjects", corpus, held_out)
+    if data.samples:
+        indices = np.random.default_rng([config.seed, 1]).permutation(indices)[: data.samples]
+    return FaceSubset(f"{corpus.name} training folds", corpus, indices), select, selection
 
 
 def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Indices trained on, indices of held-out subjects, and those subjects."""
+    """Return the indices to train on, the indices of held-out subjects, and those subjects."""
     subjects = corpus.subjects()
-    _, held = folds.hold_out(sorted(set(subjects.tolist())), share, seed)
-    is_held = np.isin(subjects, held)
-    return np.flatnonzero(~is_held), np.flatnonzero(is_held), tuple(held)
+    _, held_out = folds.hold_out(sorted(set(subjects.tolist())), share, seed)
+    is_held_out = np.isin(subjects, held_out)
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), tuple(held_out)
 
 
-def _open(name: str, config: Config, splits: str) -> Corpus:
-    if not name.startswith(folds.SYNTHETIC):
-        return open_corpus(name, config.data.dir, splits)
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()  # a log would have thousands of its lines
-    workers = 2 if config.data.frames > 500 else 1
-    try:
-        Path(config.data.dir).mkdir(parents=True, exist_ok=True)
-        builder = prepare_synthetic(name, config.data.dir, frames=config.data.frames, seed=config.seed, workers=workers)
-    except OSError as error:
-        raise NotWritableError(f"data.dir: cannot draw {name} into {config.data.dir}: {error}") from error
-    return open_directory(str(builder.data_path), splits)
-
-
-def _whole(name: str, corpus: Corpus, split: str) -> FaceSubset:
+def _all_faces(name: str, config: Config, split: str) -> FaceSubset:
+    corpus = _open_corpus(name, config, split)
     return FaceSubset(f"{name} {split}", corpus, np.arange(len(corpus)))
 
 
-def _evenly(indices: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the indices, evenly spaced; all where count is 0."""
+def _open_corpus(name: str, config: Config, splits: str) -> Corpus:
+    """Open splits of a corpus; a synthetic one that is missing is rendered first."""
+    data = config.data
+    if not name.startswith(folds.SYNTHETIC):
+        return open_corpus(name, data.dir, splits)
+    workers = 2 if data.frames > 500 else 1
+    try:
+        Path(data.dir).mkdir(parents=True, exist_ok=True)
+        builder = prepare_synthetic(name, data.dir, frames=data.frames, seed=config.seed, workers=workers)
+    except OSError as error:
+        raise NotWritableError(f"data.dir: cannot render {name} into {data.dir}: {error}") from error
+    return open_directory(str(builder.data_path), splits)
+
+
+def _evenly_spaced(indices: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` of the indices, evenly spaced; all if count is 0."""
     if not count or count >= len(indices):
         return indices
     return indices[np.linspace(0, len(indices) - 1, count).astype(int)]
 
 
 def trained_on(config: Config, data: RunData, updates: int) -> dict[str, Any]:
-    """What weights say about the faces that they come from, ready for JSON.
+    """Return what weights record about their training data, ready for JSON.
 
     Returns:
-      `corpus`, `fold` (the one left out), `samples` (0: all), `equal_updates`, `updates`, `frames`, and the people by
+      `corpus`, `fold` (the one left out), `samples` (0: all), `equal_updates`, `updates`, `frames`, and subjects by
       corpus: `subjects` (trained on) and `held_out` (training subjects that the best epoch was selected on).
     """
-    held_out = subjects_by_corpus(data.select) if config.train.select_on == "held_out" else {}
+    is_held_out = config.train.select_on == "held_out"
     return {
         "corpus": config.data.corpus,
         "fold": config.data.fold,
@@ -136,11 +146,6 @@ def trained_on(config: Config, data: RunData, updates: int) -> dict[str, Any]:
         "equal_updates": config.train.equal_updates,
         "updates": updates,
         "frames": len(data.train.indices),
-        "subjects": subjects_by_corpus(data.train),
-        "held_out": held_out,
+        "subjects": data.train.subjects_by_corpus(),
+        "held_out": data.select.subjects_by_corpus() if is_held_out else {},
     }
-
-
-def subjects_by_corpus(faces: FaceSubset) -> dict[str, list[str]]:
-    """The subjects of some faces, by corpus."""
-    return faces.corpus.people(faces.indices)

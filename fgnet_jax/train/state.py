@@ -1,7 +1,6 @@
-"""What training carries from step to step."""
+"""The state that training carries from step to step."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,8 @@ class TrainState:
     """A pure pytree of flat dictionaries.
 
     Attributes:
-      step: Number of updates made, int32 scalar.
-      params: Parameters by path, trained and frozen ones.
+      step: Number of updates so far, int32 scalar.
+      params: Parameters by path, trained and frozen.
       batch_stats: BatchNorm's running statistics.
       buffers: Noise maps and average latent, never changed.
       opt_state: Optimiser state over the trained parameters.
@@ -28,16 +27,21 @@ class TrainState:
     params: Arrays
     batch_stats: Arrays
     buffers: Arrays
-    opt_state: Any
+    opt_state: optax.OptState
 
     @property
     def variables(self) -> Variables:
-        """The network's variables."""
+        """The network's variables, without the optimiser's state."""
         return Variables(self.params, self.batch_stats, self.buffers)
 
 
 def create(variables: Variables, optim: OptimConfig, tx: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+    """Create the state before the first step."""
     trained, _ = split(variables.params, optim)
-    step = jnp.zeros((), jnp.int32)
-    return TrainState(step, variables.params, variables.batch_stats, variables.buffers, tx.init(trained))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables.params,
+        batch_stats=variables.batch_stats,
+        buffers=variables.buffers,
+        opt_state=tx.init(trained),
+    )

@@ -1,8 +1,8 @@
-"""One training step and one evaluation step: pure functions, jitted by the mains, testable without a loop."""
+"""One training step and one evaluation step: pure functions, which callers jit, testable without a training loop."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from fgnet_jax.train.targets import targets
 Batch = Mapping[str, jax.Array]
 """`image` (N, S, S, 3) uint8, `landmarks` (N, 68, 2) float32 in pixels of that image, `labels` (N, K) int8."""
 
+LossFn = Callable[[Arrays, Arrays, Batch, jax.Array], tuple[jax.Array, Arrays]]
+"""Trained parameters, running statistics, a batch and a random key to the loss and the updated running statistics."""
+
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
@@ -29,9 +32,9 @@ class StepConfig:
       model: The network.
       optim: What is trained, and how.
       centres: Heatmap centres of the K AUs, in channel order.
-      accumulate: Parts that a batch is worked through in, one after the other, to save memory.
+      accumulate: Parts that a batch is split into; their gradients are computed one after the other, to save memory.
       flip: Whether half of the faces are mirrored.
-      colour: Strength of colour changes, 0 for none.
+      colour: Strength of colour augmentation, 0 for none.
     """
 
     model: ModelConfig
@@ -42,78 +45,104 @@ class StepConfig:
     colour: float = 0.0
 
 
-def train_step(
-    config: StepConfig, tx: optax.GradientTransformationExtraArgs, state: TrainState, batch: Batch, key: jax.Array
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update on one batch, in the precision that `config.model` names.
+class UpdateResult(NamedTuple):
+    """The result of a forward and backward pass.
 
-    Randomness is `key` folded with the step, so a resumed run draws what an uninterrupted one does.
+    Attributes:
+      loss: Float32 scalar.
+      batch_stats: BatchNorm's running statistics, updated.
+      gradients: Of the trained parameters, by path.
+    """
+
+    loss: jax.Array
+    batch_stats: Arrays
+    gradients: Arrays
+
+
+def train_step(
+    config: StepConfig, tx: optax.GradientTransformation, state: TrainState, batch: Batch, key: jax.Array
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Update the state by one batch, in the precision that `config.model` names.
+
+    Randomness is `key` folded with the step, so a resumed run draws the same numbers as an uninterrupted one.
 
     Returns:
-      The next state, and `loss` and `grad_norm` (before clipping), float32 scalars.
+      The next state, and the step's metrics: `loss` and `grad_norm` (before clipping), float32 scalars.
     """
     with jax.default_matmul_precision(config.model.matmul_precision):
         return _updated(config, tx, state, batch, key)
 
 
 def _updated(
-    config: StepConfig, tx: optax.GradientTransformationExtraArgs, state: TrainState, batch: Batch, key: jax.Array
+    config: StepConfig, tx: optax.GradientTransformation, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Return the updated state and the step's metrics."""
     trained, frozen = split(state.params, config.optim)
     key = jax.random.fold_in(key, state.step)
 
-    def loss_fn(trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array):
+    def loss_fn(trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:
         variables = Variables(trained | frozen, batch_stats, state.buffers)
         return batch_loss(config, variables, batch, key)
 
-    loss, batch_stats, grads = _gradients(loss_fn, trained, state.batch_stats, batch, key, config.accumulate)
-    updates, opt_state = tx.update(grads, state.opt_state, trained)
-    moved = cast(Arrays, optax.apply_updates(trained, updates))
-    params = moved | frozen
-    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-    return TrainState(state.step + 1, params, batch_stats, state.buffers, opt_state), metrics
+    result = _gradients(loss_fn, trained, state.batch_stats, batch, key, accumulate=config.accumulate)
+    updates, opt_state = tx.update(result.gradients, state.opt_state, trained)
+    updated = TrainState(
+        step=state.step + 1,
+        params=cast(Arrays, optax.apply_updates(trained, updates)) | frozen,
+        batch_stats=result.batch_stats,
+        buffers=state.buffers,
+        opt_state=opt_state,
+    )
+    return updated, {"loss": result.loss, "grad_norm": optax.tree.norm(result.gradients)}
 
 
 def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:
-    """The loss of one batch in training mode, and the running statistics that it moved."""
-    images, wanted, dropout_key = _prepared(config, batch, key)
+    """Compute the loss of a batch in training mode, and the running statistics, updated by the batch."""
+    images, target_maps, dropout_key = _network_inputs(config, batch, key)
     heatmaps, batch_stats = apply_train(config.model, variables, images, dropout_key, train=config.optim.trained)
-    return heatmap_loss(heatmaps, wanted, batch["labels"] >= 0), batch_stats
+    return heatmap_loss(heatmaps, target_maps, batch["labels"] >= 0), batch_stats
 
 
-def _prepared(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Images in [-1, 1] and targets, both augmented as configured, and a key for dropout."""
-    image_size, labels = batch["image"].shape[1], batch["labels"]
+def _network_inputs(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return images in [-1, 1] and target heatmaps, both augmented as configured, and a key for dropout."""
     dropout_key, flip_key, colour_key = jax.random.split(key, 3)
     images, landmarks = normalise(batch["image"]), batch["landmarks"]
     if config.flip:
         images, landmarks = augment.flip(images, landmarks, flip_key)
     if config.colour > 0:
         images = augment.colour(images, config.colour, colour_key)
-    wanted = targets(landmarks, labels, config.centres, config.model.heatmap_size, image_size)
-    return images, wanted, dropout_key
+    size, image_size = config.model.heatmap_size, batch["image"].shape[1]
+    return images, targets(landmarks, batch["labels"], config.centres, size=size, image_size=image_size), dropout_key
 
 
 def eval_step(config: StepConfig, variables: Variables, batch: Batch) -> jax.Array:
-    """Scores (N, K) in [-1, 1] of a batch's images; an AU is present where its score is above 0."""
+    """Compute the scores (N, K) in [-1, 1] of a batch's images; an AU is present where its score is above 0."""
     return scores(au_heatmaps(config.model, variables, batch["image"], len(config.centres)))
 
 
-def _gradients(loss_fn, trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array, accumulate: int):
-    """Loss, moved statistics and gradients; over `accumulate` parts of the batch, their mean."""
+def _gradients(
+    loss_fn: LossFn, trained: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array, *, accumulate: int
+) -> UpdateResult:
+    """Compute loss, updated running statistics and gradients; means over `accumulate` parts of the batch.
+
+    The running statistics are updated part by part.
+    """
     value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
     if accumulate == 1:
-        (loss, batch_stats), grads = value_and_grad(trained, batch_stats, batch, key)
-        return loss, batch_stats, grads
+        (loss, batch_stats), gradients = value_and_grad(trained, batch_stats, batch, key)
+        return UpdateResult(loss, batch_stats, gradients)
 
-    def part(carry, index_and_part):
-        loss, batch_stats, grads = carry
-        index, piece = index_and_part
-        (here, batch_stats), new = value_and_grad(trained, batch_stats, piece, jax.random.fold_in(key, index))
-        return (loss + here / accumulate, batch_stats, jax.tree.map(lambda a, b: a + b / accumulate, grads, new)), None
+    def add_part(total: UpdateResult, index_and_part: tuple[jax.Array, Batch]) -> tuple[UpdateResult, None]:
+        index, part = index_and_part
+        part_key = jax.random.fold_in(key, index)
+        (loss, batch_stats), gradients = value_and_grad(trained, total.batch_stats, part, part_key)
+        return UpdateResult(
+            loss=total.loss + loss / accumulate,
+            batch_stats=batch_stats,
+            gradients=jax.tree.map(lambda a, b: a + b / accumulate, total.gradients, gradients),
+        ), None
 
     # Every accumulate-th image: neighbours lie on one device, so each part is spread over all devices.
     parts = {name: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1) for name, x in batch.items()}
-    start = (jnp.zeros(()), batch_stats, jax.tree.map(jnp.zeros_like, trained))
-    (loss, batch_stats, grads), _ = jax.lax.scan(part, start, (jnp.arange(accumulate), parts))
-    return loss, batch_stats, grads
+    zero = UpdateResult(jnp.zeros(()), batch_stats, jax.tree.map(jnp.zeros_like, trained))
+    return jax.lax.scan(add_part, zero, (jnp.arange(accumulate), parts))[0]

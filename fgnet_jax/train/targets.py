@@ -1,4 +1,4 @@
-"""Training targets: one heatmap per AU drawn from 68 landmarks, on the device (FG-Net, section 3.4)."""
+"""Training targets: one heatmap per AU, computed from 68 landmarks on the device (FG-Net, section 3.4)."""
 
 import functools
 from collections.abc import Mapping
@@ -16,19 +16,20 @@ CUTOFF = 0.01
 """Values of a blob below this are set to 0."""
 
 INNER_EYE_CORNERS = (39, 42)
+"""Landmarks whose distance is the unit of `Centres.down`."""
 
 
 def targets(
-    landmarks: jax.Array, labels: jax.Array, centres: tuple[Centres, ...], size: int = 128, image_size: int = 256
+    landmarks: jax.Array, labels: jax.Array, centres: tuple[Centres, ...], *, size: int = 128, image_size: int = 256
 ) -> jax.Array:
-    """Draws two blobs per AU: added where the AU is present, subtracted where it is absent, the sum clipped.
+    """Compute target heatmaps: two blobs per AU, positive where it is present, negative where absent, sum clipped.
 
     Args:
       landmarks: (N, 68, 2), x then y, in pixels of the aligned face.
       labels: (N, K): 1 present, 0 absent, -1 unknown.
-      centres: Where each of the K AUs lies.
+      centres: The two centres of each of the K AUs.
       size: Side of the heatmaps.
-      image_size: Side of the aligned face that the landmarks are of.
+      image_size: Side of the aligned face that the landmarks refer to.
 
     Returns:
       (N, size, size, K) float32 in [-1, 1]; all zero where the label is unknown. Pixel (column x, row y) lies at
@@ -45,7 +46,7 @@ def targets(
 
 
 def blob_centres(landmarks: jax.Array, centres: tuple[Centres, ...]) -> jax.Array:
-    """The two centres (N, K, 2, 2), x then y, of each AU, in the unit of the landmarks (N, 68, 2)."""
+    """Compute the two centres (N, K, 2, 2), x then y, of each AU, in the unit of the landmarks (N, 68, 2)."""
     weights, down = _centre_matrices(centres)
     left, right = (landmarks[:, corner] for corner in INNER_EYE_CORNERS)
     distance = jnp.linalg.norm(right - left, axis=-1)
@@ -55,7 +56,7 @@ def blob_centres(landmarks: jax.Array, centres: tuple[Centres, ...]) -> jax.Arra
 
 @functools.cache
 def _centre_matrices(centres: tuple[Centres, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Averaging weights (K, 2, 68), and the shift down (K,) in inter-ocular distances."""
+    """Return averaging weights (K, 2, 68), and the shift down (K,) in inter-ocular distances."""
     weights = np.zeros((len(centres), 2, 68), np.float32)
     for k, centre in enumerate(centres):
         for blob, points in enumerate((centre.first, centre.second)):
@@ -64,10 +65,14 @@ def _centre_matrices(centres: tuple[Centres, ...]) -> tuple[np.ndarray, np.ndarr
 
 
 def au_centres(aus: tuple[int, ...], own: Mapping[int, Centres] | None = None) -> tuple[Centres, ...]:
-    """Where the blobs of these AUs lie: as published, or as `own` says, which goes before.
+    """Return the blob centres of these AUs.
+
+    Args:
+      aus: The K AU numbers.
+      own: Custom centres by AU, which take precedence over the published ones.
 
     Raises:
-      ValueError: for an AU that neither has.
+      ValueError: An AU has neither published nor custom centres.
     """
     known = CENTRES | dict(own or {})
     unknown = [au for au in aus if au not in known]

@@ -1,4 +1,4 @@
-"""Drawing one aligned face: the heatmaps of its present AUs over it, and a legend of all AUs beside it."""
+"""Drawings of one aligned face: the heatmaps of its present AUs over it, and a legend of all AUs beside it."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from PIL import Image
 from fgnet_jax.visualization import legend, painting
 
 FACE_SIDE = 640
-"""Faces are drawn at this side in pixels, whatever the network's size, so that names stay readable."""
+"""Side in pixels at which faces are drawn, whatever the network's size, so that names stay readable."""
 
 
 def draw(
-    image: np.ndarray, heatmaps: np.ndarray, scores: np.ndarray, present: np.ndarray, aus: Sequence[int]
+    image: np.ndarray, heatmaps: np.ndarray, *, scores: np.ndarray, present: np.ndarray, aus: Sequence[int]
 ) -> Image.Image:
-    """Draws one face with its present AUs, and the legend to its right.
+    """Draw one face with its present AUs, and the legend to its right.
 
     Args:
       image: uint8 (height, width, 3), square.
@@ -28,12 +28,12 @@ def draw(
     """
     side = FACE_SIDE
     face = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
-    seen = [k for k in range(len(aus)) if present[k]]
-    painted = painting.paint(face, [_enlarge(heatmaps[..., k], side) for k in seen], [aus[k] for k in seen])
+    shown = [k for k in range(len(aus)) if present[k]]
+    painted = painting.paint(face, [_enlarge(heatmaps[..., k], side) for k in shown], [aus[k] for k in shown])
     return legend.beside(painted, aus, [legend.LegendEntry("", scores, present)])
 
 
 def _enlarge(heatmap: np.ndarray, side: int) -> np.ndarray:
-    """A heatmap at the size of the drawn face, smooth enough for rings."""
+    """Enlarge a heatmap to the size of the drawn face, smooth enough for rings."""
     image = Image.fromarray(np.asarray(heatmap, np.float32))
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))

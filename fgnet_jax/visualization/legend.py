@@ -1,4 +1,4 @@
-"""The panel beside a drawn image: every AU with its colour, score and whether it is present, for one face or several.
+"""The legend beside a drawn image: every AU with its colour, score and whether it is present, for one face or several.
 
 Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size.
 """
@@ -13,18 +13,18 @@ from fgnet_jax import aus as aus_lib
 from fgnet_jax.visualization import painting
 
 WIDTH = 440
-"""Of the panel at scale 1, in pixels."""
+"""Width of the panel at scale 1, in pixels."""
 
 MAX_FACES = 5
-"""Columns of the panel; it shows the first so many faces."""
+"""Columns of the panel: it shows this many faces at most, the first ones."""
 
 _ROW = 48
-_FULL_BAR = 0.3  # what a score reaches where both of an AU's blobs stand in full
+_FULL_BAR = 0.3  # the score of a heatmap that has both of an AU's blobs in full
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LegendEntry:
-    """A face in the legend: what it is called, its scores (K,) and which AUs are present (K,)."""
+    """A face in the legend: its name, its scores (K,) and which AUs are present (K,)."""
 
     name: str
     scores: np.ndarray
@@ -32,17 +32,17 @@ class LegendEntry:
 
 
 def height(count: int, scale: float = 1.0) -> int:
-    """How high the panel of so many AUs is."""
+    """Return the panel's height in pixels, for a number of AUs."""
     return round(_ROW * scale) * (count + 2)
 
 
-def beside(image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -> Image.Image:
-    """Puts the panel to the right of an image.
+def beside(image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry], *, scale: float = 1.0) -> Image.Image:
+    """Put the panel to the right of an image.
 
     Args:
       image: RGB.
       aus: The K AU numbers.
-      faces: Whose scores to show.
+      faces: The faces whose scores to show.
       scale: Size of the panel; 1 suits an image of 640 pixels.
 
     Returns:
@@ -56,7 +56,7 @@ def beside(image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry],
 
 
 def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -> Image.Image:
-    """The panel alone: with names and bars for one face, as a table for several."""
+    """Draw the panel alone: with names and bars for one face, as a table for several."""
     panel = Image.new("RGB", (round(WIDTH * scale), height(len(aus), scale)), painting.BACKGROUND)
     pen = ImageDraw.Draw(panel)
     row = round(_ROW * scale)
@@ -64,20 +64,23 @@ def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -
     pen.text((round(28 * scale), row // 2), title, painting.TEXT, painting.font(22 * scale), anchor="lm")
     shown = faces[:MAX_FACES]
     if len(shown) > 1:
-        _heads(pen, shown, row // 2, scale)
+        _draw_column_titles(pen, shown, row // 2, scale)
     for k, au in enumerate(aus):
-        top, single = row * (k + 1), shown[0] if len(shown) == 1 else None
-        _au(panel, top, au, any(face.present[k] for face in shown), scale)
-        if single:
-            _bar(panel, top, au, float(single.scores[k]), bool(single.present[k]), scale)
-        for place, face in enumerate(shown if not single else ()):
-            _cell(panel, (place, len(shown)), top, au, float(face.scores[k]), bool(face.present[k]), scale)
-    _colour_scale(panel, row * (len(aus) + 1), scale)
+        top = row * (k + 1)
+        _draw_au(panel, au, top=top, is_present=any(face.present[k] for face in shown), scale=scale)
+        for place, face in enumerate(shown):
+            score, is_present = float(face.scores[k]), bool(face.present[k])
+            if len(shown) == 1:
+                _draw_bar(panel, au, score, top=top, is_present=is_present, scale=scale)
+            else:
+                column = _columns(place, len(shown), scale)
+                _draw_cell(panel, au, score, column=column, top=top, is_present=is_present, scale=scale)
+    _draw_colour_scale(panel, row * (len(aus) + 1), scale)
     return panel
 
 
-def _colour_scale(panel: Image.Image, top: int, scale: float) -> None:
-    """How strongly a heatmap from 0 to 1 tints the face."""
+def _draw_colour_scale(panel: Image.Image, top: int, scale: float) -> None:
+    """Draw how strongly a heatmap from 0 to 1 tints the face."""
     pen, middle = ImageDraw.Draw(panel), top + round(24 * scale)
     left, right, half = round(156 * scale), round((WIDTH - 52) * scale), round(7 * scale)
     steps = np.linspace(0, 1, max(right - left, 2), dtype=np.float32)
@@ -102,8 +105,8 @@ def _title(count: int, faces: Sequence[LegendEntry]) -> str:
     return f"{int(np.sum(faces[0].present))} of {count} action units present"
 
 
-def _au(panel: Image.Image, top: int, au: int, is_present: bool, scale: float) -> None:
-    """An AU's swatch, filled where it is present and an outline where it is not, and its number."""
+def _draw_au(panel: Image.Image, au: int, *, top: int, is_present: bool, scale: float) -> None:
+    """Draw an AU's swatch, filled where it is present and an outline where it is not, and its number."""
     left, rgb = round(28 * scale), painting.colour(au)
     painting.rounded(panel, _scaled((28, 7, 50, 29), scale, top), round(6 * scale), rgb)
     if not is_present:
@@ -112,8 +115,8 @@ def _au(panel: Image.Image, top: int, au: int, is_present: bool, scale: float) -
     ImageDraw.Draw(panel).text(place, aus_lib.label(au), ink, painting.font(22 * scale), anchor="lm")
 
 
-def _bar(panel: Image.Image, top: int, au: int, score: float, is_present: bool, scale: float) -> None:
-    """The AU's name, its score, and that as a bar from the middle: to the right where it is above 0."""
+def _draw_bar(panel: Image.Image, au: int, score: float, *, top: int, is_present: bool, scale: float) -> None:
+    """Draw the AU's name, its score, and the score as a bar from the middle: to the right where it is above 0."""
     pen, ink = ImageDraw.Draw(panel), painting.TEXT if is_present else painting.DIM
     left, name, right, middle = (round(x * scale) for x in (64, 132, WIDTH - 28, 18))
     pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, painting.font(19 * scale), anchor="lm")
@@ -126,17 +129,17 @@ def _bar(panel: Image.Image, top: int, au: int, score: float, is_present: bool, 
     pen.line((zero, y - round(5 * scale), zero, y + round(5 * scale)), painting.DIM, round(2 * scale))
 
 
-def _heads(pen: ImageDraw.ImageDraw, faces: Sequence[LegendEntry], y: int, scale: float) -> None:
+def _draw_column_titles(pen: ImageDraw.ImageDraw, faces: Sequence[LegendEntry], y: int, scale: float) -> None:
     for place, face in enumerate(faces):
         left, right = _columns(place, len(faces), scale)
         pen.text(((left + right) // 2, y), face.name, painting.TEXT, painting.font(22 * scale), anchor="mm")
 
 
-def _cell(
-    panel: Image.Image, place: tuple[int, int], top: int, au: int, score: float, is_present: bool, scale: float
+def _draw_cell(
+    panel: Image.Image, au: int, score: float, *, column: tuple[int, int], top: int, is_present: bool, scale: float
 ) -> None:
-    """A face's score in a table of several: on the AU's colour where it is present."""
-    left, right = _columns(*place, scale)
+    """Draw a face's score in a table of several: on the AU's colour where it is present."""
+    left, right = column
     if is_present:
         box = (left + round(2 * scale), top + round(2 * scale), right - round(2 * scale), top + round(34 * scale))
         painting.rounded(panel, box, round(8 * scale), painting.colour(au))
@@ -150,7 +153,7 @@ def _score(score: float, digits: int = 3) -> str:
 
 
 def _columns(place: int, count: int, scale: float) -> tuple[int, int]:
-    """Left and right of a face's column."""
+    """Return left and right of a face's column."""
     left, right = 136 * scale, (WIDTH - 24) * scale
     width = (right - left) / max(count, 3)
     return round(left + place * width), round(left + (place + 1) * width)

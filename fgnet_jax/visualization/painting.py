@@ -1,7 +1,7 @@
-"""What overlays are painted with: a colour for every AU, heatmaps as tints, rings and names over an image.
+"""Painting AUs over an image: a colour for every AU, heatmaps as tints, with rings and names.
 
-Every AU has one colour everywhere (`COLOURS`). A present AU's positive heatmap tints the face, the more the stronger it
-is; a ring marks where it falls to a share of its own peak, and a tag names it at the peak. AUs that share their places
+Every AU has one colour everywhere (`COLOURS`). A present AU's positive heatmap tints the face, more strongly the higher
+it is; a ring marks where it falls to a share of its own peak, and a tag names it at the peak. AUs at the same place
 (12, 14, 15; 23, 24, 25) get rings of different widths, so that none hides another.
 """
 
@@ -34,19 +34,20 @@ COLOURS: dict[int, Colour] = {
     25: (154, 255, 214),
     26: (217, 160, 102),
 }
-"""An RGB colour for every AU that either corpus trains; neighbours on the face differ most."""
+"""An RGB colour for every AU of BP4D and DISFA; those of neighbours on the face differ most."""
 
 BACKGROUND: Colour = (18, 20, 24)
 TEXT: Colour = (240, 242, 245)
 DIM: Colour = (128, 134, 144)
 LINE: Colour = (58, 62, 70)
+"""Colours of overlays and legends, on dark."""
 
 _TINT = 0.6  # opacity of a heatmap's peak
 _TAG = (66, 28)  # width and height of a tag
 
 
 def colour(au: int) -> Colour:
-    """The RGB colour of an AU; one of its own, spread over the hues, for an AU that `COLOURS` lacks."""
+    """Return the RGB colour of an AU; for one that `COLOURS` lacks, a distinct hue computed from its number."""
     if au in COLOURS:
         return COLOURS[au]
     red, green, blue = colorsys.hsv_to_rgb(au * 0.618034 % 1, 0.7, 1.0)
@@ -54,9 +55,9 @@ def colour(au: int) -> Colour:
 
 
 def paint(
-    image: np.ndarray, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float = 1.0, tags: bool = True
+    image: np.ndarray, heatmaps: Sequence[np.ndarray], aus: Sequence[int], *, scale: float = 1.0, tags: bool = True
 ) -> Image.Image:
-    """Lays AUs over an image of a face: tints, rings, and names at the peaks.
+    """Paint AUs over an image of a face: tints, rings, and names at the peaks.
 
     Args:
       image: uint8 (height, width, 3).
@@ -73,12 +74,12 @@ def paint(
 
 
 def tint(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour]) -> np.ndarray:
-    """Lays coloured heatmaps over an image.
+    """Tint an image with coloured heatmaps.
 
     Args:
       image: uint8 (height, width, 3).
       heatmaps: Maps (height, width); their negative parts are not drawn.
-      colours: One RGB colour a map; where maps overlap, their colours mix by strength.
+      colours: One RGB colour per map; where maps overlap, their colours mix by strength.
 
     Returns:
       uint8 (height, width, 3).
@@ -98,11 +99,11 @@ def tint(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Co
 
 
 def _rings(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[Colour], scale: float) -> np.ndarray:
-    """Draws around each map the line where it falls to a share of its peak, another share for every map."""
+    """Draw around each map the line where it falls to a share of its peak, a different share for every map."""
     drawn = image.copy()
     for heatmap, rgb, share in zip(heatmaps, colours, np.linspace(0.7, 0.9, len(heatmaps)), strict=True):
         line = share * heatmap.max()
-        rows, columns = _around(heatmap > 0.9 * line)
+        rows, columns = _slices_around(heatmap > 0.9 * line)
         part = heatmap[rows, columns]
         if line <= 0 or min(part.shape) < 2:
             continue
@@ -114,37 +115,38 @@ def _rings(image: np.ndarray, heatmaps: Sequence[np.ndarray], colours: Sequence[
     return drawn
 
 
-def _around(where: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns that have what is marked, and a few more."""
+def _slices_around(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns that contain all of a mask, and four more on each side."""
     ends = []
     for axis in (1, 0):
-        marked = np.flatnonzero(where.any(axis))
+        marked = np.flatnonzero(mask.any(axis))
         ends.append(slice(max(marked[0] - 4, 0), marked[-1] + 5) if len(marked) else slice(0, 0))
     return ends[0], ends[1]
 
 
 def _tags(image: Image.Image, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float) -> None:
-    """Writes each AU's name at its peak, moved up or down where peaks coincide."""
+    """Write each AU's name at its peak, moved up or down where peaks coincide."""
     width, height = (round(scale * side) for side in _TAG)
     taken: list[tuple[int, int]] = []
     for heatmap, au in zip(heatmaps, aus, strict=True):
-        column, row = _summit(heatmap)
+        column, row = _peak(heatmap)
         x = max(0, min(column - width // 2, image.width - width))
-        y = _free_row(x, row - height // 2, width, height, max(0, image.height - height), taken)
+        limit = max(0, image.height - height)
+        y = _free_row((x, row - height // 2), size=(width, height), limit=limit, taken=taken)
         taken.append((x, y))
-        tag(image, (x, y, x + width, y + height), aus_lib.label(au), colour(au), scale)
+        tag(image, (x, y, x + width, y + height), text=aus_lib.label(au), rgb=colour(au), scale=scale)
 
 
-def _summit(heatmap: np.ndarray) -> tuple[int, int]:
-    """Column and row of the middle of a map's top: clipped at 1, maps have flat ones, and blurred, the middle wins."""
+def _peak(heatmap: np.ndarray) -> tuple[int, int]:
+    """Return column and row of a map's peak; blurred before, since maps clipped at 1 have flat peaks: their middle."""
     step = max(1, max(heatmap.shape) // 80)
     coarse = ndimage.gaussian_filter(heatmap[::step, ::step], max(heatmap.shape) / step / 27)
     row, column = np.unravel_index(np.argmax(coarse), coarse.shape)
     return step * int(column), step * int(row)
 
 
-def tag(image: Image.Image, box: tuple[int, int, int, int], text: str, rgb: Colour, scale: float) -> None:
-    """Writes dark text on a coloured tag with a dark rim."""
+def tag(image: Image.Image, box: tuple[int, int, int, int], *, text: str, rgb: Colour, scale: float) -> None:
+    """Write dark text on a coloured tag with a dark rim."""
     left, top, right, bottom = box
     rounded(image, box, round(8 * scale), BACKGROUND)
     rim = max(1, round(scale))
@@ -153,8 +155,9 @@ def tag(image: Image.Image, box: tuple[int, int, int, int], text: str, rgb: Colo
     ImageDraw.Draw(image).text(middle, text, BACKGROUND, font(21 * scale), anchor="mm")
 
 
-def _free_row(x: int, y: int, width: int, height: int, limit: int, taken: Sequence[tuple[int, int]]) -> int:
-    """The y in [0, limit] nearest to the wanted one where a tag covers no other; that one itself if there is none."""
+def _free_row(corner: tuple[int, int], *, size: tuple[int, int], limit: int, taken: Sequence[tuple[int, int]]) -> int:
+    """Return the y in [0, limit] nearest to the corner's where a tag covers no other; the corner's if there is none."""
+    (x, y), (width, height) = corner, size
     y = min(max(y, 0), limit)
     for candidate in sorted(range(limit + 1), key=lambda row: abs(row - y)):
         if all(abs(x - left) >= width or abs(candidate - top) >= height for left, top in taken):
@@ -163,7 +166,7 @@ def _free_row(x: int, y: int, width: int, height: int, limit: int, taken: Sequen
 
 
 def rounded(image: Image.Image, box: tuple[int, int, int, int], radius: int, rgb: Colour) -> None:
-    """Fills a rounded rectangle with smooth edges, which Pillow's own lacks: drawn four times as large, then shrunk."""
+    """Fill a rounded rectangle with smooth edges, which Pillow's own lacks: drawn four times as large, then shrunk."""
     width, height = box[2] - box[0], box[3] - box[1]
     if min(width, height) < 1:
         return
@@ -173,5 +176,5 @@ def rounded(image: Image.Image, box: tuple[int, int, int, int], radius: int, rgb
 
 
 def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface, of a size in pixels: there on every system."""
+    """Load Pillow's own typeface, which every system has, in a size in pixels, 8 at least."""
     return ImageFont.load_default(max(8, round(size)))

@@ -1,37 +1,39 @@
-"""Images of a run: curves of loss and F1, and sheets of faces with the heatmaps wanted and predicted.
+"""Training curves: the loss and F1 of a run over its steps.
 
-Curves are matplotlib's, sheets Pillow's. matplotlib is imported where it draws, and without pyplot: no global state.
+matplotlib is imported where it draws, and without pyplot: no global state.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from fgnet_jax.visualization.figures import DIM, INK, plain_axes, save_figure
+from fgnet_jax.visualization.figures import DIM, INK, save_figure, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MEAN_F1 = "mean_f1"
-"""Name of the figure that marks a line of metrics as an evaluation; `test/mean_f1` if it is one of several."""
+"""Name of the metric that marks a line of metrics as an evaluation; `test/mean_f1` if it is one of several."""
 
 AU_F1 = "f1/"
-"""What an AU's F1 is named by, before the AU: `f1/AU01`, or `test/f1/AU01`."""
-
+"""Prefix of an AU's F1: `f1/AU01`, or `test/f1/AU01`."""
 
 _LOSS, _MEAN, _BEST = "#3b6fb6", "#c8452e", "#1c7d4d"
 _OTHERS = ("#7d4fa0", "#3b6fb6", "#a67c00")  # means of further evaluations
 
 
 def training_curves(metrics: Sequence[Mapping[str, Any]], path: str | Path, best_step: int | None = None) -> None:
-    """Draws loss and F1 over the steps of a run, as a PNG.
+    """Draw loss and F1 over the steps of a run, as a PNG.
 
     Args:
-      metrics: Lines of a run (`writers.read_metrics`): `loss`, and in lines of evaluations `mean_f1` and `f1/AU01` …
-        as fractions. Where a run evaluates on several sets, their names stand before (`test/mean_f1`); AUs are drawn
-        of the set that comes first. What is missing or None is left out.
+      metrics: Lines of a run (`metrics_writer.read_metrics`): `loss`, and in lines of evaluations `mean_f1` and
+        `f1/AU01` … as fractions. Where a run evaluates on several sets, metrics are prefixed with their names
+        (`test/mean_f1`); AUs are drawn of the first set. Missing values and None are left out.
       path: The PNG.
-      best_step: The evaluation to mark; by default where the first set's mean F1 is highest.
+      best_step: The step of the evaluation to mark; by default the one where the first set's mean F1 is highest.
     """
     from matplotlib.figure import Figure
 
@@ -45,13 +47,13 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], path: str | Path, best
     save_figure(figure, path)
 
 
-def _loss_panel(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
+def _loss_panel(axes: "Axes", metrics: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
-    _style(axes, "Training loss", "loss")
+    _style_over_steps(axes, "Training loss", "loss")
     steps, losses = series(metrics, "loss")
     if not len(steps):
-        return _say_nothing(axes, "no loss yet")
+        return _show_message(axes, "no loss yet")
     if losses.min() > 0 and losses.max() > 5 * losses.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -65,12 +67,12 @@ def _loss_panel(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
     axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
 
 
-def _f1_panel(axes: Any, metrics: Sequence[Mapping[str, Any]], best_step: int | None) -> None:
-    _style(axes, "F1 at each evaluation", "F1, %")
+def _f1_panel(axes: "Axes", metrics: Sequence[Mapping[str, Any]], best_step: int | None) -> None:
+    _style_over_steps(axes, "F1 at each evaluation", "F1, %")
     axes.set_ylim(-2, 102)
     prefixes = _prefixes(metrics)
     if not prefixes:
-        return _say_nothing(axes, "no evaluation yet")
+        return _show_message(axes, "no evaluation yet")
     first = prefixes[0]
     _au_lines(axes, metrics, first + AU_F1)
     for number, prefix in enumerate(prefixes):
@@ -85,8 +87,8 @@ def _f1_panel(axes: Any, metrics: Sequence[Mapping[str, Any]], best_step: int | 
     axes.legend(edgecolor="none", framealpha=0.85, labelcolor=INK, fontsize=8.5, loc="lower right")
 
 
-def _au_lines(axes: Any, metrics: Sequence[Mapping[str, Any]], prefix: str) -> None:
-    """One faint line an AU, its name at its end, moved up or down until no two names overlap."""
+def _au_lines(axes: "Axes", metrics: Sequence[Mapping[str, Any]], prefix: str) -> None:
+    """Draw one faint line per AU with its name at its end, moved up or down until no two names overlap."""
     names = list(dict.fromkeys(key for line in metrics for key in line if key.startswith(prefix)))
     ends = []
     for number, name in enumerate(names):
@@ -103,24 +105,24 @@ def _au_lines(axes: Any, metrics: Sequence[Mapping[str, Any]], prefix: str) -> N
         axes.text(1.035, height, name, transform=beside, color=colour, fontsize=7.5, va="center")
 
 
-def _mark_best(axes: Any, steps: np.ndarray, means: np.ndarray, best_step: int | None) -> None:
+def _mark_best(axes: "Axes", steps: np.ndarray, means: np.ndarray, best_step: int | None) -> None:
     best = int(np.argmax(means)) if best_step is None else int(np.argmin(np.abs(steps - best_step)))
-    x, y = steps[best], 100 * means[best]
+    x, y = int(steps[best]), 100 * float(means[best])
     axes.axvline(x, color=_BEST, linewidth=1, linestyle=":", zorder=1)
     axes.plot([x], [y], marker="*", markersize=15, color=_BEST, markeredgecolor="white", zorder=5, clip_on=False)
     axes.set_title(f"best mean: {y:.1f} % at step {x:,}", color=_BEST, fontsize=10, loc="right", fontweight="bold")
 
 
 def series(metrics: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (int64) and values (float64) of the lines that have a figure of this name."""
+    """Return steps (int64) and values (float64) of the lines that have a metric of this name."""
     points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
     return np.array([p[0] for p in points], np.int64), np.array([p[1] for p in points], np.float64)
 
 
 def spaced_out(values: Sequence[float], distance: float, low: float, high: float) -> np.ndarray:
-    """Ascending values (n,), moved as little as it takes (least squares) until neighbours lie `distance` apart.
+    """Move ascending values (n,) as little as possible (least squares) so that neighbours are `distance` apart.
 
-    All lie within `low` and `high`, as far as there is room.
+    All stay within `low` and `high`, as far as there is room.
     """
     steps = distance * np.arange(len(values))
     if not len(values):
@@ -130,29 +132,29 @@ def spaced_out(values: Sequence[float], distance: float, low: float, high: float
 
 
 def _prefixes(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What stands before `mean_f1` in evaluations, in order of first appearance."""
+    """Return the prefixes of `mean_f1` in evaluations, in order of first appearance."""
     names = dict.fromkeys(key for line in metrics for key in line if key.endswith(MEAN_F1) and line[key] is not None)
     return [name.removesuffix(MEAN_F1) for name in names]
 
 
-def _style(axes: Any, title: str, unit: str) -> None:
-    plain_axes(axes, title, "step", unit)
+def _style_over_steps(axes: "Axes", title: str, y_label: str) -> None:
+    style_axes(axes, title=title, x_label="step", y_label=y_label)
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
 
 
-def _say_nothing(axes: Any, text: str) -> None:
+def _show_message(axes: "Axes", text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=DIM)
 
 
 def _smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean over a window around each value, cut off at both ends."""
+    """Compute the mean over a window around each value, cut off at both ends."""
     window = np.ones(2 * (width // 2) + 1)
     return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
 
 
-def _qualitative(number: int) -> Any:
-    """The number-th of twenty colours that are told apart: the ten dark ones first, then the ten light ones."""
+def _qualitative(number: int) -> tuple[float, ...]:
+    """Return the number-th of twenty distinct RGBA colours: the ten dark ones first, then the ten light ones."""
     from matplotlib import colormaps
 
     return colormaps["tab20"](2 * number % 20 + number // 10 % 2)

@@ -1,4 +1,4 @@
-"""The page, in a real browser: images and a video go in, faces, bars, heatmaps and the table come out."""
+"""The page in a real browser: images and a video in; faces, bars, heatmaps and the table out."""
 
 import csv
 import io
@@ -30,12 +30,12 @@ pytestmark = [
 ]
 
 AUS = aus.CORPUS_AUS["disfa"]
-PATIENCE = 60_000  # milliseconds; CI's machine has other things to do
+TIMEOUT = 60_000  # milliseconds; CI's machines are busy
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A weights directory of a tiny network."""
+    """Return a weights directory of a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
     weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
     return path
@@ -43,7 +43,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photograph(tmp_path_factory):
-    """A person."""
+    """Return a photograph of a person."""
     skimage = pytest.importorskip("skimage.data")
     path = tmp_path_factory.mktemp("images") / "astronaut.png"
     Image.fromarray(skimage.astronaut()).save(path)
@@ -52,15 +52,15 @@ def photograph(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(directory):
-    """The page's address, served by the command as its users start it."""
+    """Serve the page by the command, as its users start it; return its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "fgnet_jax.app", "--weights", str(directory), "--port", str(port), "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        said = server.stdout.readline()
-        assert said.startswith(f"fgnet_jax.app: http://127.0.0.1:{port}"), said + server.communicate()[1]
+        line = server.stdout.readline()
+        assert line.startswith(f"fgnet_jax.app: http://127.0.0.1:{port}"), line + server.communicate()[1]
         yield f"http://127.0.0.1:{port}"
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
@@ -68,7 +68,7 @@ def url(directory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window."""
+    """Start Chromium without a window."""
     with playwright.sync_playwright() as driver:
         options = ["--no-sandbox"] if os.getuid() == 0 else []
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
@@ -78,35 +78,35 @@ def browser():
 
 @pytest.fixture
 def page(browser, url):
-    """The page, just opened; what it asks others for fails the test."""
+    """Open the page; requests to other hosts fail the test."""
     opened = browser.new_page(viewport={"width": 1400, "height": 1000})
-    opened.set_default_timeout(PATIENCE)
-    asked: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
+    opened.set_default_timeout(TIMEOUT)
+    requested: list[str] = []
+    opened.on("request", lambda request: requested.append(request.url))
     opened.goto(url)
     yield opened
     opened.close()
-    foreign = [where for where in asked if not where.startswith((url, "data:", "blob:"))]
-    assert asked and not foreign, f"the page loads from elsewhere: {foreign}"
+    foreign = [where for where in requested if not where.startswith((url, "data:", "blob:"))]
+    assert requested and not foreign, f"the page loads from elsewhere: {foreign}"
 
 
 def drop(page, path) -> None:
-    """Hands the page a file."""
+    """Drop a file on the page."""
     page.locator("#file input[type=file]").set_input_files(str(path))
 
 
 def overlay(page) -> np.ndarray:
-    """The image that is shown, float (h, w, 3)."""
+    """Return the image that is shown, float (h, w, 3)."""
     source = page.locator("#overlay img").get_attribute("src")
     return np.asarray(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"), np.float32)
 
 
 def wait_for_another(page, source: str) -> None:
-    """Until another image is shown."""
+    """Wait until another image is shown."""
     page.wait_for_function("old => document.querySelector('#overlay img').src != old", arg=source)
 
 
-def test_a_image_goes_in_and_everything_comes_out(page, photograph):
+def test_an_image_gives_all_results(page, photograph):
     """Face, bars of all AUs, table, CSV under the image's name; each AU's heatmap by the slider."""
     drop(page, photograph)
     page.locator("#status", has_text="1 face").wait_for()
@@ -124,10 +124,10 @@ def test_a_image_goes_in_and_everything_comes_out(page, photograph):
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     assert [row["input"] for row in rows] == ["astronaut.png"] and rows[0]["success"] == "1"
     assert download.value.suggested_filename == "astronaut.csv"
-    _look_at_each_au(page)
+    _show_each_au(page)
 
 
-def _look_at_each_au(page) -> None:
+def _show_each_au(page) -> None:
     slider = page.locator("#au input[type=range]")
     slider.focus()
     for au in AUS[:3]:
@@ -138,7 +138,7 @@ def _look_at_each_au(page) -> None:
 
 
 def test_a_text_file_named_jpg_gives_a_message(page, tmp_path):
-    """In the page's own words, with the file's name, and nothing of an earlier file stays."""
+    """A message with the file's name, no traceback, and nothing of an earlier file."""
     path = tmp_path / "notes.jpg"
     path.write_text("milk, eggs, bread")
     drop(page, path)
@@ -149,15 +149,15 @@ def test_a_text_file_named_jpg_gives_a_message(page, tmp_path):
     assert not page.locator("#csv").is_visible() and not page.locator("#au").is_visible()
 
 
-def test_a_image_without_a_face_gives_a_message(page, tmp_path):
-    """The image itself is fine."""
+def test_an_image_without_a_face_gives_a_message(page, tmp_path):
+    """The image itself can be read."""
     Image.new("RGB", (320, 240), (30, 90, 160)).save(tmp_path / "sky.png")
     drop(page, tmp_path / "sky.png")
     page.get_by_role("alert").filter(has_text="face").wait_for()
 
 
-def test_a_video_is_looked_at_frame_by_frame(page, photograph, tmp_path):
-    """The table has every frame, the slider shows any of them."""
+def test_a_video_is_shown_frame_by_frame(page, photograph, tmp_path):
+    """The table has every frame, and the slider shows any of them."""
     image = np.asarray(Image.open(photograph).convert("RGB").resize((320, 320)))
     miniature.write_video(tmp_path / "clip.mp4", [np.roll(image, 2 * k, 1) for k in range(4)])
     drop(page, tmp_path / "clip.mp4")
@@ -171,7 +171,7 @@ def test_a_video_is_looked_at_frame_by_frame(page, photograph, tmp_path):
 
 
 def test_only_this_machine_is_served(url):
-    """Loopback by default: other addresses of this machine do not answer."""
+    """Loopback by default: other addresses of this machine accept no connection."""
     port = int(url.rpartition(":")[2])
     with socket.socket() as probe:
         probe.settimeout(2)
@@ -180,7 +180,7 @@ def test_only_this_machine_is_served(url):
 
 
 def _own_address() -> str:
-    """An address of this machine that is not loopback's."""
+    """Return an address of this machine other than loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # nothing is sent
@@ -193,14 +193,14 @@ def _own_address() -> str:
     ("options", "reason"),
     [(["--weights", "absent"], "no such weights directory"), (["--thresholds", "absent.json"], "absent.json")],
 )
-def test_what_cannot_be_opened_is_said(directory, capsys, options, reason):
+def test_missing_files_are_reported(directory, capsys, options, reason):
     """Status 2, before anything is served."""
     assert app.main(["--weights", str(directory), "--no-browser", *options]) == 2
     assert reason in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_said(directory):
-    """With the port."""
+def test_a_port_in_use_is_reported(directory):
+    """The message names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""What the page shows of a video: the faces of the table, under the table's numbers."""
+"""Content of the page for a video: the faces of the table, with the table's numbers."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tests.miniature import write_video
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """A tiny network."""
+    """Return a tiny network."""
     path = tmp_path_factory.mktemp("weights") / "tiny"
     meta = weights.WeightsMeta(model={}, aus=aus.CORPUS_AUS["disfa"], corpus="disfa")
     weights.save(path, TINY, fgnet.init(TINY), meta)
@@ -25,7 +25,7 @@ def detector(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def view(detector, tmp_path_factory):
-    """A video: a small face for ten frames, then, after a cut, a large one beside it."""
+    """Return the view of a video: a small face for ten frames, then, after a cut, a large one beside it."""
     large = Image.fromarray(astronaut()).crop((120, 0, 360, 240))
     canvas = np.full((240, 400, 3), 90, np.uint8)
     canvas[60:200, :140] = np.asarray(large.resize((140, 140)))
@@ -33,25 +33,25 @@ def view(detector, tmp_path_factory):
     both[:, 160:] = np.asarray(large)
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     write_video(path, [canvas] * 10 + [both] * 4, "libx264")
-    return view_lib.look(detector, str(path), pipeline.PredictOptions(), lambda number, total: None)
+    return view_lib.predict_file(detector, str(path), pipeline.PredictOptions(), lambda number, total: None)
 
 
 def ids(view):
-    """Numbers of the faces that are shown."""
+    """Return the numbers of the faces that are shown."""
     return [view.shown.rows[row].face_id for row in view.faces]
 
 
 def test_a_later_frame_shows_the_faces_of_the_table(detector, view):
-    """After a cut these count on; alone, that frame would begin at 0 and with its largest."""
+    """After a cut their numbers continue; detected alone, that frame's faces would begin at 0 with the largest."""
     assert view.frame == 1 and ids(view) == [0]
-    later = view_lib.at(detector, view, 13)
-    mine = [row for row in view.table.rows if row.frame == 13]
-    assert ids(later) == [row.face_id for row in mine] and len(mine) == 2 and 0 not in ids(later)
+    later = view_lib.show_frame(detector, view, 13)
+    rows = [row for row in view.table.rows if row.frame == 13]
+    assert ids(later) == [row.face_id for row in rows] and len(rows) == 2 and 0 not in ids(later)
     assert later.shown is not None
-    assert [row.box for row in later.shown.rows] == [row.box for row in mine]
-    np.testing.assert_allclose(later.shown.scores, [row.scores for row in mine], atol=1e-6)
+    assert [row.box for row in later.shown.rows] == [row.box for row in rows]
+    np.testing.assert_allclose(later.shown.scores, [row.scores for row in rows], atol=1e-6)
 
 
-def test_a_frame_outside_of_the_video_is_its_last(detector, view):
-    """The slider's box takes any number."""
-    assert view_lib.at(detector, view, 99).frame == 14
+def test_a_number_after_the_videos_end_is_its_last_frame(detector, view):
+    """The slider's box accepts any number."""
+    assert view_lib.show_frame(detector, view, 99).frame == 14

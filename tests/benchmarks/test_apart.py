@@ -1,4 +1,4 @@
-"""Networks in processes of their own, with jobs that do little."""
+"""Networks in separate processes, with tasks that do little."""
 
 import os
 import signal
@@ -7,55 +7,57 @@ import numpy as np
 import pytest
 
 from benchmarks import apart
-from benchmarks.jobs import Figures, Job
+from benchmarks.tasks import ProgramCost, Task
 
 
-def _holding(megabytes: int) -> dict[str, Job]:
-    return {"whole": Job(lambda: np.ones(megabytes << 17).sum(), Figures(gflop=1.0))}
+def _holding(megabytes: int) -> dict[str, Task]:
+    return {"whole": Task(lambda: np.ones(megabytes << 17).sum(), ProgramCost(gflop=1.0))}
 
 
-def _killed() -> dict[str, Job]:
-    return {"whole": Job(lambda: os.kill(os.getpid(), signal.SIGKILL))}
+def _killed() -> dict[str, Task]:
+    return {"whole": Task(lambda: os.kill(os.getpid(), signal.SIGKILL))}
 
 
-def _full() -> dict[str, Job]:
+def _full() -> dict[str, Task]:
     raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.\nand more")
 
 
-def _crashing() -> dict[str, Job]:
-    return {"whole": Job(lambda: os.kill(os.getpid(), signal.SIGSEGV))}
+def _crashing() -> dict[str, Task]:
+    return {"whole": Task(lambda: os.kill(os.getpid(), signal.SIGSEGV))}
 
 
-def _wrong() -> dict[str, Job]:
+def _wrong() -> dict[str, Task]:
     raise ValueError("no such thing")
 
 
-def test_they_take_turns_and_tell_their_peak():
-    """A warm-up and two runs of each; who holds 400 MiB more has a peak that much higher."""
-    found = apart.in_turns({("small", ""): (_holding, 1), ("large", ""): (_holding, 401)}, 2)
-    (figures, small), (_, large) = (found[name, ""]["whole"] for name in ("small", "large"))
-    assert figures == Figures(gflop=1.0) and [len(runs) for runs in (small, large)] == [2, 2]
+def test_networks_take_turns_and_report_their_peak():
+    """A warm-up and two runs of each; a process that holds 400 MiB more has a peak that much higher."""
+    results = apart.in_turns({("small", ""): (_holding, 1), ("large", ""): (_holding, 401)}, 2)
+    (cost, small), (_, large) = (results[name, ""]["whole"] for name in ("small", "large"))
+    assert cost == ProgramCost(gflop=1.0) and [len(runs) for runs in (small, large)] == [2, 2]
     assert all(seconds > 0 for seconds, _ in small + large)
     of_small, of_large = (max(peak or 0 for _, peak in runs) for runs in (small, large))
     assert of_large - of_small == pytest.approx(400 << 20, rel=0.2)
 
 
-def test_one_that_is_killed_for_memory_leaves_the_others(capfd):
-    """As Linux does where memory runs out, and as a card's allocator says it; the others' rounds are whole."""
-    found = apart.in_turns({("killed", "blocks"): (_killed,), ("full", ""): (_full,), ("small", ""): (_holding, 1)}, 2)
-    assert [*found] == [("small", "")] and len(found["small", ""]["whole"][1]) == 2
-    said = capfd.readouterr().out
-    assert "killed, remat blocks does not fit into memory: its process was ended (exit code -9)" in said
-    assert "full does not fit into memory: RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.\n" in said
+def test_a_network_out_of_memory_does_not_end_the_others(capfd):
+    """Killed, as Linux does, or with an allocator's message; the others run all their rounds."""
+    results = apart.in_turns(
+        {("killed", "blocks"): (_killed,), ("full", ""): (_full,), ("small", ""): (_holding, 1)}, 2
+    )
+    assert [*results] == [("small", "")] and len(results["small", ""]["whole"][1]) == 2
+    output = capfd.readouterr().out
+    assert "killed, remat blocks does not fit into memory: its process was ended (exit code -9)" in output
+    assert "full does not fit into memory: RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.\n" in output
 
 
-def test_a_defect_is_none_of_memory():
-    """It ends the measurement, with the traceback of where it happened."""
+def test_a_defect_is_not_taken_for_lack_of_memory():
+    """It ends the measurement, with its traceback."""
     with pytest.raises(RuntimeError, match=r"(?s)in _wrong.*ValueError: no such thing"):
         apart.in_turns({("wrong", ""): (_wrong,)}, 1)
 
 
-def test_a_crash_is_none_of_memory():
-    """Only the signal that Linux frees memory with is taken for it."""
+def test_a_crash_is_not_taken_for_lack_of_memory():
+    """Only the signal is by which Linux frees memory."""
     with pytest.raises(RuntimeError, match=r"exit code -11"):
         apart.in_turns({("crashing", ""): (_crashing,)}, 1)

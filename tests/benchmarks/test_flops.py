@@ -1,4 +1,4 @@
-"""Operations are counted as they are done."""
+"""Counts of operations."""
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +25,13 @@ def _conv(x, kernel, **options):
 
 
 def test_a_matrix_product():
-    """Two operations a multiply-add, in every batch."""
+    """Two operations per multiply-add, in every batch."""
     a, b = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32), jax.ShapeDtypeStruct((7, 3, 5), jnp.float32)
     assert flops.count(lambda a, b: a @ b, a, b) == 2 * 7 * 2 * 3 * 5
 
 
 @pytest.mark.parametrize("options", [{}, {"strides": (2, 2)}, {"lhs_dilation": (2, 2)}])
-def test_a_convolution_is_what_the_compiler_counts(options):
+def test_a_convolution_counts_as_by_the_compiler(options):
     """Its padding and the zeros between its samples are not multiplied."""
 
     def fn(x, kernel):
@@ -42,7 +42,7 @@ def test_a_convolution_is_what_the_compiler_counts(options):
 
 
 def test_a_loop_counts_as_often_as_it_runs():
-    """XLA takes its body once."""
+    """XLA counts its body once."""
 
     def fn(x, kernel):
         return jax.lax.scan(lambda total, _: (total + _conv(x, kernel).sum(), None), 0.0, None, length=4)[0]
@@ -50,8 +50,8 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert flops.count(fn, X, KERNEL) == 4 * flops.count(_conv, X, KERNEL)
 
 
-def test_what_nothing_needs_is_not_counted():
-    """The value of a convolution whose gradient alone is wanted."""
+def test_unused_results_are_not_counted():
+    """The value of a convolution of which only the gradient is used."""
 
     def fn(x, kernel):
         return jax.grad(lambda x: _conv(x, kernel).sum())(x)
@@ -60,11 +60,11 @@ def test_what_nothing_needs_is_not_counted():
 
 
 def test_the_published_features_stay_cheap():
-    """Of one face: what is not read is not computed (plainly they take 149 GFLOP), and Winograd's way takes less."""
+    """Of one face: pixels that are not read are not computed (all take 149 GFLOP), and Winograd's method saves more."""
     config, w = ModelConfig(), jax.ShapeDtypeStruct((1, ModelConfig().num_styles, 512), jnp.float32)
 
     def count() -> float:
-        def features(variables, w):  # anew each time: JAX keeps what it traced
+        def features(variables, w):  # a new function each time: JAX caches what it traced
             return fgnet.merge(config, variables).generator.features(w, config.heatmap_size)
 
         return flops.count(features, fgnet.abstract(config), w)

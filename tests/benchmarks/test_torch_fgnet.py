@@ -1,4 +1,4 @@
-"""The PyTorch rival: published names, the same numbers on both paths, and files that load back."""
+"""The PyTorch network: published names, the same numbers on both paths, and files that load back."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ CONFIG = dataclasses.replace(TINY, dropout=0.0)
 
 
 def _arrays(network: torch_fgnet.FGNet) -> dict[str, dict[str, np.ndarray]]:
-    """Weights that depend on their names alone, none of them zero: noise, biases and running statistics count."""
+    """Create weights from their names, none of them zero: noise, biases and running statistics matter, too."""
     return {
         reference: {
             name: reference_weights.tensor(reference, name, tuple(value.shape))
@@ -52,7 +52,7 @@ def _relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("fused", [True, False])
 def test_names_and_shapes_are_the_published_ones(part: str, fused: bool):
-    """At the published sizes, on the device that holds no numbers."""
+    """At the published sizes, on the device without memory."""
     published = json.loads((PARITY / f"{PARTS[part]}_keys.json").read_text())
     with torch.device("meta"):
         network = torch_fgnet.FGNet(ModelConfig(), fused)
@@ -62,7 +62,7 @@ def test_names_and_shapes_are_the_published_ones(part: str, fused: bool):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_paths_agree_on_every_output(count: int):
-    """One image and several go different ways through the fused path."""
+    """The fused path treats one image and several differently."""
     images = _images(count)
     with torch.inference_mode():
         fused, unfused = (_network(path).outputs(images) for path in (True, False))
@@ -77,7 +77,7 @@ def test_paths_agree_on_every_output(count: int):
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_forward_gives_the_heatmaps_of_outputs(fused: bool):
-    """Although the fused path leaves the last style and the image out."""
+    """Although the fused path omits the last style and the image."""
     network, images = _network(fused), _images(2)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), network.outputs(images).heatmaps)
@@ -85,7 +85,7 @@ def test_forward_gives_the_heatmaps_of_outputs(fused: bool):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_paths_agree_on_gradients_in_training(count: int):
-    """Same loss and gradients; running statistics move; what the heatmaps do not need has no gradient but zero."""
+    """Same loss and gradients; running statistics are updated; what heatmaps do not need has no gradient, or zero."""
     networks = [_network(path).train() for path in (True, False)]
     losses = [network(_images(count)).square().mean() for network in networks]
     for loss in losses:
@@ -102,10 +102,10 @@ def test_paths_agree_on_gradients_in_training(count: int):
         assert expected.grad is not None, name
         error = torch.linalg.vector_norm(actual - expected.grad)
         assert error < 1e-4 * torch.linalg.vector_norm(expected.grad) + 1e-6 * total, name
-    for name, moved in dict(networks[0].named_buffers()).items():
+    for name, updated in dict(networks[0].named_buffers()).items():
         if name.endswith("running_mean"):
-            before = reference_weights.tensor(PARTS[name.split(".")[0]], name.split(".", 1)[1], tuple(moved.shape))
-            assert not np.allclose(moved.numpy(), before), name
+            before = reference_weights.tensor(PARTS[name.split(".")[0]], name.split(".", 1)[1], tuple(updated.shape))
+            assert not np.allclose(updated.numpy(), before), name
 
 
 def test_dropout_acts_in_training_alone():
@@ -118,7 +118,7 @@ def test_dropout_acts_in_training_alone():
 
 
 def test_unmapped_codes_are_w():
-    """`map_codes=False` leaves the mapping network out."""
+    """`map_codes=False` omits the mapping network."""
     with torch.inference_mode():
         outputs = _network(True, dataclasses.replace(CONFIG, map_codes=False)).outputs(_images(1))
     assert torch.equal(outputs.codes, outputs.w)
@@ -138,7 +138,7 @@ def test_mapping_matches_the_golden_numbers():
 
 
 def test_files_hold_what_published_files_hold(tmp_path: Path):
-    """Three files that `weights_only` loading accepts, laid out as published, values untouched."""
+    """Three files that `weights_only` loading accepts, with the published layout and the same values."""
     network = _network(True)
     arrays = _arrays(network)
     latent_avg = network.latent_avg.numpy()

@@ -1,36 +1,32 @@
-"""Every configuration file: its words, its arguments, and that a network and a step come of it."""
+"""Every configuration: its docstring, its arguments, and that it describes a network and a step."""
 
 import dataclasses
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 
-from configs import base
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.train import config as config_lib
+from fgnet_jax.train import defaults
 from fgnet_jax.train.optimizer import OptimConfig
 
-FILES = sorted(set(Path(base.__file__).parent.glob("*.py")) - {Path(base.__file__).with_name("__init__.py")})
-EXPERIMENTS = [file.stem for file in FILES if file.stem != "base"]
+EXPERIMENTS = list(defaults.config_files())
 REAL = ["bp4d", "disfa"]
-
-
-def _module(name):
-    return importlib.import_module(f"configs.{name}")
+ROOT = Path(__file__).parents[2]
 
 
 def test_all_are_tested():
-    """The files that the README speaks of."""
+    """The files of the checkout, those that the README speaks of among them."""
     assert set(EXPERIMENTS) >= {"demo", "tiny", "disfa", "bp4d"}
+    assert {file.parent for file in defaults.config_files().values()} == {ROOT / "configs"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_opens_and_builds(name):
     """Network, step and schedule, for the corpus that it names."""
-    config = _module(name).get_config()
+    config = defaults.load_config_file(name).get_config()
     own = tuple(row[0] for row in config.centres)
     aus = CORPUS_AUS.get(config.data.corpus.removeprefix("synthetic_"), (1, 12, *own))
     step = config_lib.step_config(config, aus)
@@ -42,9 +38,12 @@ def test_opens_and_builds(name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_has_no_key_of_its_own(name):
     """Values differ between experiments, keys do not; nor does a key's type."""
-    ours, others = (dict(_leaves(c)) for c in (base.get_config().to_dict(), _module(name).get_config().to_dict()))
-    assert ours.keys() == others.keys()
-    assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in others.items()}
+    base, own = (
+        dict(_leaves(c))
+        for c in (defaults.get_config().to_dict(), defaults.load_config_file(name).get_config().to_dict())
+    )
+    assert base.keys() == own.keys()
+    assert {key: type(value) for key, value in base.items()} == {key: type(value) for key, value in own.items()}
 
 
 def _leaves(values, prefix=""):
@@ -53,20 +52,20 @@ def _leaves(values, prefix=""):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_says_its_command_and_what_to_expect(name):
-    """The command names the file; arguments in it are ones that the file takes."""
-    words = _module(name).__doc__ or ""
-    command = re.search(rf"^    python -m fgnet_jax.train --config configs/{name}\.py(:\S+)?", words, re.MULTILINE)
+def test_names_its_command_and_what_to_expect(name):
+    """The command names the configuration; arguments in it are ones that the configuration takes."""
+    words = defaults.load_config_file(name).__doc__ or ""
+    command = re.search(rf"^    fgnet-jax train --config {name}(:\S+)?", words, re.MULTILINE)
     assert command, words
     if command[1]:
-        _module(name).get_config(command[1][1:])
+        defaults.load_config_file(name).get_config(command[1][1:])
     assert re.search(r"Expect|Published", words)
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_published_recipe(name):
     """Every value that FG-Net was trained with."""
-    config = _module(name).get_config()
+    config = defaults.load_config_file(name).get_config()
     assert config.optim.to_dict() == {
         "name": "adamw",
         "lr": 5e-5,
@@ -87,8 +86,8 @@ def test_the_published_recipe(name):
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_network_and_optimiser_are_the_published_ones(name):
-    """The defaults of the code and of the configuration files are one."""
-    config = _module(name).get_config()
+    """The defaults of the code and of the configurations are the same."""
+    config = defaults.load_config_file(name).get_config()
     assert config_lib.model_config(config) == ModelConfig()
     assert config_lib.optim_config(config) == OptimConfig()
     assert {field.name for field in dataclasses.fields(ModelConfig)} == set(config.model)
@@ -97,29 +96,29 @@ def test_the_network_and_optimiser_are_the_published_ones(name):
 
 def test_arguments_of_the_published_protocol():
     """fold, samples and select_on; the name, and so the default workdir, tells runs apart."""
-    config = _module("disfa").get_config("fold=2,samples=100,select_on=test")
+    config = defaults.load_config_file("disfa").get_config("fold=2,samples=100,select_on=test")
     assert (config.data.fold, config.data.samples, config.train.select_on) == (2, 100, "test")
-    words = (None, "fold=1", "samples=100", "samples=100,updates=equal", "select_on=test")
-    assert len({_module("disfa").get_config(a).name for a in words}) == 5
+    arguments = (None, "fold=1", "samples=100", "samples=100,updates=equal", "select_on=test")
+    assert len({defaults.load_config_file("disfa").get_config(a).name for a in arguments}) == 5
 
 
 def test_updates_of_few_samples():
-    """Published: 15 epochs of what the faces make; equal: as many as with all faces."""
+    """Published: 15 epochs of as many batches as there are; equal: as many updates as with all faces."""
     for words, total in (("samples=100", 15 * 6), ("samples=100,updates=equal", 7500), ("samples=10000", 7500)):
-        config = _module("bp4d").get_config(words)
+        config = defaults.load_config_file("bp4d").get_config(words)
         assert config_lib.schedule(config, config.data.samples).total == total
 
 
-def test_a_corpus_of_ones_own():
-    """Which, which fold, and what it is trained together with; the name tells them apart."""
-    config = _module("own").get_config("corpus=mine,fold=2,with_=disfa")
+def test_your_own_corpus():
+    """Which, which fold, and what it is trained together with; the run's name differs."""
+    config = defaults.load_config_file("own").get_config("corpus=mine,fold=2,with_=disfa")
     assert (config.data.corpus, config.data.fold, config.data.also_train) == ("mine", 2, ("disfa",))
-    assert config.name == "mine_f2_with_disfa" != _module("own").get_config("corpus=mine,fold=2").name
+    assert config.name == "mine_f2_with_disfa" != defaults.load_config_file("own").get_config("corpus=mine,fold=2").name
 
 
 def test_argument_of_the_tiny_one():
     """Steps an epoch."""
-    assert _module("tiny").get_config("steps=7").train.steps_per_epoch == 7
+    assert defaults.load_config_file("tiny").get_config("steps=7").train.steps_per_epoch == 7
 
 
 @pytest.mark.parametrize(
@@ -132,6 +131,36 @@ def test_argument_of_the_tiny_one():
     ],
 )
 def test_wrong_arguments_are_refused(text, message):
-    """Naming those that there are."""
+    """With the keys that there are."""
     with pytest.raises(ValueError, match=message):
-        _module("bp4d").get_config(text)
+        defaults.load_config_file("bp4d").get_config(text)
+
+
+def test_a_file_is_loaded_by_its_path(tmp_path):
+    """It builds on a configuration by that one's name; a file may be called as a configuration is."""
+    text = "from fgnet_jax.train import defaults\n\ndef get_config():\n"
+    text += "    config = defaults.load_config_file('tiny').get_config()\n    config.seed = 7\n    return config\n"
+    (tmp_path / "tiny.py").write_text(text)
+    assert defaults.load_config_file(str(tmp_path / "tiny.py")).get_config().seed == 7
+    assert defaults.load_config_file("tiny").get_config().seed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dmo", "--config dmo: there is no such file; did you mean --config demo\\?"),
+        ("nowhere/bp4d.py", "--config nowhere/bp4d.py: there is no such file; did you mean --config bp4d\\?"),
+        ("nowhere", "configurations with a name: bp4d, demo, disfa, own, synthetic, tiny"),
+    ],
+)
+def test_a_configuration_that_does_not_exist_is_refused(name, message):
+    """With the nearest name, or with all."""
+    with pytest.raises(defaults.ConfigError, match=message):
+        defaults.load_config_file(name)
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path):
+    """Naming what is expected."""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(defaults.ConfigError, match="config.json: expected a Python file"):
+        defaults.load_config_file(str(tmp_path / "config.json"))

@@ -1,4 +1,4 @@
-"""The tiny file set, written once."""
+"""The tiny set of published files, written once."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.convert_weights import fileset
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """The files that people have, at the tiny size."""
+    """Write the published files at the tiny size."""
     return fileset.make(tmp_path_factory.mktemp("files"))

@@ -1,6 +1,6 @@
-"""A small server in the place of Google Drive and NVIDIA's: the published links lead to it, byte ranges and all.
+"""A local server instead of Google Drive's and NVIDIA's: it answers the published links, with byte ranges.
 
-Programs under test keep their links; `requests`, which everything downloads with, is led here below them.
+Code under test keeps its links; the transport of `requests`, which all downloads use, is redirected to this server.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ CONFIRM = (  # one line, as Drive's is
 
 @dataclasses.dataclass
 class Drive:
-    """What is served, and what was asked for.
+    """The server's files and behaviour, and the requests that it got.
 
     Attributes:
       files: Content by Drive id, or by path for other servers.
-      mood: What the server does instead of its best: "quota", "gone", "closed" or "page".
+      failure: How the server fails: "quota", "gone", "closed" or "page"; empty if it does not.
       cut: Bytes after which a connection is dropped, or None.
       requests: Host, path and byte range of every request.
     """
 
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    mood: str = ""
+    failure: str = ""
     cut: int | None = None
     requests: list[tuple[str, str, str | None]] = dataclasses.field(default_factory=list)
 
@@ -44,16 +44,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answers as the host that was meant would."""
-        host, parts, ranged = self.headers["X-Meant-For"], urlsplit(self.path), self.headers["Range"]
+        """Answer as the requested host would."""
+        host, parts, ranged = self.headers["X-Requested-Host"], urlsplit(self.path), self.headers["Range"]
         self.drive.requests.append((host, parts.path, ranged))
         query = parse_qs(parts.query)
         content = self.drive.files.get(query["id"][0] if "id" in query else parts.path)
-        if self.drive.mood == "page":
+        if self.drive.failure == "page":
             self._send(b"<html>Welcome to our hotel</html>", 200, "text/html")
-        elif self.drive.mood == "gone" or content is None:
+        elif self.drive.failure == "gone" or content is None:
             self._send(GONE.encode(), 404, "text/html")
-        elif self.drive.mood == "quota":
+        elif self.drive.failure == "quota":
             self._send(QUOTA.encode(), 200, "text/html")
         elif parts.path == "/uc" and "confirm" not in query:
             self._send(CONFIRM.format(id=query["id"][0]).encode(), 200, "text/html")
@@ -73,41 +73,41 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         cut = self.drive.cut if kind != "text/html" else None
-        # Whoever stops reading closes the connection, which is no failure of the server's.
+        # A client that stops reading closes the connection, which is not an error of the server.
         with contextlib.suppress(ConnectionError):
             self.wfile.write(body[:cut])
         self.close_connection = cut is not None
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def serve(drive: Drive) -> Iterator[Callable]:
-    """Serves; gives what to put in the place of `requests.adapters.HTTPAdapter.send`."""
+    """Serve; yield a replacement for `requests.adapters.HTTPAdapter.send`."""
     handler = type("Handler", (_Handler,), {"drive": drive})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield _led_to(server.server_address[1], drive)
+        yield _redirected(server.server_address[1], drive)
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _led_to(port: int, drive: Drive) -> Callable:
+def _redirected(port: int, drive: Drive) -> Callable:
     send = HTTPAdapter.send
 
-    def send_here(adapter, request: requests.PreparedRequest, **kwargs) -> requests.Response:
-        if drive.mood == "closed":
+    def send_to_server(adapter, request: requests.PreparedRequest, **kwargs) -> requests.Response:
+        if drive.failure == "closed":
             raise requests.ConnectionError("Failed to establish a new connection: Network is unreachable")
         parts = urlsplit(str(request.url))
-        request.headers["X-Meant-For"] = parts.netloc
-        meant, request.url = request.url, parts._replace(scheme="http", netloc=f"127.0.0.1:{port}").geturl()
+        request.headers["X-Requested-Host"] = parts.netloc
+        requested, request.url = request.url, parts._replace(scheme="http", netloc=f"127.0.0.1:{port}").geturl()
         response = send(adapter, request, **kwargs)
-        response.url = request.url = str(meant)
+        response.url = request.url = str(requested)
         return response
 
-    return send_here
+    return send_to_server

@@ -1,4 +1,4 @@
-"""The set of files that people have, for the tiny network, with random weights under the published names."""
+"""The set of published files for the tiny network, with random weights under the published names."""
 
 import dataclasses
 from pathlib import Path
@@ -15,10 +15,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class FileSet:
-    """Files and what is in them.
+    """Files and their contents.
 
     Attributes:
-      directory: Where they are: generator.pt, encoder.pt, model.pth.
+      directory: Folder of generator.pt, encoder.pt, model.pth.
       states: State dicts by FG-Net's names for them, extras included.
       latent_avg: (num_styles, style_dim).
     """
@@ -29,26 +29,26 @@ class FileSet:
 
     @property
     def generator(self) -> Path:
-        """rosinality's file."""
+        """Return the path of rosinality's file."""
         return self.directory / "generator.pt"
 
     @property
     def encoder(self) -> Path:
-        """pSp's file."""
+        """Return the path of pSp's file."""
         return self.directory / "encoder.pt"
 
     @property
     def model(self) -> Path:
-        """FG-Net's file."""
+        """Return the path of FG-Net's file."""
         return self.directory / "model.pth"
 
 
 def make(directory: Path) -> FileSet:
-    """Writes the set."""
+    """Write the set."""
     shapes = writers.shapes_of(TINY)
     states = {part: _state(part, shapes, seed) for seed, part in enumerate(FGNET_PARTS)}
     average = np.random.default_rng(9).standard_normal((TINY.num_styles, TINY.style_dim)).astype(np.float32)
-    files = FileSet(directory, states, average)
+    files = FileSet(directory=directory, states=states, latent_avg=average)
     writers.save_zip(files.model, states)
     writers.save_zip(files.generator, {"g_ema": states["g_all"], "latent_avg": average[0]})
     writers.save_zip(files.encoder, psp(states, average))
@@ -56,7 +56,7 @@ def make(directory: Path) -> FileSet:
 
 
 def psp(states: dict[str, Arrays], average: np.ndarray) -> dict:
-    """What pSp's file holds."""
+    """Return the contents of pSp's file."""
     state = {f"encoder.{name}": value for name, value in states["pspencoder"].items()}
     state |= {f"decoder.{name}": value for name, value in states["g_all"].items()}
     return {"state_dict": state, "latent_avg": average, "opts": {"start_from_latent_avg": True, "lr": 0.0001}}

@@ -1,8 +1,8 @@
-"""Makes the files in fixtures/, a few KB each: every layout as its own software writes it.
+"""Writes the files in fixtures/, a few KB each: every layout as its own software writes it.
 
     python -m tests.convert_weights.make_fixtures
 
-Needs PyTorch. The tests read the files where it is not installed; where it is, they make new ones, too.
+Needs PyTorch. The tests read the files where it is not installed; where it is, they write new ones, too.
 """
 
 import argparse
@@ -20,7 +20,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def expected() -> dict[str, Any]:
-    """The values of the tensors in `state_dict`, by name."""
+    """Return the values of the tensors in `state_dict`, by name."""
     base = np.arange(12, dtype=np.float32)
     return {
         "weight": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3),
@@ -39,7 +39,7 @@ def expected() -> dict[str, Any]:
 
 
 def state_dict(torch: Any) -> dict[str, Any]:
-    """The same as PyTorch has them: views of one storage, parameters, other formats."""
+    """Return the same in PyTorch: views of one storage, parameters, other dtypes."""
     values = expected()
     base = torch.arange(12.0)
     tensors = {name: torch.tensor(value) for name, value in values.items()}
@@ -52,7 +52,7 @@ def state_dict(torch: Any) -> dict[str, Any]:
 
 
 def torch_files(torch: Any, directory: Path) -> None:
-    """PyTorch's layouts, with opts as a dict and as a Namespace, and one that was zipped again."""
+    """Write PyTorch's layouts, with opts as a dict and as a Namespace, and one that was zipped again."""
     checkpoint = {"state_dict": state_dict(torch), "opts": {"lr": 0.1, "device": torch.device("cpu")}}
     torch.save(checkpoint, directory / "zip.pt")
     checkpoint["opts"] = argparse.Namespace(lr=0.1, size=torch.Size([1, 2]))
@@ -65,7 +65,7 @@ def torch_files(torch: Any, directory: Path) -> None:
 
 
 def nvidia_torch(torch: Any, path: Path, protocol: int = 4) -> None:
-    """A pickle as stylegan2-ada-pytorch writes it, of a module with a submodule."""
+    """Write a pickle as stylegan2-ada-pytorch does, of a module with a submodule."""
     persistence, dnnlib = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
     dictionary = _named("EasyDict", "dnnlib.util", dict)
     dnnlib.EasyDict = dictionary  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,7 +94,7 @@ def nvidia_torch(torch: Any, path: Path, protocol: int = 4) -> None:
 
 
 def nvidia_tf(path: Path, protocol: int = 4) -> None:
-    """A pickle as the TensorFlow-era code writes it: (G, D, Gs), Gs made of two networks."""
+    """Write a pickle as the TensorFlow-era code does: (G, D, Gs), Gs with two networks."""
     module = types.ModuleType("dnnlib.tflib.network")
     network_class = _named("Network", "dnnlib.tflib.network", object)
     module.Network = network_class  # pyright: ignore[reportAttributeAccessIssue]
@@ -106,18 +106,18 @@ def nvidia_tf(path: Path, protocol: int = 4) -> None:
         result.__dict__["variables"] = list(variables.items())
         return result
 
-    def one(prefix: str) -> Any:
+    def generator(prefix: str) -> Any:
         values = {name: value for name, value in expected().items() if name not in ("brain", "empty")}
         values |= {"scalar": np.float32(3.5), "transposed": np.asfortranarray(values["transposed"])}
         parts = {"mapping": network("G_mapping", values), "synthesis": network("G_synthesis", {})}
         return network(prefix, {"lod": np.float32(0), "dlatent_avg": np.ones(2, np.float32)}, **parts)
 
     with _modules({"dnnlib.tflib.network": module}):
-        path.write_bytes(pickle.dumps((one("G"), network("D", {}), one("Gs")), protocol))
+        path.write_bytes(pickle.dumps((generator("G"), network("D", {}), generator("Gs")), protocol))
 
 
 class _modules:
-    """Puts modules of these names, and packages above them, into `sys.modules` for a while."""
+    """Puts modules of these names, and packages above them, into `sys.modules` temporarily."""
 
     def __init__(self, modules: dict[str, types.ModuleType]):
         parents = {name.rsplit(".", depth)[0] for name in modules for depth in range(1, name.count(".") + 1)}
@@ -139,7 +139,7 @@ def _named(name: str, module: str, base: type) -> type:
 
 
 def main() -> None:
-    """Writes them all."""
+    """Write all fixtures."""
     import torch
 
     FIXTURES.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""NVIDIA's conventions, proven: their formulas on their tensors give what our network gives on the converted ones.
+"""NVIDIA's conventions: their formulas on their tensors give the same as our network on the converted ones.
 
 The formulas are written out here as the papers have them, naively: every weight modulated per image, and an
 upsampling convolution as zeros between the pixels, then the low-pass, then an ordinary convolution. The two code bases
@@ -28,22 +28,22 @@ FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1]))
 
 
 def resample(x, before: int, after: int):
-    """Zeros after every pixel and around, then the low-pass with a gain of 4."""
+    """Insert zeros after every pixel and around, then apply the low-pass with a gain of 4."""
     n, c, h, w = x.shape
-    spread = x.new_zeros(n, c, 2 * h, 2 * w)
-    spread[:, :, ::2, ::2] = x
-    padded = F.pad(spread, (before, after, before, after))
+    zeros = x.new_zeros(n, c, 2 * h, 2 * w)
+    zeros[:, :, ::2, ::2] = x
+    padded = F.pad(zeros, (before, after, before, after))
     return F.conv2d(padded, 4 * FILTER.expand(c, 1, 4, 4), groups=c)
 
 
 def upsampling_conv(x, weight):
-    """An ordinary convolution (a correlation with `weight`) of the upsampled image: (N, C, H, W) to twice that."""
+    """Convolve (correlate with `weight`) the upsampled image: (N, C, H, W) to twice that size."""
     # Upsampling alone pads (2, 1); the 3x3 convolution's own padding of 1 goes before the filter, as NVIDIA has it.
     return F.conv2d(resample(x, 3, 2), weight)
 
 
 def published_upsampling_conv(x, weight):
-    """The published PyTorch code's: a transposed convolution of stride 2, then the low-pass padded (1, 1)."""
+    """Convolve as the published PyTorch code: a transposed convolution of stride 2, the low-pass padded (1, 1)."""
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     return F.conv2d(F.pad(x, (1, 1, 1, 1)), 4 * FILTER.expand(x.shape[1], 1, 4, 4), groups=x.shape[1])
 
@@ -52,16 +52,16 @@ def test_taps_of_the_upsampling_convolution():
     """A transposed convolution has its taps flipped against the convolution of the upsampled image, and only so."""
     torch.manual_seed(0)
     x, weight = torch.randn(2, 3, 5, 6), torch.randn(4, 3, 3, 3)
-    theirs = published_upsampling_conv(x, weight)
-    assert torch.allclose(upsampling_conv(x, weight.flip(2, 3)), theirs, atol=1e-4)
-    assert not torch.allclose(upsampling_conv(x, weight), theirs, atol=0.1)
+    published = published_upsampling_conv(x, weight)
+    assert torch.allclose(upsampling_conv(x, weight.flip(2, 3)), published, atol=1e-4)
+    assert not torch.allclose(upsampling_conv(x, weight), published, atol=0.1)
 
 
 def tf_weights(arrays: dict) -> tuple[list, list, list]:
-    """Mapping layers, convolutions and ToRGBs of the TensorFlow-era code, in one form for both code bases."""
+    """Return mapping layers, convolutions and ToRGBs of the TensorFlow-era code, in one form for both code bases."""
 
     def styled(name: str, **more):
-        # HWIO there; `1 +` is where that code adds the style's 1.
+        # HWIO in that code; `1 +` is where it adds the style's 1.
         weight = arrays[f"{name}/weight"].permute(3, 2, 0, 1)
         style = arrays[f"{name}/mod_weight"].T, 1 + arrays[f"{name}/mod_bias"]
         return {"weight": weight, "style": style, "bias": arrays[f"{name}/bias"]} | more
@@ -78,7 +78,7 @@ def tf_weights(arrays: dict) -> tuple[list, list, list]:
 
 
 def ada_weights(arrays: dict) -> tuple[list, list, list]:
-    """The same of the PyTorch code, whose upsampling convolution is a true one: `flip_weight` is false there."""
+    """Return the same of the PyTorch code, whose upsampling convolution is a true one: its `flip_weight` is false."""
 
     def styled(name: str, up: bool = False, **more):
         weight = arrays[f"{name}.weight"].flip(2, 3) if up else arrays[f"{name}.weight"]
@@ -97,18 +97,18 @@ def ada_weights(arrays: dict) -> tuple[list, list, list]:
 
 
 def activate(x):
-    """LeakyReLU of slope 0.2 with gain sqrt(2)."""
+    """Apply LeakyReLU of slope 0.2 with gain sqrt(2)."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
 def linear(x, layer, multiplier: float = 1.0):
-    """Equalised linear layer."""
+    """Apply an equalised linear layer."""
     weight, bias = layer
     return x @ weight.T * (multiplier / math.sqrt(weight.shape[1])) + bias * multiplier
 
 
 def modulated(x, w, layer: dict, demodulate: bool):
-    """Modulated convolution of one image (1, C, H, W)."""
+    """Apply the modulated convolution to one image (1, C, H, W)."""
     weight = layer["weight"] / math.sqrt(layer["weight"][0].numel()) * linear(w, layer["style"])[:, :, None, None]
     if demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
@@ -116,7 +116,7 @@ def modulated(x, w, layer: dict, demodulate: bool):
 
 
 def image(z, constant, mapping: list, convs: list, to_rgbs: list):
-    """The generator's image of one latent (1, style_dim), with the fixed noise."""
+    """Compute the generator's image of one latent (1, style_dim), with the fixed noise."""
     w = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
     for layer in mapping:
         w = activate(linear(w, layer, 0.01))
@@ -125,8 +125,8 @@ def image(z, constant, mapping: list, convs: list, to_rgbs: list):
         x = activate(modulated(x, w, layer, True) + layer["noise"] + layer["bias"][:, None, None])
         if k % 2 == 0:
             to_rgb = to_rgbs[k // 2]
-            here = modulated(x, w, to_rgb, False) + to_rgb["bias"][:, None, None]
-            rgb = here + resample(rgb, 2, 1) if k else here
+            added = modulated(x, w, to_rgb, False) + to_rgb["bias"][:, None, None]
+            rgb = added + resample(rgb, 2, 1) if k else added
     return rgb
 
 
@@ -146,14 +146,14 @@ def test_images_are_equal(table, weights, constant):
             arrays[name] *= 100  # stored divided by the multiplier of 0.01
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     z = np.random.default_rng(5).standard_normal((1, TINY.style_dim)).astype(np.float32)
-    theirs = image(torch.from_numpy(z), tensors[constant].reshape(1, -1, 4, 4), *weights(tensors))
-    ours = our_image(table, arrays, z)
-    scale = float(theirs.abs().max())
-    np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-5 * scale)
+    expected = image(torch.from_numpy(z), tensors[constant].reshape(1, -1, 4, 4), *weights(tensors))
+    actual = our_image(table, arrays, z)
+    scale = float(expected.abs().max())
+    np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), atol=1e-5 * scale)
 
 
 def our_image(table, arrays: dict, z: np.ndarray) -> np.ndarray:
-    """Our generator's image on converted tensors."""
+    """Compute our generator's image with converted tensors."""
     group = Group("net", {name: from_array(array) for name, array in arrays.items()}, table(TINY))
     converted = engine.convert([group], GENERATOR)
     variables = fgnet.init(TINY, 0)

@@ -1,4 +1,4 @@
-"""Whole conversions: what goes into the weights directory, and that nothing half-written ever loads."""
+"""Complete conversions: the contents of the weights directory, and that no partially written one loads."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from convert_weights import convert, nvidia_rules
 from convert_weights.errors import ConversionError
 from convert_weights.files import sha256
-from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.aus import PUBLISHED_CHANNELS
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.weights import WeightsError
@@ -24,15 +24,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def flat(variables: fgnet.Variables) -> dict[str, np.ndarray]:
-    """All variables by path."""
+    """Return all variables by path."""
     return {**variables.params, **variables.batch_stats, **variables.buffers}
 
 
 def test_fgnet(files, tmp_path):
-    """FG-Net's file and pSp's become a weights directory that says what it is and where it came from."""
+    """FG-Net's file and pSp's become a weights directory that names its corpus and its source files."""
     convert.write(tmp_path / "out", convert.trained(files.model, files.encoder, TINY, "disfa"))
     config, variables, meta = weights.load(tmp_path / "out")
-    assert config == TINY and meta.corpus == "disfa" and meta.aus == CORPUS_AUS["disfa"]
+    assert config == TINY and meta.corpus == "disfa" and meta.aus == PUBLISHED_CHANNELS["disfa"]
     assert meta.version == __version__
     assert meta.sources == (
         {"file": "model.pth", "sha256": sha256(files.model)},
@@ -46,7 +46,7 @@ def test_fgnet(files, tmp_path):
 
 
 def test_pretrained(files):
-    """The starting point has the published generator and encoder, and a fresh interpreter of the seed."""
+    """The starting point of training has the published generator and encoder, and a fresh interpreter of the seed."""
     conversion = convert.pretrained(files.generator, files.encoder, TINY, seed=3)
     arrays, fresh = flat(conversion.variables), flat(fgnet.init(TINY, seed=3))
     for path, array in arrays.items():
@@ -59,7 +59,7 @@ def test_pretrained(files):
 
 
 def test_pretrained_from_nvidia(files, tmp_path):
-    """Either of NVIDIA's pickles takes the generator's place."""
+    """Either of NVIDIA's pickles serves as the generator."""
     shapes = {path: shape for path, shape in writers.shapes_of(TINY).items() if path.startswith("generator/")}
     tf = writers.tf_pickle(writers.arrays_for(nvidia_rules.tf_generator(TINY), shapes))
     ada = {"G_ema": writers.ada_module(writers.arrays_for(nvidia_rules.torch_generator(TINY), shapes))}
@@ -70,22 +70,22 @@ def test_pretrained_from_nvidia(files, tmp_path):
 
 
 def test_legacy_and_half_precision_files(files, tmp_path):
-    """A model in the old layout and in half precision converts to the widened values."""
+    """A model in the old layout and in half precision converts to the same values in float32."""
     half = {part: {name: halved(array) for name, array in state.items()} for part, state in files.states.items()}
     writers.save_legacy(tmp_path / "model.pth", half)
     conversion = convert.trained(tmp_path / "model.pth", files.encoder, TINY, "bp4d")
-    want = half["g_all"]["style.1.weight"].astype(np.float32).T
-    np.testing.assert_array_equal(conversion.variables.params["generator/mapping/0/kernel"], want)
-    assert "model.pth: interpreter: 32 tensors used, 32 of them widened from half precision" in conversion.report
+    expected = half["g_all"]["style.1.weight"].astype(np.float32).T
+    np.testing.assert_array_equal(conversion.variables.params["generator/mapping/0/kernel"], expected)
+    assert "model.pth: interpreter: 32 tensors used, 32 of them converted from half precision" in conversion.report
 
 
 def halved(array: np.ndarray) -> np.ndarray:
-    """In half precision, counters as they are."""
+    """Return an array in half precision; a counter unchanged."""
     return array.astype(np.float16) if array.dtype == np.float32 else array
 
 
 def test_problems_of_all_files_at_once(files, tmp_path):
-    """What is wrong in either file is listed in one message."""
+    """The problems of both files are listed in one message."""
     tree = {part: dict(state) for part, state in files.states.items()}
     del tree["interpreter"]["layer0.1.bias"]
     tree["g_all"]["extra"] = np.zeros(1, np.float32)
@@ -98,7 +98,7 @@ def test_problems_of_all_files_at_once(files, tmp_path):
 
 
 def test_existing_output(files, tmp_path):
-    """An existing output is refused, replaced when asked to, and never if it is something else."""
+    """An existing output is refused, replaced with overwrite, and never if it is not a weights directory."""
     conversion = convert.pretrained(files.generator, files.encoder, TINY)
     out = tmp_path / "deep" / "out"
     convert.write(out, conversion)
@@ -107,16 +107,16 @@ def test_existing_output(files, tmp_path):
     convert.write(out, convert.trained(files.model, files.encoder, TINY, "bp4d"), overwrite=True)
     assert weights.load(out)[2].corpus == "bp4d"
     assert [path.name for path in out.parent.iterdir()] == ["out"]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(ConversionError, match="is no weights directory, so it is not replaced"):
-        convert.write(tmp_path / "mine", conversion, overwrite=True)
-    assert (tmp_path / "mine" / "thesis.txt").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(ConversionError, match="is not a weights directory, so it is not replaced"):
+        convert.write(tmp_path / "other", conversion, overwrite=True)
+    assert (tmp_path / "other" / "thesis.txt").exists()
 
 
 def test_copies_are_the_network_and_nothing_else(files):
     """Reading and converting allocates little more than the network itself: files are memory-mapped."""
-    convert.trained(files.model, files.encoder, TINY, "disfa")  # what is cached is cached now
+    convert.trained(files.model, files.encoder, TINY, "disfa")  # fills the caches
     tracemalloc.start()
     conversion = convert.trained(files.model, files.encoder, TINY, "disfa")
     _, peak = tracemalloc.get_traced_memory()
@@ -147,7 +147,7 @@ convert.write(Path(out), conversion, overwrite=True)
 
 @pytest.mark.parametrize("when", ["rename", "write"])
 def test_killed_conversion(files, tmp_path, when):
-    """kill -9 while writing, or before the last rename, leaves nothing that loads, or the older weights whole."""
+    """kill -9 while writing, or before the last rename, leaves nothing that loads, or the older weights complete."""
     old, new = tmp_path / "old", tmp_path / "new"
     convert.write(old, convert.trained(files.model, files.encoder, TINY, "bp4d"))
     for out in (new, old):

@@ -1,4 +1,4 @@
-"""The engine: every tensor once, every variable once, everything wrong listed at once."""
+"""The conversion by tables: every tensor once, every variable once, all problems listed at once."""
 
 import dataclasses
 import re
@@ -19,25 +19,26 @@ EXTRAS = (Extra("steps", "a counter"), rules.BLUR)
 
 
 def good() -> dict[str, np.ndarray]:
-    """Tensors that fit."""
+    """Return tensors that fit."""
     rng = np.random.default_rng(0)
     shapes = {"a.weight": (4, 2, 3, 3), "a.bias": (4,)}
     return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def group(arrays: dict[str, np.ndarray], table=RULES) -> Group:
-    """A group of these tensors."""
-    return Group("x.pt: net", {name: from_array(array) for name, array in arrays.items()}, table, EXTRAS)
+    """Return a group of these tensors."""
+    tensors = {name: from_array(array) for name, array in arrays.items()}
+    return Group(name="x.pt: net", tensors=tensors, rules=table, extras=EXTRAS)
 
 
 def problems(arrays: dict[str, np.ndarray], table=RULES, shapes=SHAPES) -> tuple[str, ...]:
-    """What the engine finds wrong."""
+    """Return the problems that the engine finds."""
     with pytest.raises(Mismatch) as mismatch:
         engine.convert([group(arrays, table)], shapes)
     return mismatch.value.problems
 
 
-def test_what_fits_is_converted():
+def test_fitting_tensors_are_converted():
     """Values go to their paths in our layout, float32 and contiguous."""
     arrays = good()
     converted = engine.convert([group(arrays)], SHAPES)
@@ -48,16 +49,16 @@ def test_what_fits_is_converted():
 
 
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
-def test_half_precision_is_widened_and_named(half):
-    """Half precision becomes float32 without loss, and the report says so."""
+def test_half_precision_is_converted_and_reported(half):
+    """Half precision becomes float32 without loss, and the report tells it."""
     arrays = {name: array.astype(half) for name, array in good().items()}
     converted = engine.convert([group(arrays)], SHAPES)
     np.testing.assert_array_equal(converted["a/bias"].astype(half), arrays["a.bias"])
-    assert "2 tensors used, 2 of them widened from half precision" in engine.report(group(arrays))[0]
+    assert "2 tensors used, 2 of them converted from half precision" in engine.report(group(arrays))[0]
 
 
 def test_extras_are_named():
-    """Known extras are counted in the report under what they are."""
+    """Known extras are counted in the report with their description."""
     blur = {"x.blur.kernel": 4 * rules.LOW_PASS, "steps": np.zeros((), np.int64)}
     engine.convert([group(good() | blur)], SHAPES)
     assert engine.report(group(good() | blur))[1:] == [
@@ -67,7 +68,7 @@ def test_extras_are_named():
 
 
 def test_unknown():
-    """A tensor of no rule and no known kind is refused."""
+    """A tensor without a rule that is not a known extra is refused."""
     assert problems(good() | {"b": np.zeros(1, np.float32)}) == ("x.pt: net: b: unknown",)
 
 
@@ -81,22 +82,22 @@ def test_missing():
 def test_wrong_shape():
     """A tensor of another shape, also of another rank, is refused with the one that was expected."""
     for shape in ((4, 2, 3, 1), (4, 2), ()):
-        found = problems(good() | {"a.weight": np.zeros(shape, np.float32)})
-        assert found == (f"x.pt: net: a.weight: has shape {shape}, expected (4, 2, 3, 3)",)
+        listed = problems(good() | {"a.weight": np.zeros(shape, np.float32)})
+        assert listed == (f"x.pt: net: a.weight: has shape {shape}, expected (4, 2, 3, 3)",)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.int32, np.bool_])
-def test_wrong_format(kind):
-    """Only single and half precision are weights; anything else would lose something."""
+def test_wrong_dtype(kind):
+    """Only single and half precision are weights; any other dtype is refused."""
     (problem,) = problems(good() | {"a.bias": np.zeros(4, kind)})
-    assert re.search(r"a\.bias: is of \w+, expected float32, float16 or bfloat16", problem)
+    assert re.search(r"a\.bias: has dtype \w+, expected float32, float16 or bfloat16", problem)
 
 
 def test_another_filter():
     """A low-pass filter with other taps, or of another size, belongs to another network."""
     for value in (rules.LOW_PASS, np.ones((2, 2), np.float32)):
         (problem,) = problems(good() | {"x.blur.kernel": value})
-        assert "another filter than the [1, 3, 3, 1] low-pass" in problem
+        assert "is not the [1, 3, 3, 1] low-pass filter" in problem
 
 
 def test_used_twice():
@@ -115,7 +116,7 @@ def test_variables_without_a_table():
 
 
 def test_everything_at_once():
-    """All problems come in one message, and nothing was read before it."""
+    """All problems are in one message, and nothing was read before it."""
     arrays = {"a.weight": np.zeros((1, 1), np.float32), "b": np.zeros(1, np.float32), "steps": np.zeros(1)}
     with pytest.raises(Mismatch, match=r"\(4 problems\); nothing was written") as mismatch:
         engine.convert([dataclasses.replace(group(arrays), problems=["broken"])], SHAPES)
@@ -144,8 +145,8 @@ def test_everything_at_once():
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_layouts_are_inverses(layout, shape):
-    """There and back again gives the same bits."""
+    """Conversion to the file's layout and back gives the same bits."""
     array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    there = layout.theirs(array)
-    assert there.shape == layouts.source_shape(layout, shape)
-    np.testing.assert_array_equal(layout.ours(there), array)
+    in_file = layout.to_file(array)
+    assert in_file.shape == layouts.source_shape(layout, shape)
+    np.testing.assert_array_equal(layout.from_file(in_file), array)

@@ -1,4 +1,4 @@
-"""Files are told by their content; what is none of the known kinds is said to be what it looks like."""
+"""Files are recognised by their content; for unknown kinds the message tells what they look like."""
 
 import pickle
 
@@ -19,7 +19,7 @@ FIXTURES = make_fixtures.FIXTURES
     "name, kind",
     [("zip.pt", TORCH_ZIP), ("legacy.pt", TORCH_LEGACY), ("nvidia_tf_4.pkl", PICKLE), ("nvidia_torch.pkl", PICKLE)],
 )
-def test_kinds_are_told_by_content(tmp_path, name, kind):
+def test_kinds_are_recognised_by_content(tmp_path, name, kind):
     """The name of a file does not matter."""
     path = tmp_path / "weights.bin"
     path.write_bytes((FIXTURES / name).read_bytes())
@@ -40,7 +40,7 @@ def test_kinds_are_told_by_content(tmp_path, name, kind):
     ],
 )
 def test_files_of_no_known_kind(tmp_path, start, message):
-    """The message names the file and what it seems to be."""
+    """The message names the file and its likely kind."""
     path = tmp_path / "weights.pt"
     path.write_bytes(start)
     with pytest.raises(ConversionError, match=message) as refusal:
@@ -49,7 +49,7 @@ def test_files_of_no_known_kind(tmp_path, start, message):
 
 
 def test_missing_file(tmp_path):
-    """A file that is not there is an OSError with its name."""
+    """A missing file is an OSError with its name."""
     with pytest.raises(FileNotFoundError, match=r"nothing\.pt"):
         read(tmp_path / "nothing.pt")
 
@@ -61,11 +61,11 @@ def test_sha256(tmp_path):
 
 
 def assert_values(tensors: dict, prefix: str) -> None:
-    """The fixture's values are there, under these names."""
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    assert len(found) >= 10
+    """Assert that the fixture's values are there, under these names."""
+    values = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    assert len(values) >= 10
     expected = make_fixtures.expected()
-    for name, tensor in found.items():
+    for name, tensor in values.items():
         np.testing.assert_array_equal(tensor.array().astype(np.float64), expected[name], err_msg=name)
 
 
@@ -92,7 +92,7 @@ def test_torch_fixture():
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_fresh_pickles_of_torch(tmp_path, protocol):
-    """What the installed PyTorch pickles now is read in every protocol."""
+    """Pickles of the installed PyTorch are read in every protocol."""
     torch = pytest.importorskip("torch")
     make_fixtures.nvidia_torch(torch, tmp_path / "x.pkl", protocol)
     assert_values(nvidia.torch_tensors(read(tmp_path / "x.pkl").value)[0], "mapping.")
@@ -100,14 +100,14 @@ def test_fresh_pickles_of_torch(tmp_path, protocol):
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_fresh_pickles_of_numpy(tmp_path, protocol):
-    """What the installed NumPy pickles now is read in every protocol, both orders, and scalars."""
+    """Pickles of the installed NumPy are read in every protocol: both orders, and scalars."""
     values = {"c": np.arange(6, dtype=np.float32).reshape(2, 3), "s": np.float32(2), "long": np.zeros(300, np.float16)}
     values["f"] = np.asfortranarray(values["c"])
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(values, protocol))
     read_back = read(tmp_path / "x.pkl").value
     for name, value in values.items():
         tensor = as_tensor(read_back[name])
-        assert tensor is not None and tensor.format == value.dtype
+        assert tensor is not None and tensor.dtype == value.dtype
         np.testing.assert_array_equal(tensor.array(), value)
 
 
@@ -138,8 +138,8 @@ def test_files_inside_files_end(tmp_path):
     inner = writers.dump(writers.load_from_bytes(np.ones(2, np.float32)))
     for blob, message in (
         (writers.legacy(inner, {}), r"torch\.storage\._load_from_bytes"),
-        (writers.legacy(writers.dump({}), {}), "something else than a storage"),
-        ("text", "a storage that is no bytes"),
+        (writers.legacy(writers.dump({}), {}), "something other than a storage"),
+        ("text", "a storage that is not bytes"),
     ):
         value = Call(Name("torch.storage", "_load_from_bytes"), (blob,))
         (tmp_path / "x.pkl").write_bytes(writers.dump(value))
@@ -157,12 +157,12 @@ START = (Name("numpy", "ndarray"), (0,), b"b")
     "value, message",
     [
         (Call(ARRAY, START, (1, (1 << 40,), FLOATS, False, bytes(8))), "out of 2 numbers"),
-        (Call(ARRAY, START, (1, (-2,), FLOATS, False, bytes(8))), "no index"),
+        (Call(ARRAY, START, (1, (-2,), FLOATS, False, bytes(8))), "not an index"),
         (Call(ARRAY, START, (1, (3,), FLOATS, False, bytes(7))), "not a whole number"),
-        (Call(ARRAY, START, (1, (2,), FLOATS, False, [1, 2])), "data are no bytes"),
+        (Call(ARRAY, START, (1, (2,), FLOATS, False, [1, 2])), "data are not bytes"),
         (Call(ARRAY, START, (1, (1,) * 9, FLOATS, False, bytes(4))), "of shape"),
-        (Call(ARRAY, START, (1, (2,), "f4", False, bytes(8))), "without a number format"),
-        (Call(ARRAY, START, (1, (1,), Call(DTYPE, ("O8", False, True)), False, bytes(8))), "format 'O8'"),
+        (Call(ARRAY, START, (1, (2,), "f4", False, bytes(8))), "without a dtype"),
+        (Call(ARRAY, START, (1, (1,), Call(DTYPE, ("O8", False, True)), False, bytes(8))), "dtype 'O8'"),
         (Call(ARRAY, START, (1, (2,), Call(DTYPE, ("f4",), (3, ">")), False, bytes(8))), "byte order '>'"),
         (Call(ARRAY, START, (1, (2,))), "5 parts"),
         (Call(ARRAY, START), "5 parts"),
@@ -171,7 +171,7 @@ START = (Name("numpy", "ndarray"), (0,), b"b")
     ],
 )
 def test_broken_arrays(tmp_path, value, message):
-    """An array must have as many bytes as its shape and format say."""
+    """An array must have as many bytes as its shape and dtype tell."""
     (tmp_path / "x.pkl").write_bytes(writers.dump(value))
     with pytest.raises(ConversionError, match=message):
         as_tensor(read(tmp_path / "x.pkl").value)

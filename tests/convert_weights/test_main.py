@@ -1,4 +1,4 @@
-"""The command: its three forms, what it prints, and what it refuses."""
+"""The command: its three forms, its output, and its errors."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: object) -> int:
-    """The command's exit status."""
+    """Run the command and return its exit status."""
     return main([str(argument) for argument in arguments])
 
 
@@ -35,7 +35,7 @@ def test_first_form(files, tmp_path, capsys):
 
 
 def test_second_and_third_form(files, tmp_path, capsys):
-    """FG-Net's file here, and back."""
+    """FG-Net's file to a weights directory, and back."""
     out, model = tmp_path / "out", tmp_path / "model.pth"
     given = ("--fgnet", files.model, "--encoder", files.encoder, "--corpus", "disfa", "--config", "tiny")
     assert run(*given, "--output", out) == 0
@@ -55,7 +55,7 @@ def test_sizes_from_a_file(files, tmp_path, capsys):
     for text in ("no JSON", json.dumps({"surprise": 1}), json.dumps([1]), json.dumps({"image_size": 3})):
         sizes.write_text(text)
         assert run(*given, "--config", sizes, "--overwrite") == 1
-        assert "not published, not tiny, and no JSON file of sizes" in capsys.readouterr().err
+        assert "neither published, tiny, nor a JSON file of sizes" in capsys.readouterr().err
     assert run(*given, "--config", tmp_path / "nothing", "--overwrite") == 1
 
 
@@ -73,7 +73,7 @@ def test_sizes_from_a_file(files, tmp_path, capsys):
     ],
 )
 def test_usage_errors(arguments, message, capsys):
-    """Options that belong to no form end with status 2 and say what is missing or too much."""
+    """Options that belong to no form end with status 2 and a message that tells what is missing or surplus."""
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
@@ -81,12 +81,12 @@ def test_usage_errors(arguments, message, capsys):
 
 
 def test_refusals_write_nothing(files, tmp_path, capsys):
-    """Whatever is refused ends with status 1, a reason, and no output."""
+    """A refused file ends with status 1, a reason, and no output."""
     out = tmp_path / "out"
     (tmp_path / "evil.pkl").write_bytes(writers.dump(writers.EVIL))
     tiny = ("--encoder", files.encoder, "--output", out, "--config", "tiny")
     for generator, message in (
-        (tmp_path / "evil.pkl", "the pickle asks for os.system"),
+        (tmp_path / "evil.pkl", "the pickle refers to os.system"),
         (files.model, "it lacks g_ema"),
         (tmp_path / "nothing.pt", "No such file"),
     ):
@@ -111,7 +111,7 @@ def test_too_many_aus(files, tmp_path, capsys):
     sizes.write_text(json.dumps(TINY.to_dict() | {"num_heatmaps": 8}))
     given = ("--fgnet", files.model, "--encoder", files.encoder, "--corpus", "bp4d", "--output", tmp_path / "out")
     assert run(*given, "--config", sizes) == 1
-    assert "bp4d has 12 AUs, the network only 8 heatmaps" in capsys.readouterr().err
+    assert "bp4d has 12 AUs, but the network only 8 heatmaps" in capsys.readouterr().err
 
 
 HELP = """
@@ -149,7 +149,7 @@ def test_help_is_light():
 
 
 def test_reading_needs_no_pytorch(files, tmp_path):
-    """A conversion in a process of its own imports neither PyTorch nor TensorFlow."""
+    """A conversion in a separate process imports neither PyTorch nor TensorFlow."""
     arguments = [
         "--generator",
         files.generator,

@@ -1,4 +1,4 @@
-"""The tables: complete for any sizes, and exactly the published names at the published ones."""
+"""The tables: complete for any sizes, and exactly the published names at the published sizes."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ OTHER = ModelConfig(
 
 @pytest.mark.parametrize("config", [TINY, OTHER, ModelConfig()], ids=["tiny", "other", "published"])
 def test_tables_fill_every_variable_once(config):
-    """Whatever the sizes, each variable of the network has one rule, and no rule has a variable that is not there."""
+    """For any sizes, each variable of the network has one rule, and each rule a variable of the network."""
     paths = [rule.path for table in FGNET_PARTS.values() for rule in table(config)]
     assert sorted([*paths, LATENT_AVG]) == sorted(shapes_of(config))
 
@@ -35,10 +35,10 @@ def test_tables_fill_every_variable_once(config):
 @pytest.mark.parametrize("table", [nvidia_rules.tf_generator, nvidia_rules.torch_generator])
 @pytest.mark.parametrize("config", [TINY, OTHER, ModelConfig()], ids=["tiny", "other", "published"])
 def test_nvidias_tables_fill_the_same_variables(table, config):
-    """NVIDIA's names fill what the published generator's fill, each from a name of its own."""
-    ours = table(config)
-    assert sorted(rule.path for rule in ours) == sorted(rule.path for rule in rules.generator(config))
-    assert len({rule.source for rule in ours}) == len(ours)
+    """NVIDIA's names fill the same variables as the published generator's, each from a different name."""
+    table_rules = table(config)
+    assert sorted(rule.path for rule in table_rules) == sorted(rule.path for rule in rules.generator(config))
+    assert len({rule.source for rule in table_rules}) == len(table_rules)
 
 
 @pytest.mark.parametrize("part", FGNET_PARTS)
@@ -46,10 +46,10 @@ def test_published_names_and_shapes(part):
     """At the published sizes, names and shapes are those of the published state dicts, all 857 of them."""
     config = ModelConfig()
     shapes, table = shapes_of(config), FGNET_PARTS[part](config)
-    have = {rule.source: list(source_shape(rule.layout, shapes[rule.path])) for rule in table}
+    names = {rule.source: list(source_shape(rule.layout, shapes[rule.path])) for rule in table}
     fixed = rules.counters(table) + (rules.generator_fixed(config) if part == "g_all" else ())
-    have |= {name: list(value().shape) for name, value in fixed}
-    assert have == json.loads((KEYS / f"{FILES[part]}_keys.json").read_text())
+    names |= {name: list(value().shape) for name, value in fixed}
+    assert names == json.loads((KEYS / f"{FILES[part]}_keys.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_published_names_and_shapes(part):
     ],
 )
 def test_nvidias_names_at_the_published_sizes(source, path):
-    """Some of NVIDIA's names, spelt out."""
+    """Some of NVIDIA's names, written out."""
     config = ModelConfig()
     table = (*nvidia_rules.tf_generator(config), *nvidia_rules.torch_generator(config))
     assert {rule.source: rule.path for rule in table}[source] == path

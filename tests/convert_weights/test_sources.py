@@ -1,4 +1,4 @@
-"""Which parts of the files are taken, and what is said of the others."""
+"""The parts of the files that are converted, and reports and errors about the others."""
 
 import re
 
@@ -17,29 +17,29 @@ GENERATOR = {path: shape for path, shape in SHAPES.items() if path.startswith("g
 
 
 def pickled(tmp_path, value):
-    """The contents of a file that is this pickle."""
+    """Return the contents of a file that is this pickle."""
     (tmp_path / "net.pkl").write_bytes(writers.dump(value))
     return read(tmp_path / "net.pkl")
 
 
 def tf_arrays() -> dict[str, np.ndarray]:
-    """Random variables of a tiny Gs."""
+    """Return random variables of a tiny Gs."""
     return writers.arrays_for(nvidia_rules.tf_generator(TINY), GENERATOR)
 
 
 def ada_arrays() -> dict[str, np.ndarray]:
-    """Random tensors of a tiny G_ema."""
+    """Return random tensors of a tiny G_ema."""
     return writers.arrays_for(nvidia_rules.torch_generator(TINY), GENERATOR)
 
 
 def text(group: engine.Group) -> str:
-    """A group's report."""
+    """Return a group's report."""
     return "\n".join(engine.report(group))
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_prefix_of_data_parallel_runs(tmp_path, files, prefix):
-    """`module.` before every name, outside or inside pSp's own prefix, is taken off and named."""
+    """`module.` before every name, outside or inside pSp's own prefix, is removed and reported."""
     state = {prefix + name: value for name, value in files.states["g_all"].items()}
     writers.save_zip(tmp_path / "g.pt", {"g_ema": state})
     group = sources.generator(read(tmp_path / "g.pt"), TINY)
@@ -52,12 +52,12 @@ def test_prefix_of_data_parallel_runs(tmp_path, files, prefix):
 
 
 def encoder_shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes of the encoder's variables."""
+    """Return the shapes of the encoder's variables."""
     return {path: shape for path, shape in SHAPES.items() if path.startswith("encoder/")}
 
 
 def test_prefix_and_none_at_once(tmp_path, files):
-    """A tensor that is there with the prefix and without is used twice."""
+    """A tensor that exists with the prefix and without is used twice."""
     state = files.states["g_all"]
     writers.save_zip(tmp_path / "g.pt", {"g_ema": state | {"module.style.1.bias": state["style.1.bias"]}})
     group = sources.generator(read(tmp_path / "g.pt"), TINY)
@@ -66,7 +66,7 @@ def test_prefix_and_none_at_once(tmp_path, files):
 
 
 def test_extras_of_a_training_checkpoint(tmp_path, files):
-    """rosinality's own checkpoints have more in them, which is named."""
+    """rosinality's own checkpoints have further entries, which are reported."""
     tree = {
         "g_ema": files.states["g_all"],
         "g": {},
@@ -82,7 +82,7 @@ def test_extras_of_a_training_checkpoint(tmp_path, files):
 
 
 def test_extras_of_psp(files):
-    """pSp's decoder, its options and BatchNorm's counters are named."""
+    """pSp's decoder, its options and BatchNorm's counters are reported."""
     group = sources.encoder(read(files.encoder), TINY)[0]
     for part in (
         "87 ignored: pSp's own generator (decoder.)",
@@ -92,13 +92,13 @@ def test_extras_of_psp(files):
         assert part in text(group)
 
 
-@pytest.mark.parametrize("take, wanted", [("generator", "g_ema"), ("encoder", "state_dict"), ("fgnet", "g_all")])
-def test_files_in_the_wrong_place(tmp_path, files, take, wanted):
-    """A file given for another one is told by what it lacks and what it has."""
-    reader = getattr(sources, take)
+@pytest.mark.parametrize("part, required", [("generator", "g_ema"), ("encoder", "state_dict"), ("fgnet", "g_all")])
+def test_files_in_the_wrong_place(tmp_path, files, part, required):
+    """For a file in another's place, the message tells what it lacks and what it has."""
+    reader = getattr(sources, part)
     others = {files.generator: "generator", files.encoder: "encoder", files.model: "fgnet"}
-    for path in (path for path, name in others.items() if name != take):
-        with pytest.raises(ConversionError, match=rf"is not what --{take} takes: it lacks .*{wanted}.*; it has "):
+    for path in (path for path, name in others.items() if name != part):
+        with pytest.raises(ConversionError, match=rf"is not what --{part} takes: it lacks .*{required}.*; it has "):
             reader(read(path), TINY)
     with pytest.raises(
         ConversionError, match="is not what --encoder takes|is not what --fgnet takes|a pickle of plain data"
@@ -107,24 +107,24 @@ def test_files_in_the_wrong_place(tmp_path, files, take, wanted):
 
 
 def test_files_of_something_else(tmp_path):
-    """PyTorch files that are no dictionary, or have unknown entries, are refused."""
+    """PyTorch files that are not a dictionary, or have unknown entries, are refused."""
     with pytest.raises(ConversionError, match="is not what --generator takes"):
         sources.generator(read(writers.save_zip(tmp_path / "x.pt", np.ones(3, np.float32))), TINY)
-    with pytest.raises(ConversionError, match="entries that are not known: surprise"):
+    with pytest.raises(ConversionError, match="unknown entries: surprise"):
         sources.generator(read(writers.save_zip(tmp_path / "x.pt", {"g_ema": {}, "surprise": 1})), TINY)
 
 
 def test_state_dicts_of_something_else(tmp_path):
-    """What should be tensors and is not is listed."""
+    """Values that are not tensors are listed."""
     tree = {"interpreter": 3, "g_all": {"style.1.bias": "text"}, "pspencoder": {}}
     groups = sources.fgnet(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)
     with pytest.raises(
-        ConversionError, match=r"interpreter: is a int, no state dict[\s\S]*style\.1\.bias: is a str, no tensor"
+        ConversionError, match=r"interpreter: is a int, not a state dict[\s\S]*style\.1\.bias: is a str, not a tensor"
     ):
         engine.convert(groups, SHAPES)
     tree = {"state_dict": {"encoder.x": 1, "other.y": 1}, "latent_avg": "text"}
     groups = sources.encoder(read(writers.save_zip(tmp_path / "x.pt", tree)), TINY)
-    with pytest.raises(ConversionError, match=r"other\.y: unknown[\s\S]*latent_avg: is a str, no tensor"):
+    with pytest.raises(ConversionError, match=r"other\.y: unknown[\s\S]*latent_avg: is a str, not a tensor"):
         engine.convert(groups, encoder_shapes())
 
 
@@ -136,7 +136,7 @@ def test_wrong_latent_avg(tmp_path, files):
 
 
 def test_tf_pickle(tmp_path):
-    """The TensorFlow-era generator converts, Gs being the one that is taken."""
+    """The TensorFlow-era generator converts, from Gs."""
     arrays = tf_arrays() | {"lod": np.zeros((), np.float32), "dlatent_avg": np.zeros(32, np.float32)}
     group = sources.generator(pickled(tmp_path, writers.tf_pickle(arrays, mapping_lrmul=0.01)), TINY)
     converted = engine.convert([group], GENERATOR)
@@ -157,7 +157,7 @@ def test_tf_pickle_of_one_flat_network(tmp_path):
 
 
 def test_torch_pickle(tmp_path):
-    """The PyTorch generator converts; discriminators, w_avg and filters are named."""
+    """The PyTorch generator converts; discriminators, w_avg and filters are reported."""
     filters = {name: np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64 for name in FILTERS}
     arrays = ada_arrays() | filters | {"mapping.w_avg": np.zeros(32, np.float32)}
     value = {"G": None, "D": writers.ada_module({}), "G_ema": writers.ada_module(arrays), "augment_pipe": None}
@@ -197,16 +197,16 @@ def test_other_tf_networks(tmp_path, settings, message):
     ],
 )
 def test_other_torch_networks(tmp_path, module, settings, message):
-    """The same, for PyTorch's modules; what they say of themselves is in their attributes."""
+    """The same, for PyTorch's modules, whose settings are in their attributes."""
     value = {"G_ema": writers.ada_module(ada_arrays(), {module: settings})}
     with pytest.raises(ConversionError, match=re.escape(message)):
         engine.convert([sources.generator(pickled(tmp_path, value), TINY)], GENERATOR)
 
 
-def test_clamping_is_noted(tmp_path):
-    """A clamp on activations, which ours has not, is said."""
+def test_clamping_is_reported(tmp_path):
+    """A clamp on activations, which our network does not have, is reported."""
     value = {"G_ema": writers.ada_module(ada_arrays(), {"synthesis.b8.conv1": {"conv_clamp": 256}})}
-    assert "conv_clamp (256) is not applied here" in text(sources.generator(pickled(tmp_path, value), TINY))
+    assert "conv_clamp (256) is not applied" in text(sources.generator(pickled(tmp_path, value), TINY))
 
 
 def test_conditional_networks_are_refused(tmp_path):
@@ -225,41 +225,41 @@ MODULE = Name("torch_utils.persistence", "_reconstruct_persistent_obj")
     [
         (Call(NETWORK, ()), "a network without a state"),
         (Call(NETWORK, (), {"variables": 3}), "without a list of variables"),
-        (Call(NETWORK, (), {"variables": [3]}), "no pairs of name and array"),
-        (Call(NETWORK, (), {"variables": [("a", "text")]}), "a is a str, no tensor"),
-        (Call(NETWORK, (), {"variables": [], "components": [1]}), "no dictionary of names"),
+        (Call(NETWORK, (), {"variables": [3]}), "not pairs of name and array"),
+        (Call(NETWORK, (), {"variables": [("a", "text")]}), "a is a str, not a tensor"),
+        (Call(NETWORK, (), {"variables": [], "components": [1]}), "not a dictionary of names"),
         (Call(NETWORK, (), {"variables": [], "components": {"a": 1}}), "a network without a state"),
         ({"G_ema": Call(MODULE, ({"state": 1},))}, "without a state"),
         ({"G_ema": Call(MODULE, ({"state": {"_modules": {"a": 1}}},))}, "no module where a. should be"),
-        ({"G_ema": Call(MODULE, ({"state": {"_buffers": {1: 1}}},))}, "no dictionary of names"),
-        ({"G_ema": Call(MODULE, ({"state": {"_buffers": {"a": 1}}},))}, "a is a int, no tensor"),
+        ({"G_ema": Call(MODULE, ({"state": {"_buffers": {1: 1}}},))}, "not a dictionary of names"),
+        ({"G_ema": Call(MODULE, ({"state": {"_buffers": {"a": 1}}},))}, "a is a int, not a tensor"),
         ({"G_ema": 1}, "a pickle of plain data"),
     ],
 )
 def test_broken_networks(tmp_path, value, message):
-    """Network objects that are not what they should be are refused with the file's name."""
+    """Broken network objects are refused with the file's name."""
     with pytest.raises(ConversionError, match=message):
         sources.generator(pickled(tmp_path, value), TINY)
 
 
-def endless(name: bytes, build: bytes, part: bytes, extra: bytes = b"") -> bytes:
-    """A pickle of a network that holds itself twice, so that walking it never ends."""
+def self_containing(name: bytes, build: bytes, part: bytes, extra: bytes = b"") -> bytes:
+    """Return a pickle of a network that contains itself twice, so that its traversal would never end."""
     key = b"X" + len(part).to_bytes(4, "little") + part
     twice = b"}(X\x01\x00\x00\x00ah\x01X\x01\x00\x00\x00bh\x01u"
     return b"\x80\x02" + name + b"q\x01" + b"}(" + extra + key + twice + b"u" + build + b"."
 
 
-def test_networks_without_end(tmp_path):
-    """Networks that hold themselves are refused, however many ways through them there are."""
+def test_networks_that_contain_themselves(tmp_path):
+    """Networks that contain themselves are refused, however often."""
     variables = b"X\x09\x00\x00\x00variables]"
     path = tmp_path / "x.pkl"
-    path.write_bytes(endless(b"cdnnlib.tflib.network\nNetwork\n)\x81", b"b", b"components", variables))
-    with pytest.raises(ConversionError, match="without end"):
+    path.write_bytes(self_containing(b"cdnnlib.tflib.network\nNetwork\n)\x81", b"b", b"components", variables))
+    with pytest.raises(ConversionError, match="endlessly"):
         sources.generator(read(path), TINY)
-    # A module's state comes first: its dictionary of modules is filled with the module after it is made.
+    # A module's state comes first: its dictionary of modules is filled with the module after its construction.
     module = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     state = b"}(X\x05\x00\x00\x00state}(X\x08\x00\x00\x00_modules}q\x02uu\x85R"
     fill = b"q\x010h\x02(X\x01\x00\x00\x00ah\x01X\x01\x00\x00\x00bh\x01u0h\x01"
     path.write_bytes(b"\x80\x02" + module + state + fill + b".")
-    with pytest.raises(ConversionError, match="without end"):
+    with pytest.raises(ConversionError, match="endlessly"):
         sources.generator(read(path), TINY)

@@ -14,7 +14,7 @@ from fgnet_jax.models.weights import WeightsError
 
 @pytest.fixture(scope="module")
 def converted(files, tmp_path_factory):
-    """A weights directory made of FG-Net's file."""
+    """Convert FG-Net's file to a weights directory."""
     out = tmp_path_factory.mktemp("weights") / "out"
     convert.write(out, convert.trained(files.model, files.encoder, TINY, "disfa"))
     return out
@@ -22,7 +22,7 @@ def converted(files, tmp_path_factory):
 
 @pytest.mark.parametrize("part", FGNET_PARTS)
 def test_state_dicts_come_back_bit_for_bit(files, part):
-    """Every published name is there, filters and counters included, with the bits that it had."""
+    """Every published name is there, filters and counters included, with its original bits."""
     conversion = convert.trained(files.model, files.encoder, TINY, "disfa")
     back = to_pytorch.state_dict(part, TINY, conversion.variables)
     state = files.states[part]
@@ -33,7 +33,7 @@ def test_state_dicts_come_back_bit_for_bit(files, part):
 
 
 def test_round_trip_through_pytorch(files, converted, tmp_path):
-    """PyTorch to here to PyTorch gives the file back, and once more here the same network."""
+    """PyTorch to our format and back gives the same file, and converted again the same network."""
     torch = pytest.importorskip("torch")
     model = tmp_path / "deep" / "model.pth"
     to_pytorch.export(converted, model)
@@ -43,9 +43,10 @@ def test_round_trip_through_pytorch(files, converted, tmp_path):
         assert set(after[part]) == set(state)
         for name, tensor in state.items():
             assert tensor.dtype == after[part][name].dtype and torch.equal(tensor, after[part][name]), name
-    once = convert.trained(files.model, files.encoder, TINY, "disfa").variables
-    again = convert.trained(model, files.encoder, TINY, "disfa").variables
-    for first, second in zip((once.params, once.buffers), (again.params, again.buffers), strict=True):
+    first_network = convert.trained(files.model, files.encoder, TINY, "disfa").variables
+    second_network = convert.trained(model, files.encoder, TINY, "disfa").variables
+    pairs = (first_network.params, second_network.params), (first_network.buffers, second_network.buffers)
+    for first, second in pairs:
         assert all(np.array_equal(first[path], second[path]) for path in first)
     assert [path.name for path in model.parent.iterdir()] == ["model.pth"]
 
@@ -61,12 +62,12 @@ def test_a_published_model_loads_it(converted, tmp_path):
 
 
 def test_existing_file(converted, tmp_path):
-    """An existing file is refused, or replaced when asked to; a directory never is."""
+    """An existing file is refused, or replaced with overwrite; a directory never is."""
     pytest.importorskip("torch")
-    (tmp_path / "model.pth").write_text("mine")
+    (tmp_path / "model.pth").write_text("other")
     with pytest.raises(ConversionError, match="exists; give another name, or --overwrite"):
         to_pytorch.export(converted, tmp_path / "model.pth")
-    assert (tmp_path / "model.pth").read_text() == "mine"
+    assert (tmp_path / "model.pth").read_text() == "other"
     to_pytorch.export(converted, tmp_path / "model.pth", overwrite=True)
     assert (tmp_path / "model.pth").stat().st_size > 1000
     with pytest.raises(ConversionError, match="exists"):
@@ -77,8 +78,8 @@ def test_failed_writing_leaves_nothing(converted, tmp_path, monkeypatch):
     """A full disk leaves neither the file nor a part of it."""
     torch = pytest.importorskip("torch")
 
-    def fail(value, path):
-        path.write_text("half")
+    def fail(value, file):
+        file.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
@@ -88,14 +89,14 @@ def test_failed_writing_leaves_nothing(converted, tmp_path, monkeypatch):
 
 
 def test_without_pytorch(converted, tmp_path, monkeypatch):
-    """Where PyTorch is missing, the message says how to get it."""
+    """Where PyTorch is missing, the message tells how to install it."""
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ConversionError, match=r"pip install 'fgnet_jax\[torch\]'"):
         to_pytorch.export(converted, tmp_path / "model.pth")
 
 
 def test_no_weights(tmp_path):
-    """A directory that is none of ours is refused."""
+    """A directory that is not a weights directory is refused."""
     pytest.importorskip("torch")
     with pytest.raises(WeightsError, match="no such weights directory"):
         to_pytorch.export(tmp_path / "nothing", tmp_path / "model.pth")

@@ -20,15 +20,15 @@ ONES = np.ones((2, 3), np.float32)
 
 
 def assert_expected(state: dict) -> None:
-    """Every tensor has the fixture's shape, format and values."""
+    """Assert that every tensor has the fixture's shape, dtype and values."""
     expected = make_fixtures.expected()
     assert list(state) == list(expected)
     for name, value in expected.items():
         array = state[name].array()
         assert array.shape == state[name].shape == np.shape(value), name
         np.testing.assert_array_equal(array.astype(np.float64), value, err_msg=name)
-    formats = {name: tensor.format.name for name, tensor in state.items()}
-    assert formats["half"] == "float16" and formats["brain"] == "bfloat16" and formats["weight"] == "float32"
+    dtypes = {name: tensor.dtype.name for name, tensor in state.items()}
+    assert dtypes["half"] == "float16" and dtypes["brain"] == "bfloat16" and dtypes["weight"] == "float32"
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def test_fixtures(name, kind):
 
 
 def test_fresh_files_equal_torch_load(tmp_path):
-    """What the installed PyTorch writes now is read as it reads it itself."""
+    """Files of the installed PyTorch are read as PyTorch reads them."""
     torch = pytest.importorskip("torch")
     make_fixtures.torch_files(torch, tmp_path)
     for path in sorted(tmp_path.iterdir()):
-        theirs = torch.load(path, weights_only=False)["state_dict"]  # our own file
-        ours = read(path).value["state_dict"]
-        assert list(ours) == list(theirs)
-        for name, tensor in theirs.items():
-            np.testing.assert_array_equal(ours[name].array().astype(np.float64), tensor.detach().double().numpy())
-            assert str(tensor.dtype).removeprefix("torch.") == ours[name].format.name
+        expected = torch.load(path, weights_only=False)["state_dict"]  # safe: a file written here
+        actual = read(path).value["state_dict"]
+        assert list(actual) == list(expected)
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(actual[name].array().astype(np.float64), tensor.detach().double().numpy())
+            assert str(tensor.dtype).removeprefix("torch.") == actual[name].dtype.name
 
 
 def test_stored_tensors_are_views_of_the_file():
@@ -66,7 +66,7 @@ def test_stored_tensors_are_views_of_the_file():
 
 
 def test_writers_equal_torch(tmp_path):
-    """The files that these tests assemble by hand are what PyTorch reads, too."""
+    """PyTorch reads the files that these tests assemble by hand, too."""
     torch = pytest.importorskip("torch")
     for save in (writers.save_zip, writers.save_legacy):
         path = save(tmp_path / "x.pt", {"a": ONES, "b": {"c": np.arange(3)}})
@@ -75,7 +75,7 @@ def test_writers_equal_torch(tmp_path):
 
 
 def zipped(tmp_path: Path, pickled: object, storages: dict[str, bytes], **members: bytes) -> Path:
-    """A zip file around a pickle."""
+    """Write a zip file around a pickle."""
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", pickled if isinstance(pickled, bytes) else writers.dump(pickled))
@@ -87,7 +87,7 @@ def zipped(tmp_path: Path, pickled: object, storages: dict[str, bytes], **member
 
 
 def claim(count: int, offset: object, shape: object, strides: object, key: str = "0") -> Call:
-    """A tensor as a file may claim it."""
+    """Return a tensor as a file may claim it."""
     storage = Persistent(("storage", Name("torch", "FloatStorage"), key, "cpu", count))
     return Call(Name("torch._utils", "_rebuild_tensor_v2"), (storage, offset, shape, strides, False, None))
 
@@ -101,23 +101,23 @@ def claim(count: int, offset: object, shape: object, strides: object, key: str =
         (claim(4, 0, (1 << 40,), (0,)), "out of 4 numbers"),
         (claim(4, 0, (3, 2), (1, 1)), "out of 4 numbers"),
         (claim(4, 5, (0,), (1,)), "starts outside"),
-        (claim(4, 3, (2,), (-1,)), "no index"),
-        (claim(4, -1, (2,), (1,)), "no index"),
-        (claim(4, 0, (1 << 60,), (1,)), "no index"),
-        (claim(4, 0, (True,), (1,)), "no index"),
+        (claim(4, 3, (2,), (-1,)), "not an index"),
+        (claim(4, -1, (2,), (1,)), "not an index"),
+        (claim(4, 0, (1 << 60,), (1,)), "not an index"),
+        (claim(4, 0, (True,), (1,)), "not an index"),
         (claim(4, 0, (2, 2), (1,)), "2 sizes and 1 strides"),
         (claim(4, 0, (1,) * 9, (1,) * 9), "9 sizes"),
-        (claim(4, 0, 4, (1,)), "shape is no tuple"),
+        (claim(4, 0, 4, (1,)), "shape is not a tuple"),
         (claim(5, 0, (4,), (1,)), "5 numbers is missing or too short"),
         (claim(1 << 40, 0, (4,), (1,)), "missing or too short"),
         (claim(4, 0, (4,), (1,), key="1"), "storage '1' of 4 numbers is missing"),
         (claim(4, 0, (4,), (1,), key="../data.pkl"), "missing or too short"),
         (claim(-1, 0, (0,), (1,)), "without a name or a size"),
-        (Call(Name("torch._utils", "_rebuild_tensor_v2"), ("x", 0, (1,), (1,))), "no storage"),
-        (Call(Name("torch._utils", "_rebuild_tensor_v2"), ("x",)), "arguments that are not understood"),
-        (Call(Name("torch._utils", "_rebuild_parameter"), ("x",)), "no tensor"),
-        (Persistent("0"), "no storage"),
-        (Persistent(("module", Name("torch", "FloatStorage"), "0", "cpu", 4)), "no storage"),
+        (Call(Name("torch._utils", "_rebuild_tensor_v2"), ("x", 0, (1,), (1,))), "not a storage"),
+        (Call(Name("torch._utils", "_rebuild_tensor_v2"), ("x",)), "invalid arguments"),
+        (Call(Name("torch._utils", "_rebuild_parameter"), ("x",)), "not a tensor"),
+        (Persistent("0"), "not a storage"),
+        (Persistent(("module", Name("torch", "FloatStorage"), "0", "cpu", 4)), "not a storage"),
         (Persistent(("storage", Name("collections", "OrderedDict"), "0", "cpu", 4)), "unknown class"),
         (Persistent(("storage", Name("torch", "FloatStorage"), "0", "cpu", 4, ("0", 0, 4))), "inside another one"),
         (Name("torch", "QInt8Storage"), "torch.QInt8Storage"),
@@ -155,7 +155,7 @@ def test_hostile_legacy(tmp_path, monkeypatch, place):
 
 
 def test_zip_bomb(tmp_path):
-    """A member that claims to unpack to far more than it has is refused before it is unpacked."""
+    """A member that claims to unpack to far more than its size is refused before it is unpacked."""
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", writers.dump({"a": claim(1 << 22, 0, (1 << 22,), (1,))}))
@@ -165,7 +165,7 @@ def test_zip_bomb(tmp_path):
 
 
 def patched(path: Path, old: bytes, new: bytes) -> Path:
-    """The file with some of its bytes replaced."""
+    """Replace some bytes of the file."""
     data = path.read_bytes()
     assert old in data
     path.write_bytes(data.replace(old, new))
@@ -173,7 +173,7 @@ def patched(path: Path, old: bytes, new: bytes) -> Path:
 
 
 def directory_entry(path: Path, name: str) -> int:
-    """Where a member's entry in the zip directory starts."""
+    """Return the start of a member's entry in the zip directory."""
     return path.read_bytes().rindex(b"PK\x01\x02", 0, path.read_bytes().rindex(name.encode()))
 
 
@@ -183,13 +183,13 @@ def directory_entry(path: Path, name: str) -> int:
         (24, "<I", 1 << 30, "two sizes"),  # size
         (20, "<I", 8, "two sizes"),  # compressed size
         (8, "<H", 1, "encrypted"),
-        (10, "<H", 14, "compressed by something else"),
+        (10, "<H", 14, "compressed by something other than deflate"),
         (42, "<I", 7, "not where the directory says"),
         (42, "<I", 1 << 30, "not where the directory says"),
     ],
 )
-def test_directory_that_lies(tmp_path, offset, code, value, message):
-    """What the zip directory says of a member is checked against the file."""
+def test_wrong_zip_directory(tmp_path, offset, code, value, message):
+    """The zip directory's claims about a member are checked against the file."""
     path = zipped(tmp_path, {"a": claim(4, 0, (4,), (1,))}, {"0": bytes(16)})
     data = bytearray(path.read_bytes())
     start = directory_entry(path, "a/data/0") + offset
@@ -199,7 +199,7 @@ def test_directory_that_lies(tmp_path, offset, code, value, message):
         read(path).value["a"].array()
 
 
-def test_deflated_member_that_lies(tmp_path):
+def test_wrong_deflated_member(tmp_path):
     """A member that unpacks to another size, or not at all, is refused."""
     for old, message in ((b"other size", "another size"), (b"broken", "is broken")):
         path = tmp_path / "x.pt"
@@ -217,11 +217,11 @@ def test_deflated_member_that_lies(tmp_path):
 
 
 def test_other_zip_files(tmp_path):
-    """Zip files that are none of PyTorch's weights are told what they are."""
+    """Zip files that are not PyTorch's weights are refused with their kind."""
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(ConversionError, match="none of PyTorch's: it has 0 members"):
+    with pytest.raises(ConversionError, match="not PyTorch's: it has 0 members"):
         read(path)
     with pytest.raises(ConversionError, match="TorchScript"):
         read(zipped(tmp_path, {}, {}, **{"constants.pkl": b"x"}))
@@ -243,10 +243,10 @@ def test_large_pickle_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt"])
 def test_cut_off_files(tmp_path, name):
     """A download that stopped anywhere is refused."""
-    whole = (FIXTURES / name).read_bytes()
+    original = (FIXTURES / name).read_bytes()
     path = tmp_path / name
-    for end in range(40, len(whole), 61):
-        path.write_bytes(whole[:end])
+    for end in range(40, len(original), 61):
+        path.write_bytes(original[:end])
         with pytest.raises(ConversionError, match=name):
             read(path)
 
@@ -262,7 +262,7 @@ def test_broken_legacy_files(tmp_path):
         (writers.legacy(tensor, {"0": ONES, "1": ONES}), "list of storages differs"),
         (writers.legacy(tensor, {"0": ONES[0]}), "missing or too short"),
         (writers.legacy(tensor, {"0": ONES}, big), "big-endian"),
-        (writers.legacy(tensor, {"0": ONES}, "x"), "no PyTorch file"),
+        (writers.legacy(tensor, {"0": ONES}, "x"), "not a PyTorch file"),
         (writers.legacy(writers.dump(twice), {"0": ONES}), "two sizes"),
         (writers.legacy(writers.dump(Raw(b"N.")), {}), "the pickle is broken"),
     ]
@@ -276,10 +276,10 @@ def test_broken_legacy_files(tmp_path):
 
 def test_zip_directory_needs_no_trust():
     """Random damage anywhere in a zip file raises nothing but ConversionError."""
-    whole = (FIXTURES / "zip.pt").read_bytes()
+    original = (FIXTURES / "zip.pt").read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(300):
-        data = bytearray(whole)
+        data = bytearray(original)
         for place in rng.integers(0, len(data), 3):
             data[place] = rng.integers(256)
         try:

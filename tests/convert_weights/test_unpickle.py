@@ -1,4 +1,4 @@
-"""The pickle machine: equal to Python's on data, and deaf to everything else."""
+"""The pickle machine: equal to Python's on data, and refusing everything else."""
 
 import pickle
 import random
@@ -26,9 +26,9 @@ PLAIN = {
 
 
 def run(data: bytes, names=None, budget: Budget | None = None):
-    """What the machine makes of a pickle."""
+    """Run the machine on a pickle and return the value."""
     names = allowed.plain() | allowed.arrays() if names is None else names
-    return unpickle.Machine(memoryview(data), names, budget or budget_for(len(data))).run()
+    return unpickle.Machine(memoryview(data), allowed=names, budget=budget or budget_for(len(data))).run()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -41,7 +41,7 @@ def test_plain_values_equal_pythons(protocol):
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_sets_and_long_bytes(protocol):
-    """Frozen sets need protocol 4; long byte strings come as views of the file."""
+    """Frozen sets need protocol 4; long byte strings are views of the file."""
     data = bytes(range(256)) * 2
     assert bytes(run(pickle.dumps(data, protocol))) == data
     if protocol >= 4:
@@ -70,11 +70,11 @@ def test_python_2_strings():
     ],
 )
 def test_globals_that_are_not_allowed_are_refused_by_name(module, name, full):
-    """Whatever a pickle asks for by either opcode, or to make an instance of, is refused by its full name."""
+    """A global is refused by its full name, by either opcode, called or not, and as the class of an instance."""
     stacked = dump(Raw(_text(module) + _text(name) + b"\x93"))
     instance = b"(i" + f"{module}\n{name}\n".encode() + b"."
     for data in (dump(Name(module, name)), dump(Call(Name(module, name), ("x",))), stacked):
-        with pytest.raises(ConversionError, match=f"asks for {full},"):
+        with pytest.raises(ConversionError, match=f"refers to {full},"):
             run(data)
     with pytest.raises(ConversionError, match="opcode INST"):
         run(instance)
@@ -97,12 +97,12 @@ def test_nothing_is_imported_or_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "value, message",
     [
-        (Call("text", ()), "calls a str, which is no function"),
-        (Call(Name("builtins", "object"), ()), "calls builtins.object, which may only be mentioned"),
-        (Call(Name("collections", "OrderedDict"), ("abc", 1)), "with arguments that are not understood"),
+        (Call("text", ()), "calls a str, which is not a function"),
+        (Call(Name("builtins", "object"), ()), "calls builtins.object, which may be named but not called"),
+        (Call(Name("collections", "OrderedDict"), ("abc", 1)), "with invalid arguments"),
         (Call(Name("collections", "OrderedDict"), ([(1.5, 1)],)), "a float for a key"),
-        (Call(Name("builtins", "set"), ([(1,)],)), "a set of something else than names"),
-        (Call(Name("_codecs", "encode"), ("abc", "rot13")), "encodes something else than bytes"),
+        (Call(Name("builtins", "set"), ([(1,)],)), "a set of something other than names"),
+        (Call(Name("_codecs", "encode"), ("abc", "rot13")), "encodes something other than bytes"),
         (Call(Name("copyreg", "_reconstructor"), (Name("builtins", "object"), None, None)), "an object of builtins"),
         (Call(Name("argparse", "Namespace"), (), {"a": 1}), None),
         (Raw(b"cargparse\nNamespace\n)\x81}b}b"), "two states"),
@@ -138,7 +138,7 @@ def test_nothing_is_imported_or_run(tmp_path, monkeypatch):
     ],
 )
 def test_refusals(value, message):
-    """What is hostile or broken is refused with a reason."""
+    """Hostile and broken pickles are refused with a reason."""
     if message is None:
         run(dump(value))
         return
@@ -159,7 +159,7 @@ def test_large_memo_index_costs_nothing():
 
 
 def test_operations_are_bounded():
-    """A file that is nothing but opcodes ends at the limit."""
+    """A file of too many opcodes is refused at the limit."""
     with pytest.raises(ConversionError, match="2,000,000 operations"):
         run(b"]0" * (MAX_OPERATIONS // 2 + 1))
 
@@ -173,14 +173,14 @@ def test_copies_are_bounded():
 
 
 def test_deep_nesting_is_harmless():
-    """A million tuples inside each other can be read and thrown away, but not hashed."""
+    """Half a million tuples inside each other can be read and dropped, but not hashed."""
     deep = b")" + b"\x85" * 500_000
     assert isinstance(run(deep + b"."), tuple)
     with pytest.raises(ConversionError, match="a tuple for a key"):
         run(b"}" + deep + b"Ns.")
 
 
-def test_an_object_that_holds_itself():
+def test_an_object_that_contains_itself():
     """Cycles are data like any other."""
     value = run(b"]q\x00h\x00a.")
     assert value[0] is value
@@ -188,12 +188,12 @@ def test_an_object_that_holds_itself():
 
 def test_every_cut_and_many_flips_are_refused_or_read():
     """No broken pickle raises anything but ConversionError."""
-    whole = pickle.dumps(PLAIN, 4) + pickle.dumps(PLAIN, 0)
+    original = pickle.dumps(PLAIN, 4) + pickle.dumps(PLAIN, 0)
     rng = random.Random(0)
-    for i in range(len(whole)):
-        broken = bytearray(whole if i % 2 else whole[: len(whole) // 2])
+    for i in range(len(original)):
+        broken = bytearray(original if i % 2 else original[: len(original) // 2])
         broken[rng.randrange(len(broken))] = rng.randrange(256)
-        for data in (whole[:i], bytes(broken)):
+        for data in (original[:i], bytes(broken)):
             try:
                 run(data)
             except ConversionError:

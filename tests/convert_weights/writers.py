@@ -1,6 +1,6 @@
-"""Writes the files that people have, whole or hostile, without PyTorch, TensorFlow or NVIDIA's sources.
+"""Writers of weights files, valid or hostile, without PyTorch, TensorFlow or NVIDIA's sources.
 
-A small assembler of pickles: it emits what it is told, which the real ones would not.
+A small assembler of pickles: unlike the real picklers, it emits anything.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class Name:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """The call of a global, and what BUILD then gives the result."""
+    """The call of a global, and the state that BUILD then sets."""
 
     function: Any
     args: tuple
@@ -46,18 +46,18 @@ class Persistent:
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-    """Opcodes as they are."""
+    """Opcodes, emitted unchanged."""
 
     code: bytes
 
 
 def dump(value: Any) -> bytes:
-    """A pickle of `value`, of protocol 3."""
+    """Return a pickle of `value`, of protocol 3."""
     return b"\x80\x03" + _emit(value) + b"."
 
 
 EVIL = Call(Name("os", "system"), ("echo run > evidence",))
-"""What a hostile pickle would call."""
+"""The call of a hostile pickle."""
 
 
 def _emit(value: Any) -> bytes:
@@ -97,18 +97,18 @@ def _emit_plain(value: Any) -> bytes:
 
 
 def torch_tensor(storage: Any, array: np.ndarray) -> Call:
-    """PyTorch's tensor of a storage that has this array's values in C order."""
+    """Return PyTorch's tensor of a storage that has this array's values in C order."""
     strides = tuple(step // array.itemsize for step in np.empty(array.shape, array.dtype).strides)
     return Call(Name("torch._utils", "_rebuild_tensor_v2"), (storage, 0, array.shape, strides, False, None))
 
 
 def storage_id(key: str, array: np.ndarray, *view: None) -> Persistent:
-    """The persistent id of a storage."""
+    """Return the persistent id of a storage."""
     return Persistent(("storage", Name("torch", STORAGES[array.dtype.name]), key, "cpu", array.size, *view))
 
 
 def save_zip(path: Path, tree: Any, compression: int = zipfile.ZIP_STORED) -> Path:
-    """Writes nested dictionaries of arrays as PyTorch 1.6 and later do."""
+    """Write nested dictionaries of arrays as PyTorch 1.6 and later do."""
     arrays: list[np.ndarray] = []
     pickled = dump(_with_storages(tree, arrays))
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -121,7 +121,7 @@ def save_zip(path: Path, tree: Any, compression: int = zipfile.ZIP_STORED) -> Pa
 
 
 def save_legacy(path: Path, tree: Any) -> Path:
-    """Writes nested dictionaries of arrays as PyTorch before 1.6 did."""
+    """Write nested dictionaries of arrays as PyTorch before 1.6 did."""
     arrays: list[np.ndarray] = []
     pickled = dump(_with_storages(tree, arrays, None))
     path.write_bytes(legacy(pickled, dict(zip(map(str, range(len(arrays))), arrays, strict=True))))
@@ -129,7 +129,7 @@ def save_legacy(path: Path, tree: Any) -> Path:
 
 
 def legacy(pickled: bytes, storages: dict[str, np.ndarray], system: Any = SYSTEM) -> bytes:
-    """The layout from before PyTorch 1.6 around a pickle."""
+    """Return the layout from before PyTorch 1.6 around a pickle."""
     start = b"\x80\x02\x8a\n" + LEGACY_MAGIC.to_bytes(10, "little") + b"." + dump(1001) + dump(system) + pickled
     data = [struct.pack("<q", array.size) + array.tobytes() for array in storages.values()]
     return start + dump(list(storages)) + b"".join(data)
@@ -145,19 +145,19 @@ def _with_storages(tree: Any, arrays: list[np.ndarray], *view: None) -> Any:
 
 
 def numpy_array(array: np.ndarray, core: str = "numpy.core") -> Call:
-    """NumPy's pickled array."""
+    """Return NumPy's pickled array."""
     start = (Name("numpy", "ndarray"), (0,), b"b")
     state = (1, array.shape, numpy_dtype(array.dtype), False, array.tobytes())
     return Call(Name(f"{core}.multiarray", "_reconstruct"), start, state)
 
 
 def numpy_dtype(dtype: np.dtype) -> Call:
-    """NumPy's pickled number format."""
+    """Return NumPy's pickled dtype."""
     return Call(Name("numpy", "dtype"), (dtype.str[1:], False, True), (3, "<", None, None, None, -1, -1, 0))
 
 
 def tf_network(name: str, variables: dict[str, np.ndarray], components: dict[str, Any] | None = None, **kwargs) -> Call:
-    """A network of the TensorFlow era."""
+    """Return a network of the TensorFlow era."""
     state = {"version": 4, "name": name, "static_kwargs": kwargs, "components": components or {}}
     state |= {"build_module_src": SOURCE, "build_func_name": name}
     state |= {"variables": [(key, numpy_array(value)) for key, value in variables.items()]}
@@ -165,7 +165,7 @@ def tf_network(name: str, variables: dict[str, np.ndarray], components: dict[str
 
 
 def tf_pickle(tensors: dict[str, np.ndarray], **kwargs) -> tuple:
-    """The three networks of a TensorFlow-era pickle, out of the full names of Gs' variables."""
+    """Return the three networks of a TensorFlow-era pickle, from the full names of Gs' variables."""
     parts = {}
     for part in ("G_mapping", "G_synthesis"):
         own = {name.removeprefix(f"{part}/"): x for name, x in tensors.items() if name.startswith(part)}
@@ -175,7 +175,7 @@ def tf_pickle(tensors: dict[str, np.ndarray], **kwargs) -> tuple:
 
 
 def ada_module(tensors: dict[str, Any], attributes: dict[str, dict] | None = None, prefix: str = "") -> Call:
-    """A persistent module of NVIDIA's PyTorch code, out of the full names of its tensors (arrays or pickled ones)."""
+    """Return a persistent module of NVIDIA's PyTorch code, from the full names of its tensors (arrays or pickled)."""
     children = dict.fromkeys(name.split(".")[0] for name in tensors if "." in name)
     own = {name: _ada_tensor(value) for name, value in tensors.items() if "." not in name}
     modules = {}
@@ -193,13 +193,13 @@ def _ada_tensor(value: Any) -> Any:
 
 
 def load_from_bytes(array: np.ndarray) -> Call:
-    """A storage inside a plain pickle."""
+    """Return a storage inside a plain pickle."""
     blob = legacy(dump(storage_id("7", array, None)), {"7": array})
     return Call(Name("torch.storage", "_load_from_bytes"), (blob,))
 
 
 def arrays_for(table: tuple, shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """Random float32 tensors under a table's names."""
+    """Return random float32 tensors under a table's names."""
     from convert_weights.layouts import source_shape
 
     rng = np.random.default_rng(seed)
@@ -208,7 +208,7 @@ def arrays_for(table: tuple, shapes: dict[str, tuple[int, ...]], seed: int = 0) 
 
 
 def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Shape by path of every variable of a network."""
+    """Return the shape by path of every variable of a network."""
     from fgnet_jax.models import fgnet, weights
 
     groups = weights.groups(fgnet.abstract(config)).values()

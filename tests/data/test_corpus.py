@@ -1,4 +1,4 @@
-"""Several corpora as one."""
+"""Corpora that are joined to one."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,17 @@ from fgnet_jax.data.corpus import Corpus, join
 class Source(list):
     """A data source of records with labels and intensities 10 + column."""
 
-    def __init__(self, people, columns):
+    def __init__(self, subjects, columns):
         image = {"image": b"", "landmarks": np.zeros((68, 2), np.float32), "sequence": b"s", "frame": 1}
         values = {"labels": np.arange(columns, dtype=np.int8), "intensities": 10 + np.arange(columns, dtype=np.float32)}
-        super().__init__({**image, **values, "subject": name.encode()} for name in people)
+        super().__init__({**image, **values, "subject": name.encode()} for name in subjects)
 
 
 @pytest.fixture
 def pair():
-    """Corpora of AUs 1, 6, 12 and 43, 6; both have a subject "a"."""
-    one = Corpus("one", (1, 6, 12), ("fold_0", "fold_1"), (Source("ab", 3), Source("c", 3)))
-    return one, Corpus("two", (43, 6), ("fold_0",), (Source("ad", 2),))
+    """Return corpora of AUs 1, 6, 12 and 43, 6; both have a subject "a"."""
+    first = Corpus("one", (1, 6, 12), ("fold_0", "fold_1"), (Source("ab", 3), Source("c", 3)))
+    return first, Corpus("two", (43, 6), ("fold_0",), (Source("ad", 2),))
 
 
 def test_joined_corpora_have_the_union_of_their_aus(pair):
@@ -32,16 +32,16 @@ def test_joined_corpora_have_the_union_of_their_aus(pair):
     assert both.record(3)["intensities"].tolist() == [-1, 11, -1, 10]
 
 
-def test_people_of_joined_corpora_are_told_apart(pair):
+def test_subjects_of_joined_corpora_are_told_apart(pair):
     """By their corpus."""
     both = join(pair)
     assert both.subjects().tolist() == ["one/a", "one/b", "one/c", "two/a", "two/d"]
     assert both.record(3)["subject"] == "two/a"
-    assert both.people(np.array([0, 3, 4])) == {"one": ["a"], "two": ["a", "d"]}
-    assert both.people(np.array([1])) == {"one": ["b"]}
+    assert both.subjects_by_corpus(np.array([0, 3, 4])) == {"one": ["a"], "two": ["a", "d"]}
+    assert both.subjects_by_corpus(np.array([1])) == {"one": ["b"]}
 
 
-def test_one_alone_is_left_as_it_is(pair):
-    """Its people under their own names."""
+def test_a_single_corpus_is_left_as_it_is(pair):
+    """Its subjects under their own names."""
     assert join(pair[:1]) is pair[0]
-    assert pair[0].people(np.array([0, 1, 0])) == {"one": ["a", "b"]}
+    assert pair[0].subjects_by_corpus(np.array([0, 1, 0])) == {"one": ["a", "b"]}

@@ -1,4 +1,4 @@
-"""Folds are exclusive in subjects and as published."""
+"""Folds share no subject and are as published."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_every_subject_is_in_one_fold(corpus: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("fold", range(3))
-def test_training_and_test_folds_share_nobody(fold: int) -> None:
+def test_training_and_test_folds_share_no_subject(fold: int) -> None:
     """Train on two folds, test on the third."""
     others = [int(split[-1]) for split in folds.train_splits(fold)]
     assert not set(folds.subjects("disfa", others)) & set(folds.subjects("disfa", [fold]))
@@ -30,9 +30,9 @@ def test_rates_cover_each_corpus_aus() -> None:
 def test_held_out_subjects_leave_training() -> None:
     """The choice divides the subjects and depends on the seed, not on the order."""
     names = folds.subjects("bp4d", [1, 2])
-    kept, held = folds.hold_out(names, 0.15, seed=3)
-    assert sorted([*kept, *held]) == sorted(names) and len(held) == 4
-    assert folds.hold_out(names[::-1], 0.15, seed=3) == (kept, held)
+    trained_on, held = folds.hold_out(names, 0.15, seed=3)
+    assert sorted([*trained_on, *held]) == sorted(names) and len(held) == 4
+    assert folds.hold_out(names[::-1], 0.15, seed=3) == (trained_on, held)
     assert folds.hold_out(names, 0.15, seed=4)[1] != held
 
 

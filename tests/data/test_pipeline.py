@@ -1,4 +1,4 @@
-"""The loader: every batch follows from the seed and the step, however many processes share it."""
+"""The loader: every batch follows from seed and step, however many processes load parts of it."""
 
 import io
 import itertools
@@ -10,7 +10,7 @@ from PIL import Image
 from fgnet_jax.data import pipeline
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard
 
-LOADING = LoaderConfig(batch_size=4, image_size=32, threads=2)
+LOADER = LoaderConfig(batch_size=4, image_size=32, threads=2)
 
 
 class Numbered:
@@ -39,9 +39,11 @@ ALL = ProcessShard()
 INDICES = np.arange(2, 28)  # of which 24 make three batches of eight
 
 
-def batches(count, share=ALL, start=0, seed=0, per_epoch=6, loading=LOADING):
-    """The first batches of a share."""
-    source = pipeline.train_batches(FACES, INDICES, loading, per_epoch, seed, share, start)
+def batches(count, shard=ALL, start=0, seed=0, per_epoch=6, config=LOADER):
+    """Load the first batches of a shard."""
+    source = pipeline.train_batches(
+        FACES, INDICES, config, steps_per_epoch=per_epoch, seed=seed, shard=shard, start=start
+    )
     return list(itertools.islice(source, count))
 
 
@@ -65,11 +67,11 @@ def test_a_batch_has_what_a_step_takes():
 
 
 def test_batches_follow_from_seed_and_step_alone():
-    """The same again; others by another seed; and a run that starts at step k has what came k-th."""
-    whole = numbers(batches(14))
-    assert numbers(batches(14)) == whole != numbers(batches(14, seed=1))
+    """The same again; others by another seed; a run that starts at step k has the k-th batch first."""
+    expected = numbers(batches(14))
+    assert numbers(batches(14)) == expected != numbers(batches(14, seed=1))
     for start in (1, 5, 6, 7, 13):
-        assert numbers(batches(14 - start, start=start)) == whole[start:]
+        assert numbers(batches(14 - start, start=start)) == expected[start:]
 
 
 def test_every_epoch_is_another_permutation_without_a_repetition():
@@ -82,39 +84,39 @@ def test_every_epoch_is_another_permutation_without_a_repetition():
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_processes_share_the_batch_that_one_process_has(count):
+def test_processes_load_the_batch_that_one_process_loads(count):
     """As a set, at every step, also when they resume."""
     for start in (0, 5):
-        shares = [numbers(batches(9, ProcessShard(index, count), start)) for index in range(count)]
-        for parts, wanted in zip(zip(*shares, strict=True), numbers(batches(9, start=start)), strict=True):
+        shards = [numbers(batches(9, ProcessShard(index, count), start)) for index in range(count)]
+        for parts, expected in zip(zip(*shards, strict=True), numbers(batches(9, start=start)), strict=True):
             assert all(len(part) == 4 // count for part in parts)
-            assert sorted(itertools.chain(*parts)) == sorted(wanted)
+            assert sorted(itertools.chain(*parts)) == sorted(expected)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("faces", [1, 4, 9, 26])
-def test_evaluation_sees_every_face_once_in_as_many_batches_everywhere(count, faces):
-    """What fills up the end is not valid."""
-    shares = [
-        list(pipeline.eval_batches(FACES, INDICES[:faces], LOADING, ProcessShard(k, count))) for k in range(count)
+def test_evaluation_has_every_face_once_in_as_many_batches_in_all_processes(count, faces):
+    """Padding at the end is not valid."""
+    shards = [
+        list(pipeline.eval_batches(FACES, INDICES[:faces], LOADER, shard=ProcessShard(k, count))) for k in range(count)
     ]
-    assert {len(share) for share in shares} == {-(-faces // 4)}
-    every = list(itertools.chain(*shares))
+    assert {len(shard) for shard in shards} == {-(-faces // 4)}
+    every = list(itertools.chain(*shards))
     assert {part["image"].shape for part in every} == {(4 // count, 32, 32, 3)}
-    seen = np.concatenate([part["index"][part["valid"]] for part in every])
-    assert sorted(seen) == INDICES[:faces].tolist()
+    indices = np.concatenate([part["index"][part["valid"]] for part in every])
+    assert sorted(indices) == INDICES[:faces].tolist()
 
 
 def test_labels_come_in_the_networks_order():
     """An AU that the corpus lacks is unknown."""
-    loading = LoaderConfig(batch_size=4, image_size=32, columns=(1, -1, 2, 0))
-    np.testing.assert_array_equal(batches(1, loading=loading)[0]["labels"], [[0, -1, -1, 1]] * 4)
+    config = LoaderConfig(batch_size=4, image_size=32, columns=(1, -1, 2, 0))
+    np.testing.assert_array_equal(batches(1, config=config)[0]["labels"], [[0, -1, -1, 1]] * 4)
 
 
 def test_threads_change_nothing():
-    """One that decodes, or eight."""
-    one, many = (batches(8, loading=LoaderConfig(4, 32, threads)) for threads in (1, 8))
-    for a, b in zip(one, many, strict=True):
+    """One thread that decodes, or eight."""
+    single, several = (batches(8, config=LoaderConfig(4, 32, threads)) for threads in (1, 8))
+    for a, b in zip(single, several, strict=True):
         assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
@@ -123,8 +125,8 @@ def test_faces_are_named_for_messages():
     assert pipeline.describe(FACES, [3, 8]) == ["F001/T1 frame 3", "F001/T0 frame 8"]
 
 
-def test_what_cannot_be_divided_is_refused():
-    """A batch over processes, an epoch of more faces than there are."""
+def test_impossible_batches_are_refused():
+    """One that does not divide over the processes; an epoch of more faces than there are."""
     with pytest.raises(ValueError, match="a batch of 4 does not divide over 3 processes"):
         batches(1, ProcessShard(0, 3))
     with pytest.raises(ValueError, match="7 batches of 4 need more than 26 faces"):

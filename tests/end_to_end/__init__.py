@@ -1,1 +1,1 @@
-"""Training as users run it: the real command in processes of its own, killed and stopped too."""
+"""Whole runs as users start them: the real commands in separate processes, killed and stopped, too."""

@@ -1,4 +1,4 @@
-"""The prediction command in a process of its own, a tiny network for it, and a real photograph as image and video."""
+"""The prediction command in a separate process, a tiny network for it, and a real photograph as image and video."""
 
 import csv
 import dataclasses
@@ -22,12 +22,12 @@ AUS = aus.CORPUS_AUS["disfa"]
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """How prediction is started: tiny weights and compiled programs that all tests share.
+    """Starts prediction: tiny weights and compiled programs that all tests share.
 
     Attributes:
       weights: The weights directory.
       cache: Folder of compiled programs.
-      optimised: Whether programs are to be fast, rather than compiled fast.
+      optimised: Whether compiled programs are fast, instead of compilation.
     """
 
     weights: Path
@@ -35,51 +35,51 @@ class Predict:
     optimised: bool = False
 
     def start(self, *words: object, devices: int = 1, **options) -> subprocess.Popen:
-        """Starts it."""
+        """Start the command."""
         flags = "" if self.optimised else "--xla_backend_optimization_level=0 "
         flags += f"--xla_force_host_platform_device_count={devices}"
-        ours = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-        ours |= {"JAX_COMPILATION_CACHE_DIR": str(self.cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        environment |= {"JAX_COMPILATION_CACHE_DIR": str(self.cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         command = [sys.executable, "-m", "fgnet_jax.predict", "--weights", str(self.weights), *map(str, words)]
         pipes: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, env=os.environ | ours, **(pipes | options))
+        return subprocess.Popen(command, env=os.environ | environment, **(pipes | options))
 
     def __call__(self, *words: object, status: int = 0, devices: int = 1, **options) -> str:
-        """Runs it to its end, which must have this exit status; returns what it said on standard error."""
+        """Run the command, which must end with this exit status, and return its standard error."""
         process = self.start(*words, devices=devices, **options)
-        _, said = process.communicate()
-        assert process.returncode == status, f"exit status {process.returncode}\n{said}"
-        assert "Traceback" not in said, said
-        return said
+        _, errors = process.communicate()
+        assert process.returncode == status, f"exit status {process.returncode}\n{errors}"
+        assert "Traceback" not in errors, errors
+        return errors
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """A table."""
+    """Read a table."""
     with open(path, newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def astronaut(scale: float = 1.0) -> np.ndarray:
-    """Scikit-image's photograph of Eileen Collins, 512 pixels wide or so many times as large."""
+    """Return scikit-image's photograph of Eileen Collins, 512 pixels wide times `scale`."""
     image = Image.fromarray(skimage.data.astronaut())
     side = round(512 * scale)
     return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def moving(count: int, size: tuple[int, int] = (320, 240)) -> list[np.ndarray]:
-    """Her face, in frames that move over the photograph; in the third quarter she is out of sight."""
+    """Return frames that move over the photograph; in the beginning of the second half her face is not in them."""
     image = Image.fromarray(astronaut())
     frames = []
     for k in range(count):
-        away = count // 2 <= k < count // 2 + count // 8
-        left, top = (190, 270) if away else (60 + 20 * np.sin(k / 9), 5 + 5 * np.cos(k / 7))
+        is_away = count // 2 <= k < count // 2 + count // 8
+        left, top = (190, 270) if is_away else (60 + 20 * np.sin(k / 9), 5 + 5 * np.cos(k / 7))
         frames.append(np.asarray(image.transform(size, Image.Transform.AFFINE, (1, 0, left, 0, 1, top))))
     return frames
 
 
 @pytest.fixture(scope="session")
 def predict(tmp_path_factory) -> Predict:
-    """The command."""
+    """Return the command."""
     base = tmp_path_factory.mktemp("predict")
     meta = weights.WeightsMeta(model={}, aus=AUS, corpus="disfa")
     weights.save(base / "tiny", TINY, fgnet.init(TINY), meta)

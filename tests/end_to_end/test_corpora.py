@@ -1,4 +1,4 @@
-"""From the owners' files to the published tables by the commands alone, on miniature copies of both corpora."""
+"""From the corpora's original files to the published tables by the commands alone, on miniature corpora."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.end_to_end.command import ROOT
 
 @pytest.fixture(scope="module")
 def command(train):
-    """Runs one of the package's commands to its end, which must be good; returns what it said."""
+    """Return a function that runs one of the package's commands, which must succeed, and returns its output."""
 
     def run(module: str, *words: str) -> str:
         line = [sys.executable, "-m", f"fgnet_jax.{module}", *words]
@@ -28,7 +28,7 @@ def command(train):
 
 @pytest.fixture(scope="module")
 def folder(command, train, tmp_path_factory):
-    """Both corpora prepared, and a run of every fold of each."""
+    """Prepare both corpora, and train on every fold of each."""
     root = tmp_path_factory.mktemp("corpora")
     for corpus, make in (("disfa", miniature.disfa), ("bp4d", miniature.bp4d)):
         mini = make(root / "owners")
@@ -46,11 +46,11 @@ def _report(folder) -> dict:
 
 @pytest.mark.parametrize("corpus", ["disfa", "bp4d"])
 def test_within_over_three_folds(command, folder, corpus):
-    """Every prepared frame is tested once; the paper's layout stands in the terminal, beside its mean."""
+    """Every prepared frame is tested once; the table has the paper's columns, and the mean beside them."""
     output = folder / f"within_{corpus}"
     words = ["within", "--corpus", corpus, "--runs", str(folder / f"runs/{corpus}_f*"), "--output", str(output)]
-    said = command("evaluate", "protocol", *words, "--data_dir", str(folder / "data"), "--resamples", "20")
-    assert f"FG-Net, {corpus.upper()}" in said and "mean of folds, by frames" in said
+    printed = command("evaluate", "protocol", *words, "--data_dir", str(folder / "data"), "--resamples", "20")
+    assert f"FG-Net, {corpus.upper()}" in printed and "mean of folds, by frames" in printed
     saved = _report(output)
     assert list(saved["aus"]) == [au_label(au) for au in CORPUS_AUS[corpus]]
     tables = [pyarrow.parquet.read_table(path) for path in sorted((output / "predictions").iterdir())]
@@ -59,10 +59,10 @@ def test_within_over_three_folds(command, folder, corpus):
 
 @pytest.mark.parametrize(("source", "target"), [("bp4d", "disfa"), ("disfa", "bp4d")])
 def test_across_corpora(command, folder, source, target):
-    """AUs by name; the published row beside."""
+    """AUs are matched by name; the published row is beside them."""
     output = folder / f"{source}_to_{target}"
     words = ["cross", "--source", source, "--target", target, "--runs", str(folder / f"runs/{source}_f*")]
     more = ["--data_dir", str(folder / "data"), "--output", str(output), "--resamples", "20"]
-    said = command("evaluate", "protocol", *words, *more)
-    assert f"FG-Net, {source.upper()} to {target.upper()}" in said
+    printed = command("evaluate", "protocol", *words, *more)
+    assert f"FG-Net, {source.upper()} to {target.upper()}" in printed
     assert list(_report(output)["aus"]) == [au_label(au) for au in SHARED_AUS]

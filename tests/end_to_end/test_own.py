@@ -1,4 +1,4 @@
-"""A corpus of one's own, with an AU outside of the fifteen, trained together with another corpus by the commands."""
+"""A custom corpus, with an AU outside of the fifteen, trained together with another corpus by the commands."""
 
 import json
 
@@ -14,37 +14,37 @@ from tests.end_to_end import command
 
 
 @pytest.fixture(scope="module")
-def mine(train):
-    """A corpus of six people in the folder of data: AU 12 and AU 43, which is not among the fifteen."""
-    root = train.shared / "mine"
+def custom(train):
+    """Prepare a corpus of six subjects: AU 12 and AU 43, which is not among the fifteen; return its name."""
+    root = train.shared / "custom"
     root.mkdir()
     images, points, _ = random_faces("synthetic_bp4d", 24, seed=1)
     rows = ["image,subject,au12,au43"]
     for k, (image, landmarks) in enumerate(zip(images, points, strict=True)):
         Image.fromarray(image).save(root / f"{k}.png")
         np.save(root / f"{k}.npy", landmarks)
-        rows.append(f"{k}.png,person{k % 6},{k // 6 % 2},{k // 12}")
+        rows.append(f"{k}.png,subject{k % 6},{k // 6 % 2},{k // 12}")
     (root / "table.csv").write_text("\n".join(rows))
-    words = ["csv", "--source", str(root), "--name", "mine", "--landmarks", str(root), "--workers", "1"]
+    words = ["csv", "--source", str(root), "--name", "custom", "--landmarks", str(root), "--workers", "1"]
     assert prepare.main([*words, "--data_dir", str(train.shared / "data")]) == 0
-    return "mine"
+    return "custom"
 
 
-def test_two_corpora_train_the_union_of_their_aus(train, tmp_path, mine):
+def test_two_corpora_train_the_union_of_their_aus(train, tmp_path, custom):
     """The network has a heatmap for every AU of either; each corpus' fold is tested on the AUs that it has."""
-    changes = {"data.also_train": f"('{mine}',)", "centres": "((43, (37, 38), (43, 44), 0.0),)", "train.epochs": 1}
+    changes = {"data.also_train": f"('{custom}',)", "centres": "((43, (37, 38), (43, 44), 0.0),)", "train.epochs": 1}
     words = [f"--config.{key}={value}" for key, value in changes.items()]
     train(tmp_path / "run", *words)
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert len(results["f1"]) == 12 and "AU43" not in results["f1"]
-    assert results["also_test"]["mine fold_0"]["f1"].keys() == {"AU12", "AU43"}
+    assert results["also_test"]["custom fold_0"]["f1"].keys() == {"AU12", "AU43"}
     _, _, meta = weights.load(tmp_path / "run/best")
     assert meta.aus == (*CORPUS_AUS["bp4d"], 43)
-    assert meta.extra["trained_on"]["subjects"].keys() == {"synthetic_bp4d", "mine"}
+    assert meta.extra["trained_on"]["subjects"].keys() == {"synthetic_bp4d", "custom"}
     assert all(np.isfinite(loss) for loss in command.losses(tmp_path / "run"))
 
 
-def test_an_au_without_centres_is_refused(train, tmp_path, mine):
-    """Before anything is trained, saying where to give them."""
-    said = train(tmp_path / "run", f"--config.data.corpus={mine}", status=2)
-    assert "no heatmap centres are known for AU 43" in said and "config.centres" in said
+def test_an_au_without_centres_is_refused(train, tmp_path, custom):
+    """Before anything is trained; the message names the configuration key."""
+    output = train(tmp_path / "run", f"--config.data.corpus={custom}", status=2)
+    assert "no heatmap centres are known for AU 43" in output and "config.centres" in output

@@ -1,4 +1,4 @@
-"""What can go wrong with a run, and what the command then says, leaves and exits with."""
+"""Runs that fail: the command's message, what it leaves in the workdir, and its exit status."""
 
 import contextlib
 import os
@@ -13,45 +13,47 @@ from tests.end_to_end import command
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
-    """Status 1, the step, its eight faces; the checkpoint before the parameters exploded is left, and nothing later."""
+    """Status 1, the step, its eight faces; only the checkpoint before the parameters diverged is kept."""
     # Steps 1 and 2: the warm-up begins at rate 0, so the first leaves the parameters finite.
-    said = train(tmp_path / "run", "--config.optim.lr=1e30", "--config.train.checkpoint_steps=1", status=1)
-    assert "error: not finite at step 3: " in said and "loss nan" in said
-    faces = [line for line in said.splitlines() if line.startswith("  ")]
+    output = train(tmp_path / "run", "--config.optim.lr=1e30", "--config.train.checkpoint_steps=1", status=1)
+    assert "error: not finite at step 3: " in output and "loss nan" in output
+    faces = [line for line in output.splitlines() if line.startswith("  ")]
     assert len(faces) == 8 and all("/T" in face and " frame " in face for face in faces)
-    assert f"{tmp_path / 'run'}/checkpoints keeps the state of step 1." in said
+    assert f"{tmp_path / 'run'}/checkpoints keeps the state of step 1." in output
     assert command.saved_steps(tmp_path / "run") == [1]
     assert len(command.losses(tmp_path / "run")) == 2
-    said = train(tmp_path / "run", "--config.optim.lr=1e-3", "--config.train.checkpoint_steps=1", status=2)
-    assert "begun with another configuration; give another --workdir\n  optim.lr: 1e+30 there, 0.001 here" in said
-    said = train(tmp_path / "run", "--config.optim.lr=1e30", "--config.train.checkpoint_steps=1", status=1)
-    assert "Going on" in said and "at step 1 of 6" in said
+    output = train(tmp_path / "run", "--config.optim.lr=1e-3", "--config.train.checkpoint_steps=1", status=2)
+    assert "begun with another configuration; give another --workdir\n  optim.lr: 1e+30 there, 0.001 here" in output
+    output = train(tmp_path / "run", "--config.optim.lr=1e30", "--config.train.checkpoint_steps=1", status=1)
+    assert "Resuming" in output and "at step 1 of 6" in output
 
 
-def test_wrong_words_are_refused(train, tmp_path):
-    """In one line, with the nearest right one; nothing is written."""
+def test_wrong_arguments_are_refused(train, tmp_path):
+    """In one line, with the closest valid key; nothing is written."""
     for word, message in {
         "--config.optim.lrr=1": "error: --config.optim.lrr: there is no such key; did you mean --config.optim.lr?",
         "--config.optim.lr=fast": "error: flag --config.optim.lr=fast: could not convert string to float: 'fast'",
     }.items():
         assert train(tmp_path / "run", word, status=2).splitlines() == [message]
-    said = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
-    assert said.strip() == "error: --config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
+    output = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
+    assert (
+        output.strip() == "error: --config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_of_another_network_are_refused_and_can_be_put_right(train, tmp_path):
-    """With what differs; then the same workdir takes the right ones, as nothing had begun."""
+def test_weights_of_another_network_are_refused_and_can_be_corrected(train, tmp_path):
+    """The message lists the differences; then the same workdir takes the right weights, as no run had begun."""
     weights.save(tmp_path / "weights", TINY, fgnet.init(TINY), weights.WeightsMeta())
-    said = train(tmp_path / "run", f"--config.init_from={tmp_path / 'weights'}", status=2)
-    assert "holds another network than the configuration's:" in said
-    assert "  image_size: 64 there, 32 here" in said
+    output = train(tmp_path / "run", f"--config.init_from={tmp_path / 'weights'}", status=2)
+    assert "holds another network than the configuration's:" in output
+    assert "  image_size: 64 there, 32 here" in output
     assert not (tmp_path / "run/config.json").exists()
 
 
 @contextlib.contextmanager
 def small_disk(folder, megabytes):
-    """A file system of its own."""
+    """Mount a file system of this size."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     try:
@@ -67,7 +69,7 @@ def small_disk(folder, megabytes):
 
 
 def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_path):
-    """Status 1 and a word saying so; with room again it goes on from there."""
+    """Status 1 and a message; with free space again the run resumes."""
     more = ("--config.train.epochs=20", "--config.train.checkpoint_steps=1")
     workdir = tmp_path / "disk/run"
     with small_disk(tmp_path / "disk", 40):
@@ -78,15 +80,15 @@ def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_
         with open(tmp_path / "disk/full", "wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(2**16))
-        said, _ = process.communicate()
-        assert process.returncode == 1, said
-        assert f"error: the disk of {workdir} is full. The last good save stays in {workdir}/checkpoints" in said
+        output, _ = process.communicate()
+        assert process.returncode == 1, output
+        assert f"error: the disk of {workdir} is full. The last good save stays in {workdir}/checkpoints" in output
         steps = command.saved_steps(workdir)[-1]
         command.last(workdir)
         (tmp_path / "disk/full").unlink()
         process = train.start(workdir, *more)
         line = ""
-        while "Going on" not in line:
+        while "Resuming" not in line:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line or process.poll() is None
@@ -96,7 +98,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_
 
 
 def test_a_disk_too_small_is_refused_before_training(train, tmp_path):
-    """With what is needed."""
+    """The message names the space that is needed."""
     with small_disk(tmp_path / "disk", 1):
-        said = train(tmp_path / "disk/run", status=2)
-        assert said.startswith(f"error: cannot write to {tmp_path}/disk/run:") and "needed" in said
+        output = train(tmp_path / "disk/run", status=2)
+        assert output.startswith(f"error: cannot write to {tmp_path}/disk/run:") and "needed" in output

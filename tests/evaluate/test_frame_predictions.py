@@ -1,4 +1,6 @@
-"""Per-frame predictions as people read them: with pyarrow alone, and back."""
+"""Per-frame predictions: written, read with pyarrow alone, and read back."""
+
+import dataclasses
 
 import numpy as np
 import pyarrow.parquet
@@ -8,18 +10,23 @@ from fgnet_jax.evaluate import frame_predictions
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
 
 
-def _answers() -> FramePredictions:
-    labels = np.array([[1, 0], [-1, 1], [0, 0]], np.int8)
-    scores = np.array([[0.25, -0.5], [0.1, 0.2], [0.3, -0.1]], np.float32)
-    splits, frames = np.array(["fold_0", "fold_0", "fold_1"]), np.array([7, 8, 2440])
-    subjects, sequences = np.array(["F001", "F001", "M002"]), np.array(["T1", "T2", "T1"])
-    whole = FramePredictions((1, 12), splits, subjects, sequences, frames, labels, scores, np.zeros((3, 2)))
-    return whole.at([0.0, 0.15])
+def _predictions() -> FramePredictions:
+    predictions = FramePredictions(
+        aus=(1, 12),
+        splits=np.array(["fold_0", "fold_0", "fold_1"]),
+        subjects=np.array(["F001", "F001", "M002"]),
+        sequences=np.array(["T1", "T2", "T1"]),
+        frames=np.array([7, 8, 2440]),
+        labels=np.array([[1, 0], [-1, 1], [0, 0]], np.int8),
+        scores=np.array([[0.25, -0.5], [0.1, 0.2], [0.3, -0.1]], np.float32),
+        thresholds=np.zeros((3, 2)),
+    )
+    return predictions.at([0.0, 0.15])
 
 
 def test_columns_by_name(tmp_path):
-    """A row a frame, whatever reads it; what is said is above the threshold."""
-    frame_predictions.write(tmp_path / "a.parquet", _answers(), {"weights": "abc"})
+    """Check one row per frame, whatever reads it; `_c` is 1 above the threshold."""
+    frame_predictions.write(tmp_path / "a.parquet", _predictions(), {"weights": "abc"})
     table = pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pydict()
     assert list(table) == [
         "split", "subject", "sequence", "frame",
@@ -27,31 +34,39 @@ def test_columns_by_name(tmp_path):
     ]  # fmt: skip
     assert table["subject"] == ["F001", "F001", "M002"] and table["frame"] == [7, 8, 2440]
     assert table["AU01_label"] == [1, -1, 0] and table["AU12_c"] == [0, 1, 0]
-    np.testing.assert_array_equal(np.float32(table["AU01_score"]), _answers().scores[:, 0])
+    np.testing.assert_array_equal(np.float32(table["AU01_score"]), _predictions().scores[:, 0])
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
-def test_they_come_back(tmp_path):
-    """Every array, and what made them."""
-    frame_predictions.write(tmp_path / "a.parquet", _answers(), {"weights": "abc"})
-    back, about = frame_predictions.read(tmp_path / "a.parquet")
-    assert about["weights"] == "abc" and back.aus == (1, 12)
+def test_predictions_are_read_back(tmp_path):
+    """Check every array, and the metadata."""
+    frame_predictions.write(tmp_path / "a.parquet", _predictions(), {"weights": "abc"})
+    back, metadata = frame_predictions.read(tmp_path / "a.parquet")
+    assert metadata["weights"] == "abc" and back.aus == (1, 12)
     for name in ("splits", "subjects", "sequences", "frames", "labels", "scores", "thresholds"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(_answers(), name), err_msg=name)
-        assert getattr(back, name).dtype.kind == getattr(_answers(), name).dtype.kind
+        np.testing.assert_array_equal(getattr(back, name), getattr(_predictions(), name), err_msg=name)
+        assert getattr(back, name).dtype.kind == getattr(_predictions(), name).dtype.kind
 
 
 def test_splits_are_taken_apart_and_joined():
-    """By name, in order."""
-    whole = _answers()
-    assert whole.of_split("fold_1").frames.tolist() == [2440]
-    both = frame_predictions.join([whole.of_split("fold_0"), whole.of_split("fold_1")])
-    np.testing.assert_array_equal(both.scores, whole.scores)
-    assert len(both) == 3
+    """Take splits by name, and join them in order."""
+    predictions = _predictions()
+    assert predictions.of_split("fold_1").frames.tolist() == [2440]
+    joined = frame_predictions.join([predictions.of_split("fold_0"), predictions.of_split("fold_1")])
+    np.testing.assert_array_equal(joined.scores, predictions.scores)
+    assert len(joined) == 3
+
+
+def test_predictions_are_sorted_by_au():
+    """Reorder the columns of all arrays alike."""
+    predictions = dataclasses.replace(_predictions(), aus=(12, 1)).sorted_by_au()
+    assert predictions.aus == (1, 12)
+    for name in ("labels", "scores", "thresholds"):
+        np.testing.assert_array_equal(getattr(predictions, name), getattr(_predictions(), name)[:, ::-1])
 
 
 def test_another_file_is_refused(tmp_path):
-    """By name."""
+    """Refuse text, and Parquet of other columns, by name."""
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(
         frame_predictions.FramePredictionsError, match=r"a\.parquet: not a file of per-frame predictions"

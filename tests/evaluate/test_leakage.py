@@ -1,4 +1,4 @@
-"""Nobody is tested on whom the network has seen; where that cannot be told, it is not tested."""
+"""Subject leakage: tests on training subjects are refused, and tests of which that is not known."""
 
 import pytest
 
@@ -17,30 +17,32 @@ TRAINED = WeightsMeta(aus=(1,), corpus="disfa/left", extra={"trained_on": RECORD
 CONVERTED = WeightsMeta(aus=(1,), corpus="disfa")
 
 
-def test_people_of_the_training_are_refused():
-    """Trained on, or selected by; named, with the split that can be tested."""
-    for seen in ("SN004", "SN006"):
-        with pytest.raises(LeakageError, match=rf"disfa_f0 has seen 1 of the people.*{seen}.*--split fold_0"):
-            leakage.check_unseen(TRAINED, "disfa", ["SN001", seen], "disfa_f0")
-    leakage.check_unseen(TRAINED, "disfa", ["SN001", "SN002"], "disfa_f0")
+def test_training_subjects_are_refused():
+    """Refuse subjects trained on or selected on, by name, with the split that can be tested."""
+    for subject in ("SN004", "SN006"):
+        message = rf"disfa_f0 was trained or selected on 1 of the subjects.*{subject}.*--split fold_0"
+        with pytest.raises(LeakageError, match=message):
+            leakage.check_no_leakage(TRAINED, corpus="disfa", subjects=["SN001", subject], name="disfa_f0")
+    leakage.check_no_leakage(TRAINED, corpus="disfa", subjects=["SN001", "SN002"], name="disfa_f0")
 
 
-def test_another_corpus_is_other_people():
-    """Whatever they are called; a twin is another corpus, another preparation is not."""
-    leakage.check_unseen(TRAINED, "synthetic_disfa", ["SN004"], "disfa_f0")
+def test_another_corpus_has_other_subjects():
+    """Allow equal names in another corpus, such as a synthetic stand-in; another preparation is the same corpus."""
+    leakage.check_no_leakage(TRAINED, corpus="synthetic_disfa", subjects=["SN004"], name="disfa_f0")
     with pytest.raises(LeakageError):
-        leakage.check_unseen(TRAINED, "disfa/right", ["SN004"], "disfa_f0")
+        leakage.check_no_leakage(TRAINED, corpus="disfa/right", subjects=["SN004"], name="disfa_f0")
 
 
-def test_converted_weights_need_a_word():
-    """The fold that was left out, by which the published partition says who was seen."""
+def test_converted_weights_need_the_fold():
+    """Require the fold that was left out, which gives the training subjects by the published partition."""
     with pytest.raises(
-        LeakageError, match="does not say on which folds; say which one was left out with --trained_fold"
+        LeakageError, match="does not say on which folds; give the one that was left out with --trained_fold"
     ):
-        leakage.check_unseen(CONVERTED, "disfa", ["SN001"], "fgnet_disfa")
-    leakage.check_unseen(CONVERTED, "disfa", folds.subjects("disfa", [0]), "fgnet_disfa", fold=0)
-    with pytest.raises(LeakageError, match="9 of the people.* and 4 more"):
-        leakage.check_unseen(CONVERTED, "disfa", folds.subjects("disfa", [1]), "fgnet_disfa", fold=0)
-    leakage.check_unseen(CONVERTED, "bp4d", ["F001"], "fgnet_disfa")
+        leakage.check_no_leakage(CONVERTED, corpus="disfa", subjects=["SN001"], name="fgnet_disfa")
+    tested, trained = folds.subjects("disfa", [0]), folds.subjects("disfa", [1])
+    leakage.check_no_leakage(CONVERTED, corpus="disfa", subjects=tested, name="fgnet_disfa", fold=0)
+    with pytest.raises(LeakageError, match="9 of the subjects.* and 4 more"):
+        leakage.check_no_leakage(CONVERTED, corpus="disfa", subjects=trained, name="fgnet_disfa", fold=0)
+    leakage.check_no_leakage(CONVERTED, corpus="bp4d", subjects=["F001"], name="fgnet_disfa")
     with pytest.raises(LeakageError, match="does not say which corpus"):
-        leakage.check_unseen(WeightsMeta(aus=(1,)), "bp4d", ["F001"], "w")
+        leakage.check_no_leakage(WeightsMeta(aus=(1,)), corpus="bp4d", subjects=["F001"], name="w")

@@ -1,1 +1,1 @@
-"""Detection, landmarks, alignment, video."""
+"""Tests of fgnet_jax/faces."""

@@ -1,4 +1,4 @@
-"""FFHQ's alignment as its authors wrote it, step by step with Pillow and SciPy: what ours is compared with."""
+"""FFHQ's alignment as its authors wrote it, step by step with Pillow and SciPy: the reference for ours."""
 
 import numpy as np
 import scipy.ndimage
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def align(img: Image.Image, lm: np.ndarray, output_size: int = 256, transform_size: int = 1024) -> Image.Image:
-    """The published steps, in their order."""
+    """Align a face by the published steps, in their order."""
     eye_left, eye_right = np.mean(lm[36:42], axis=0), np.mean(lm[42:48], axis=0)
     eye_avg, eye_to_eye = (eye_left + eye_right) * 0.5, eye_right - eye_left
     eye_to_mouth = (lm[48] + lm[54]) * 0.5 - eye_avg

@@ -1,4 +1,4 @@
-"""Detectors: what they give, and how far dlib's points lie from exact ones."""
+"""Detectors: what they return, and the error of dlib's landmarks."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from tests.miniature import empty, place
 
 @pytest.fixture(scope="module")
 def detect():
-    """dlib's detector, with the predictor of the extra `faces`."""
+    """Return dlib's detector, with the predictor of the extra `faces`."""
     return dlib_detector.load(dlib_detector.find_predictor())
 
 
 @pytest.mark.parametrize("name", ["synthetic_bp4d", "synthetic_disfa"])
-def test_dlib_finds_the_drawn_landmarks(detect, name):
+def test_dlib_finds_the_rendered_landmarks(detect, name):
     """Every face, within a fifth of the distance of the inner corners of the eyes; measured: 0.13."""
     images, landmarks, _ = random_faces(name, 6)
     errors = []
@@ -31,7 +31,7 @@ def test_dlib_finds_the_drawn_landmarks(detect, name):
 
 
 def test_no_face_is_found_where_there_is_none(detect):
-    """A wall."""
+    """In a wall."""
     assert detect(empty().image) == []
 
 
@@ -42,20 +42,20 @@ def test_the_largest_face_is_taken(detect):
     large = place(images[1], landmarks[1])
     faces = detect(np.concatenate([small.image, large.image], 1))
     assert len(faces) == 2
-    found = detection.largest(faces)
-    assert found is not None and found.landmarks[:, 0].min() > 384
+    largest = detection.largest(faces)
+    assert largest is not None and largest.landmarks[:, 0].min() > 384
     assert detection.largest([]) is None
 
 
 def test_distance_is_a_share_of_the_eyes_distance():
-    """Between the inner corners, of the exact landmarks."""
+    """The distance between the inner corners of the exact landmarks."""
     exact = np.zeros((68, 2))
     exact[42, 0] = 10
     assert detection.distance(exact + [3, 4], exact) == pytest.approx(0.5)
 
 
 def test_landmarks_make_a_face():
-    """Its box is theirs; missing ones make none."""
+    """With their bounding box; missing ones (NaN) make none."""
     points = np.arange(136.0).reshape(68, 2)
     face = detection.from_landmarks(points)
     assert isinstance(face, Face) and face.box == (0, 1, 134, 134)
@@ -63,8 +63,8 @@ def test_landmarks_make_a_face():
     assert detection.from_landmarks(points) is None
 
 
-def test_a_missing_predictor_is_said(tmp_path, monkeypatch):
-    """By name, with what to do; a file that is no predictor too."""
+def test_a_missing_predictor_is_reported(tmp_path, monkeypatch):
+    """By name, with what to do; so is a file that is no predictor."""
     with pytest.raises(DetectorError, match="no predictor file .*nowhere.dat: expected dlib's shape_predictor_68"):
         dlib_detector.find_predictor(tmp_path / "nowhere.dat")
     (tmp_path / "wrong.dat").write_bytes(b"no predictor")
@@ -76,7 +76,7 @@ def test_a_missing_predictor_is_said(tmp_path, monkeypatch):
 
 
 def test_the_predictor_is_found_without_importing_its_package():
-    """Which would fail: it wants pkg_resources."""
+    """Importing it would fail: it needs pkg_resources."""
     import sys
 
     assert dlib_detector.find_predictor().name == dlib_detector.PREDICTOR

@@ -1,1 +1,1 @@
-"""Sources, their frames, the faces in them."""
+"""Tests of fgnet_jax/media."""

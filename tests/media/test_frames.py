@@ -1,4 +1,4 @@
-"""Frames: in order, with true times; what is broken has its own frame and stops nothing."""
+"""Frames: in order, with true times; a broken source has a frame that says so, and stops nothing."""
 
 import struct
 from fractions import Fraction
@@ -25,29 +25,29 @@ def test_frames_come_in_the_order_of_the_sources(tmp_path):
     """Images without times, videos with them, and what is missing in its place."""
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     write_video(tmp_path / "v.avi", _grey(3))
-    found = _read(tmp_path / "v.avi", "nowhere.png", tmp_path / "a.png")
-    assert [(f.index, f.number, f.seconds, f.total) for f in found] == [
+    results = _read(tmp_path / "v.avi", "nowhere.png", tmp_path / "a.png")
+    assert [(f.index, f.number, f.seconds, f.total) for f in results] == [
         (0, 1, 0.0, 3),
         (0, 2, 0.05, 3),
         (0, 3, 0.1, 3),
         (1, 1, None, 1),
         (2, 1, None, 1),
     ]
-    assert [f.image is None for f in found] == [False, False, False, True, False]
-    assert found[3].problem == "there is no such file or folder"
+    assert [f.image is None for f in results] == [False, False, False, True, False]
+    assert results[3].problem == "there is no such file or folder"
 
 
-def test_every_so_many_and_what_is_done(tmp_path):
+def test_every_fifth_frame_and_frames_that_are_done(tmp_path):
     """Images that are done are not read; a video's frames are, and say so."""
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     write_video(tmp_path / "v.avi", _grey())
-    found = _read(tmp_path / "a.png", tmp_path / "v.avi", every=5, skip={0: 1, 1: 6})
-    assert [(f.index, f.number, f.is_done) for f in found] == [(1, 1, True), (1, 6, True), (1, 11, False)]
+    results = _read(tmp_path / "a.png", tmp_path / "v.avi", every=5, skip={0: 1, 1: 6})
+    assert [(f.index, f.number, f.is_done) for f in results] == [(1, 1, True), (1, 6, True), (1, 11, False)]
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_a_turned_video_comes_upright(tmp_path, turn):
-    """By the display matrix, as a telephone writes it: degrees clockwise to be turned by."""
+def test_a_turned_video_is_read_upright(tmp_path, turn):
+    """By the display matrix, as a phone writes it: degrees clockwise to be turned by."""
     path = tmp_path / "v.mp4"
     upright = np.zeros((48, 64, 3), np.uint8)
     upright[:24, :32] = 250  # light at the top left
@@ -63,8 +63,8 @@ def test_a_turned_video_comes_upright(tmp_path, turn):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_uneven_times_are_the_files(tmp_path, suffix):
-    """A variable frame rate: neither evened out nor guessed from a mean rate."""
+def test_uneven_times_are_those_of_the_file(tmp_path, suffix):
+    """A variable frame rate: neither evened out nor computed from the mean rate."""
     path, times = tmp_path / f"v.{suffix}", [0, 40, 80, 500, 510, 1730]
     with av.open(str(path), "w") as container:
         stream = cast(av.VideoStream, container.add_stream("libx264", rate=25))
@@ -75,12 +75,12 @@ def test_uneven_times_are_the_files(tmp_path, suffix):
             frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    found = _read(path)
-    np.testing.assert_allclose(np.array([f.seconds for f in found], float), np.array(times) / 1000, atol=1.1e-3)
+    results = _read(path)
+    np.testing.assert_allclose(np.array([f.seconds for f in results], float), np.array(times) / 1000, atol=1.1e-3)
 
 
-def test_of_every_so_many_frames_damaged_ones_too(tmp_path):
-    """Damage between those that are wanted is nobody's concern."""
+def test_damaged_frames_among_every_fifth_frame(tmp_path):
+    """Damage between the frames that are read is not reported."""
     path = tmp_path / "v.avi"
     write_video(path, _grey())
     with av.open(str(path)) as container:
@@ -101,7 +101,7 @@ def _noise(count=60):
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_a_video_cut_off_in_the_middle_says_where(tmp_path, suffix):
-    """Whole frames, then one that says what happened, then the next source."""
+    """Intact frames, then one that says what happened, then the next source."""
     path = tmp_path / f"v.{suffix}"
     options = {"movflags": "faststart"} if suffix == "mp4" else {}
     with av.open(str(path), "w", options=options) as container:
@@ -111,16 +111,16 @@ def test_a_video_cut_off_in_the_middle_says_where(tmp_path, suffix):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    *found, last, after = _read(path, "nowhere.png")
-    assert last.problem and len(found) > 5 and [f.number for f in found] == list(range(1, len(found) + 1))
-    assert found[0].image is not None and found[0].total == 60
-    assert last.image is None and last.number == len(found) + 1
+    *results, last, after = _read(path, "nowhere.png")
+    assert last.problem and len(results) > 5 and [f.number for f in results] == list(range(1, len(results) + 1))
+    assert results[0].image is not None and results[0].total == 60
+    assert last.image is None and last.number == len(results) + 1
     assert last.problem and last.problem.startswith("cut off at ") and last.problem.endswith("of 3.0 seconds")
     assert after.index == 1
 
 
 def test_damage_ends_at_the_next_key_frame(tmp_path):
-    """Frames in between are damaged, and every one keeps its number."""
+    """Frames in between are damaged, and all keep their numbers."""
     path = tmp_path / "v.mp4"
     with av.open(str(path), "w") as container:
         stream = cast(av.VideoStream, container.add_stream("libx264", rate=20))
@@ -129,7 +129,7 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
         for image in _noise(40):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    whole = list(video.read(path))
+    intact = list(video.read(path))
     with av.open(str(path)) as container:
         times = {(p.pts or 0) * (p.time_base or 0): p for p in container.demux(video=0) if p.size}
         packet = times[Fraction(13, 20)]
@@ -137,11 +137,11 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
     content = bytearray(path.read_bytes())
     content[where] = bytes(packet.size)
     path.write_bytes(content)
-    found = _read(path)
-    damaged = [f.number for f in found if f.image is None]
-    assert len(found) == 40 and 14 in damaged and set(damaged) <= set(range(8, 21)) and damaged
-    assert {f.problem for f in found} == {None, "a damaged frame"}
-    for before, now in zip(whole, found, strict=True):
+    results = _read(path)
+    damaged = [f.number for f in results if f.image is None]
+    assert len(results) == 40 and 14 in damaged and set(damaged) <= set(range(8, 21)) and damaged
+    assert {f.problem for f in results} == {None, "a damaged frame"}
+    for before, now in zip(intact, results, strict=True):
         assert now.seconds == pytest.approx(before.seconds, abs=1e-6)
         if now.image is not None and now.number > 20:
             np.testing.assert_array_equal(now.image, before.image)
@@ -157,24 +157,24 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
     ],
 )
 def test_broken_files_have_one_frame_that_says_so(tmp_path, name, content, problem):
-    """Empty ones, and text under another name."""
+    """Empty files, and text that is named like a video or an image."""
     (tmp_path / name).write_bytes(content)
-    (found,) = _read(tmp_path / name)
-    assert found.image is None and found.problem and found.problem.startswith(problem) and found.number == 1
+    (frame,) = _read(tmp_path / name)
+    assert frame.image is None and frame.problem and frame.problem.startswith(problem) and frame.number == 1
 
 
-def test_a_camera_is_read_as_it_comes(tmp_path):
+def test_a_camera_is_read_frame_by_frame(tmp_path):
     """A file stands in for the device: OpenCV opens both."""
     write_video(tmp_path / "v.avi", _grey(3))
     source = sources.Source("webcam", "webcam", str(tmp_path / "v.avi"))
-    *found, last = frames.read([source])
-    assert [round((float(f.image.mean()) - 10) / 20) for f in found if f.image is not None] == [0, 1, 2]
-    times = [f.seconds for f in found if f.seconds is not None]
-    assert times == sorted(times) and found[0].total is None
+    *results, last = frames.read([source])
+    assert [round((float(f.image.mean()) - 10) / 20) for f in results if f.image is not None] == [0, 1, 2]
+    times = [f.seconds for f in results if f.seconds is not None]
+    assert times == sorted(times) and results[0].total is None
     assert last.problem == f"camera {source.path} gave 3 frames and then no more"
 
 
-def test_a_camera_that_is_not_there_is_said():
+def test_a_missing_camera_is_reported():
     """With its number."""
-    (found,) = frames.read([sources.webcam(97)])
-    assert found.problem == "camera 97 cannot be opened"
+    (frame,) = frames.read([sources.webcam(97)])
+    assert frame.problem == "camera 97 cannot be opened"

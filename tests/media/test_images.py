@@ -1,4 +1,4 @@
-"""Reading images: every kind of pixel read right or refused by name, and nothing that a file holds does harm."""
+"""Reading images: every pixel type is read correctly or refused by name, and no file's content does harm."""
 
 import io
 import os
@@ -15,13 +15,13 @@ FACE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 
 
 def saved(path, image, **options):
-    """Saves an array or a Pillow image; returns the path."""
+    """Save an array or a Pillow image; returns the path."""
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
     return path
 
 
 def png_header(width, height):
-    """The start of a PNG that claims a size, with next to nothing in it."""
+    """Return a PNG that claims a size, with next to nothing in it."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -44,7 +44,7 @@ def test_lossy_formats_come_back_nearly(tmp_path, name):
     assert image.dtype == np.uint8 and np.abs(image.astype(int) - flat).max() <= 4
 
 
-def test_the_content_decides_the_format_not_the_ending(tmp_path):
+def test_the_content_decides_the_format_not_the_suffix(tmp_path):
     """A PNG that is called .jpg is read."""
     np.testing.assert_array_equal(images.read(saved(tmp_path / "a.jpg", FACE, format="PNG")), FACE)
 
@@ -75,7 +75,7 @@ def test_palette_colours_are_looked_up(tmp_path):
     ],
     ids=["RGBA", "LA", "transparent colour", "transparent grey", "palette with alpha"],
 )
-def test_transparency_lies_over_black(tmp_path, image, options, expected):
+def test_transparency_is_composited_over_black(tmp_path, image, options, expected):
     """Whatever kind of transparency a file has."""
     if image.mode == "P":
         image.putpalette([255, 255, 255])
@@ -106,7 +106,7 @@ def test_cmyk_jpeg_has_the_right_colours(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
 def test_exif_orientation_is_undone(tmp_path, name, orientation):
-    """An image stored in any of the eight ways comes out upright."""
+    """An image stored in any of the eight orientations is read upright."""
     upright = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
     turns = {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: 1, 7: 3, 8: 3}  # quarter turns, counter-clockwise, as it is stored
     stored = np.rot90(upright, turns[orientation])
@@ -122,8 +122,8 @@ def test_exif_orientation_is_undone(tmp_path, name, orientation):
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_telephones_images_are_read_upright(tmp_path, orientation):
-    """HEIC, encoded with the turn in it as telephones do."""
+def test_phones_images_are_read_upright(tmp_path, orientation):
+    """HEIC, encoded with the rotation in it, as phones do."""
     light = np.linspace(0, 250, 64 * 96).reshape(64, 96).astype(np.uint8)
     upright = np.stack([light, light[::-1], light[:, ::-1]], -1)
     stored = np.ascontiguousarray(np.rot90(upright, {1: 0, 3: 2, 6: 1, 8: 3}[orientation]))
@@ -181,7 +181,7 @@ def test_pixels_without_a_range_are_refused_by_name(tmp_path, samples):
     ids=["empty", "text", "PostScript", "damaged", "bomb", "too many pixels", "cut off inside"],
 )
 def test_bad_files_are_refused_with_the_reason(tmp_path, content, reason):
-    """Every way in which a file is none of our images."""
+    """Every way in which a file is no image that can be read."""
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(images.ImageError, match=reason):
@@ -200,7 +200,7 @@ def test_truncated_files_are_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "PPM", "HEIF"])
-def test_damaged_files_raise_nothing_but_our_error(tmp_path, kind):
+def test_damaged_files_raise_nothing_but_image_error(tmp_path, kind):
     """Random bytes overwritten: read or refused, never another exception."""
     images._formats()  # HEIF's writer too
     buffer = io.BytesIO()
@@ -216,8 +216,8 @@ def test_damaged_files_raise_nothing_but_our_error(tmp_path, kind):
             assert str(error)
 
 
-def test_what_is_no_regular_file_is_refused_without_opening_it(tmp_path):
-    """A pipe would block for ever, a device never end."""
+def test_other_than_regular_files_are_refused_without_opening_them(tmp_path):
+    """A pipe would block forever, a device never end."""
     os.mkfifo(tmp_path / "pipe")
     for path, reason in ((tmp_path / "pipe", "regular file"), ("/dev/zero", "regular file"), (tmp_path, "folder")):
         with pytest.raises(images.ImageError, match=reason):
@@ -233,25 +233,3 @@ def test_huge_files_are_refused_before_they_are_read(tmp_path):
         stream.truncate(2**30)
     with pytest.raises(images.ImageError, match="bytes"):
         images.read(tmp_path / "a.webp")
-
-
-def test_aligned_faces_of_the_right_size_pass_untouched():
-    """No copy, no filter."""
-    assert images.as_aligned(FACE, 48) is FACE
-
-
-@pytest.mark.parametrize("side", [32, 96, 200])
-def test_other_squares_are_resized_with_antialiasing(side):
-    """A fine checkerboard becomes grey when shrunk, and means survive."""
-    board = (np.indices((side, side)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
-    face = images.as_aligned(board, 48)
-    assert face.shape == (48, 48, 3) and abs(face.mean() - 127.5) < 3
-    if side == 200:
-        assert face[4:-4, 4:-4].std() < 10
-
-
-@pytest.mark.parametrize(("shape", "reason"), [((48, 64), "64x48 is not square"), ((20, 20), "20x20 is too small")])
-def test_what_cannot_be_an_aligned_face_is_refused(shape, reason):
-    """Oblong or tiny images."""
-    with pytest.raises(images.ImageError, match=reason):
-        images.as_aligned(np.zeros((*shape, 3), np.uint8), 48)

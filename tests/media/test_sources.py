@@ -1,4 +1,4 @@
-"""What words and values stand for: every kind found, in order, and everything wrong said."""
+"""Sources of paths and values: every kind is found, in order, and whatever is wrong is reported."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from tests.miniature import write_video
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A folder of odds and ends, which is the working folder."""
+    """Make a folder of various files, which is the working directory."""
     image = np.zeros((40, 40, 3), np.uint8)
     for name in ("a10.png", "a2.PNG", "sub/b.jpg", ".hidden.png", ".git/c.png", "sub/deep/d.webp", "sub/notes.txt"):
         path = tmp_path / "folder" / name
@@ -25,17 +25,17 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _names(found):
-    return [source.name for source in found]
+def _names(results):
+    return [source.name for source in results]
 
 
 def test_a_folder_is_walked_in_natural_order(tree):
-    """2 before 10, files of a kind only, hidden ones left out, upper-case endings too."""
-    found = sources.find(["folder"])
+    """2 before 10, images and videos only, hidden ones left out, upper-case suffixes too."""
+    results = sources.find(["folder"])
     folders = ["sub/b.jpg", "sub/deep/d.webp"]
-    assert _names(found) == [f"folder/{name}" for name in ("a2.PNG", "a10.png", "clip.avi", *folders)]
-    assert [source.kind for source in found] == ["image", "image", "video", "image", "image"]
-    assert found[2].path == "folder/clip.avi"
+    assert _names(results) == [f"folder/{name}" for name in ("a2.PNG", "a10.png", "clip.avi", *folders)]
+    assert [source.kind for source in results] == ["image", "image", "video", "image", "image"]
+    assert results[2].path == "folder/clip.avi"
 
 
 def test_patterns_lists_and_standard_input(tree):
@@ -53,7 +53,7 @@ def test_patterns_lists_and_standard_input(tree):
 
 
 def test_lists_of_other_systems(tree, monkeypatch):
-    """A mark at the beginning and CRLF, as Windows writes them; names that are no text."""
+    """A byte order mark and CRLF, as on Windows; names that are not UTF-8."""
     (tree / "list.txt").write_bytes(b"\xef\xbb\xbffolder/a10.png\r\n")
     assert [source.kind for source in sources.find(["@list.txt"])] == ["image"]
     os.link("folder/a10.png", b"\xff.png")
@@ -62,15 +62,15 @@ def test_lists_of_other_systems(tree, monkeypatch):
 
 
 def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
-    """Brackets stand in many a file's name."""
+    """Many file names have brackets."""
     for name in ("face[1].png", "@me.png"):
         os.link("folder/a10.png", name)
         (source,) = sources.find([name])
         assert (source.kind, source.name) == ("image", name)
 
 
-def test_without_an_ending_the_first_bytes_decide(tree):
-    """Of files that are named; a folder's are taken by their endings."""
+def test_without_a_suffix_the_first_bytes_decide(tree):
+    """For files that are named; a folder's are found by their suffixes."""
     os.rename("folder/clip.avi", "clip")
     assert [source.kind for source in sources.find(["clip", "folder/sub/notes.txt"])] == ["video", "image"]
 
@@ -86,15 +86,15 @@ def test_without_an_ending_the_first_bytes_decide(tree):
         ("a\0b.png", "there is no such file or folder"),
     ],
 )
-def test_what_gives_nothing_says_why(tree, word, problem):
+def test_a_word_that_names_nothing_says_why(tree, word, problem):
     """One source of kind "missing" each, and others are still found."""
     wrong, good = sources.find([word, "folder/a10.png"], io.StringIO(""))
     assert (wrong.kind, wrong.name, wrong.problem) == ("missing", word, problem)
     assert good.kind == "image"
 
 
-def test_a_folder_that_cannot_be_entered_is_said(tree, monkeypatch):
-    """Beside what is found elsewhere."""
+def test_a_folder_that_cannot_be_read_is_reported(tree, monkeypatch):
+    """Beside the sources of other folders."""
     walk = os.walk
 
     def forbidden(top, onerror):
@@ -107,8 +107,8 @@ def test_a_folder_that_cannot_be_entered_is_said(tree, monkeypatch):
     assert wrong.problem == "the folder cannot be read: Permission denied"
 
 
-def test_python_hands_in_arrays_paths_and_iterators_of_them(tree):
-    """As they come: an endless one too."""
+def test_python_gives_arrays_paths_and_iterators_of_them(tree):
+    """One after the other, so that an iterator may be endless."""
     image = np.zeros((8, 9, 3), np.uint8)
 
     def endless():
@@ -130,6 +130,6 @@ def test_python_hands_in_arrays_paths_and_iterators_of_them(tree):
 
 
 def test_cameras_have_numbers():
-    """And are called by them."""
+    """And are named by them."""
     camera = sources.webcam(1)
     assert (camera.kind, camera.path, camera.name) == ("webcam", 1, "webcam 1")

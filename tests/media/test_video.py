@@ -1,4 +1,4 @@
-"""Video: every frame in its place, also beside damaged ones; only video is opened."""
+"""Reading video: every frame has its number, also beside damaged ones; nothing but video is opened."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,17 @@ from tests.miniature import write_video
 
 
 def _grey(count=12, size=(64, 48)):
-    """Frame k is grey, and the lighter the larger k."""
+    """Make grey frames, each lighter than the one before."""
     return [np.full((size[1], size[0], 3), 20 * k + 10, np.uint8) for k in range(count)]
 
 
 def _numbers(frames):
-    """Which of `_grey`'s frames these are."""
+    """Return which of `_grey`'s frames these are, from 1."""
     return [None if f.image is None else round((float(f.image.mean()) - 10) / 20) + 1 for f in frames]
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("mjpeg", ".avi"), ("mpeg4", ".avi"), ("libx264", ".mp4")])
-def test_frames_come_in_the_order_of_showing(tmp_path, codec, suffix):
+def test_frames_are_in_display_order(tmp_path, codec, suffix):
     """All of them, numbered from 1, with their times; also where frames are coded out of order."""
     path = tmp_path / f"video{suffix}"
     write_video(path, _grey(), codec)
@@ -29,8 +29,8 @@ def test_frames_come_in_the_order_of_showing(tmp_path, codec, suffix):
     assert _numbers(video.read(path, start=9)) == [9, 10, 11, 12]
 
 
-def test_a_damaged_frame_keeps_its_place(tmp_path):
-    """Those after it keep their numbers."""
+def test_a_damaged_frame_keeps_its_number(tmp_path):
+    """So do those after it."""
     path = tmp_path / "video.avi"
     write_video(path, _grey())
     data = bytearray(path.read_bytes())
@@ -43,21 +43,21 @@ def test_a_damaged_frame_keeps_its_place(tmp_path):
     assert [f.number for f in frames] == list(range(1, 13))
 
 
-def test_a_video_that_was_cut_off_gives_what_is_whole(tmp_path):
-    """The frame that was cut through is not taken for an image."""
+def test_a_video_that_was_cut_off_gives_its_intact_frames(tmp_path):
+    """The frame in which it was cut has no image."""
     path = tmp_path / "video.avi"
     noise = [np.random.default_rng(k).integers(0, 255, (48, 64, 3), np.uint8) for k in range(6)]
     write_video(path, noise)
-    whole = list(video.read(path))
+    intact = list(video.read(path))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    cut = list(video.read(path))
-    assert 1 <= len(cut) < 6 and cut[-1].image is None
-    for a, b in zip(cut[:-1], whole, strict=False):
+    truncated = list(video.read(path))
+    assert 1 <= len(truncated) < 6 and truncated[-1].image is None
+    for a, b in zip(truncated[:-1], intact, strict=False):
         np.testing.assert_array_equal(a.image, b.image)
 
 
-def test_a_damaged_video_that_cannot_be_counted_stops(tmp_path):
-    """Where frames are coded by their neighbours, those after the damage are not known; those before are given."""
+def test_a_damaged_video_stops_where_frames_cannot_be_counted(tmp_path):
+    """Where frames depend on each other, those after the damage are unknown; those before are read."""
     path = tmp_path / "video.mp4"
     rng = np.random.default_rng(0)
     write_video(path, [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(40)], "libx264")
@@ -65,13 +65,13 @@ def test_a_damaged_video_that_cannot_be_counted_stops(tmp_path):
     middle = slice(len(data) // 2, len(data) // 2 + 4000)
     data[middle] = b"\xff" * 4000
     path.write_bytes(data)
-    seen = []
+    frames = []
     try:
-        seen += list(video.read(path))
+        frames += list(video.read(path))
     except video.VideoError as error:
         assert "damaged after frame" in str(error)
         return
-    assert any(frame.image is None for frame in seen), "damage must not pass unseen"
+    assert any(frame.image is None for frame in frames), "damage must be reported"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_damaged_video_that_cannot_be_counted_stops(tmp_path):
         (None, "No such file"),
     ],
 )
-def test_what_is_no_video_is_refused(tmp_path, content, message):
-    """Playlists, which name other files, among it."""
+def test_files_that_are_no_video_are_refused(tmp_path, content, message):
+    """Among them playlists, which name other files."""
     path = tmp_path / "video.avi"
     if content is not None:
         path.write_bytes(content)
@@ -93,7 +93,7 @@ def test_what_is_no_video_is_refused(tmp_path, content, message):
 
 
 def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch):
-    """By what the file says, before one is decoded."""
+    """By the file's header, before one is decoded."""
     path = tmp_path / "video.avi"
     write_video(path, _grey(2))
     monkeypatch.setattr(video, "MAX_PIXELS", 1000)

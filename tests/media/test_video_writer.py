@@ -1,4 +1,4 @@
-"""Written video: H.264 with the frames' own times, and the sound that belongs to them."""
+"""Writing video: H.264 with the frames' own times, and the sound that belongs to them."""
 
 import os
 from fractions import Fraction
@@ -12,7 +12,7 @@ TIMES = (0.0, 0.04, 0.12, 0.5, 0.54, 1.5)
 
 
 def with_sound(path, codec, seconds=3.0, rate=16000):
-    """A black video with a tone that swells."""
+    """Write a black video with a tone."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -37,7 +37,7 @@ def with_sound(path, codec, seconds=3.0, rate=16000):
 
 
 def read(path):
-    """Size, times of frames, colours in the middle, and the sound's samples as one array."""
+    """Return size, times of frames, colours in the middle, and the sound's samples as one array."""
     import av
 
     with av.open(str(path)) as container:
@@ -52,15 +52,15 @@ def read(path):
 
 
 def write(path, sound_of=None, side=(47, 63)):
-    """Writes frames that grow brighter."""
-    with video_writer.open_video_writer(path, sound_of) as movie:
+    """Write frames, each brighter than the one before."""
+    with video_writer.open_video_writer(path, sound_of) as writer:
         for k, seconds in enumerate(TIMES):
-            movie.add(np.full((*side, 3), 40 * k, np.uint8), seconds)
+            writer.add(np.full((*side, 3), 40 * k, np.uint8), seconds)
     return path
 
 
-def test_frames_keep_their_times_and_looks(tmp_path):
-    """Variable rates too; odd sizes are filled up."""
+def test_frames_keep_their_times_and_colours(tmp_path):
+    """Also at a variable rate; odd sizes are padded."""
     shape, times, middles, sound = read(write(tmp_path / "out.mp4"))
     assert shape == (48, 64, 3) and len(sound) == 0 and os.listdir(tmp_path) == ["out.mp4"]
     np.testing.assert_allclose(times, TIMES, atol=1e-3)
@@ -68,7 +68,7 @@ def test_frames_keep_their_times_and_looks(tmp_path):
 
 
 @pytest.mark.parametrize(("codec", "name"), [("aac", "in.mp4"), ("pcm_s16le", "in.avi")])
-def test_the_sound_goes_along_as_far_as_the_frames_do(tmp_path, codec, name):
+def test_the_sound_is_added_as_far_as_the_frames_reach(tmp_path, codec, name):
     """Copied where MP4 has it, else encoded; the last frame lasts as long as the one before it."""
     source = with_sound(tmp_path / name, codec)
     _, times, _, sound = read(write(tmp_path / "out.mp4", str(source)))
@@ -78,18 +78,18 @@ def test_the_sound_goes_along_as_far_as_the_frames_do(tmp_path, codec, name):
 
 @pytest.mark.parametrize(("codec", "name"), [("aac", "in.ts"), ("pcm_s16le", "in.mkv")])
 def test_sound_and_frames_begin_together(tmp_path, codec, name):
-    """Of a broadcast, whose clock began long before: the tone is heard as long after the first frame as it was."""
+    """In a broadcast, whose clock began long before: the tone keeps its distance from the first frame."""
     source, out = broadcast(tmp_path / name, codec), tmp_path / "out.mp4"
-    with video_writer.open_video_writer(out, str(source)) as movie:
+    with video_writer.open_video_writer(out, str(source)) as writer:
         for k in range(30):
-            movie.add(np.zeros((48, 64, 3), np.uint8), k / 10)
-    before, after = [heard(path) - shown(path) for path in (source, out)]
-    assert shown(source) > 500 and shown(out) == 0 and before == pytest.approx(1.5, abs=0.1)
+            writer.add(np.zeros((48, 64, 3), np.uint8), k / 10)
+    before, after = [first_tone(path) - first_frame(path) for path in (source, out)]
+    assert first_frame(source) > 500 and first_frame(out) == 0 and before == pytest.approx(1.5, abs=0.1)
     assert after == pytest.approx(before, abs=0.03)
 
 
 def broadcast(path, codec, begin=600, rate=16000):
-    """Three seconds of black that begin at a late time; a tone sets in half-way."""
+    """Write three seconds of black that begin at a late time; a tone begins half-way."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -113,16 +113,16 @@ def broadcast(path, codec, begin=600, rate=16000):
     return path
 
 
-def shown(path):
-    """When the first frame is shown."""
+def first_frame(path):
+    """Return the time of the first frame, in seconds."""
     import av
 
     with av.open(str(path)) as container:
         return next(container.decode(video=0)).time
 
 
-def heard(path):
-    """When the sound is loud first."""
+def first_tone(path):
+    """Return the time at which the tone begins, in seconds."""
     import av
 
     with av.open(str(path)) as container:
@@ -136,7 +136,7 @@ def heard(path):
 
 @pytest.mark.parametrize("content", [b"", b"no video" * 100])
 def test_a_source_that_cannot_be_read_gives_no_sound(tmp_path, content):
-    """Who reads its frames says what is wrong."""
+    """Whoever reads its frames reports what is wrong."""
     (tmp_path / "in.mp4").write_bytes(content)
     assert len(read(write(tmp_path / "out.mp4", str(tmp_path / "in.mp4")))[3]) == 0
 
@@ -150,17 +150,17 @@ def test_damaged_sound_is_left_out(tmp_path):
     assert len(read(write(tmp_path / "out.mp4", str(source)))[1]) == len(TIMES)
 
 
-def test_a_silent_source_is_no_trouble(tmp_path):
-    """Videos without sound are common."""
+def test_a_source_may_have_no_sound(tmp_path):
+    """Such videos are common."""
     source = write(tmp_path / "in.mp4")
     assert len(read(write(tmp_path / "out.mp4", str(source)))[3]) == 0
 
 
 def test_an_interrupted_video_can_be_played(tmp_path):
-    """As far as it came."""
-    with pytest.raises(KeyboardInterrupt), video_writer.open_video_writer(tmp_path / "out.mp4") as movie:
-        movie.add(np.zeros((48, 64, 3), np.uint8), 0.0)
-        movie.add(np.zeros((48, 64, 3), np.uint8), 0.1)
+    """Up to the frame at which it was interrupted."""
+    with pytest.raises(KeyboardInterrupt), video_writer.open_video_writer(tmp_path / "out.mp4") as writer:
+        writer.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+        writer.add(np.zeros((48, 64, 3), np.uint8), 0.1)
         raise KeyboardInterrupt
     assert len(read(tmp_path / "out.mp4")[1]) == 2
 
@@ -172,9 +172,9 @@ def test_no_frames_leave_no_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_frames_of_another_size_are_fitted(tmp_path):
+def test_frames_of_another_size_are_cropped_or_padded(tmp_path):
     """A video whose size changes half-way."""
-    with video_writer.open_video_writer(tmp_path / "out.mp4") as movie:
-        movie.add(np.zeros((48, 64, 3), np.uint8), 0.0)
-        movie.add(np.full((30, 100, 3), 255, np.uint8), 0.1)
+    with video_writer.open_video_writer(tmp_path / "out.mp4") as writer:
+        writer.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+        writer.add(np.full((30, 100, 3), 255, np.uint8), 0.1)
     assert read(tmp_path / "out.mp4")[0] == (48, 64, 3)

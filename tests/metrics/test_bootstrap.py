@@ -1,4 +1,4 @@
-"""Figures and their intervals against scikit-learn and a resampling done frame by frame."""
+"""Metrics and their confidence intervals, against scikit-learn and a resampling frame by frame."""
 
 import numpy as np
 import pytest
@@ -10,29 +10,31 @@ AUS = (1, 2, 4, 12)
 
 
 def _frames(seed: int = 0, count: int = 400, subjects: int = 9):
-    """Scores with ties, a fifth of the labels unknown, people with different numbers of frames, who differ."""
+    """Return scores with ties and labels, a fifth unknown, of subjects who differ, also in their numbers of frames."""
     rng = np.random.default_rng(seed)
-    people = np.sort(rng.choice(subjects, count, p=rng.dirichlet(np.full(subjects, 3.0))))
-    scores = np.round(rng.normal(size=(count, 4)) + rng.normal(size=(subjects, 4))[people] / 2, 1)
+    member = np.sort(rng.choice(subjects, count, p=rng.dirichlet(np.full(subjects, 3.0))))
+    scores = np.round(rng.normal(size=(count, 4)) + rng.normal(size=(subjects, 4))[member] / 2, 1)
     labels = (scores + rng.normal(size=scores.shape) > 0.4).astype(np.int8)
     labels[rng.random(labels.shape) < 0.2] = -1
-    return scores, labels, np.array([f"S{p:02d}" for p in people])
+    return scores, labels, np.array([f"S{number:02d}" for number in member])
 
 
 def _by_scikit_learn(scores, labels, threshold) -> dict[str, float]:
-    """All figures of one AU over its known frames; NaN where scikit-learn has no value."""
+    """Compute all metrics of one AU over its known frames; NaN where scikit-learn has no value."""
     known = labels >= 0
     truth, ranks = labels[known], scores[known]
-    said = (ranks > threshold).astype(int)
+    predicted = (ranks > threshold).astype(int)
     both = len(set(truth.tolist())) == 2
     zero: dict = {"zero_division": 0}
     return {
-        "f1": sk.f1_score(truth, said, **zero),
-        "weighted_f1": sk.f1_score(truth, said, average="weighted", **zero),
-        "accuracy": sk.accuracy_score(truth, said),
-        "balanced_accuracy": sk.balanced_accuracy_score(truth, said) if both else float(np.mean(truth == said)),
-        "precision": sk.precision_score(truth, said, **zero),
-        "recall": sk.recall_score(truth, said, **zero),
+        "f1": sk.f1_score(truth, predicted, **zero),
+        "weighted_f1": sk.f1_score(truth, predicted, average="weighted", **zero),
+        "accuracy": sk.accuracy_score(truth, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, predicted)
+        if both
+        else float(np.mean(truth == predicted)),
+        "precision": sk.precision_score(truth, predicted, **zero),
+        "recall": sk.recall_score(truth, predicted, **zero),
         "auc": sk.roc_auc_score(truth, ranks) if both else np.nan,
         "average_precision": sk.average_precision_score(truth, ranks) if truth.any() else np.nan,
         "base_rate": float(truth.mean()),
@@ -40,33 +42,33 @@ def _by_scikit_learn(scores, labels, threshold) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("thresholds", [0.0, np.array([-0.3, 0.1, 0.0, 0.4])], ids=["published", "per AU"])
-def test_figures_equal_scikit_learn(thresholds):
+def test_metrics_equal_scikit_learn(thresholds):
     """Per AU over its known frames, and the mean, to 1e-9."""
     scores, labels, subjects = _frames()
-    measured = bootstrap.measure(scores, labels, subjects, AUS, thresholds, resamples=0)
-    at = np.broadcast_to(thresholds, 4)
-    theirs = [_by_scikit_learn(scores[:, k], labels[:, k], at[k]) for k in range(4)]
-    assert set(theirs[0]) == set(bootstrap.METRICS)
+    measured = bootstrap.measure(scores, labels, subjects=subjects, aus=AUS, thresholds=thresholds, resamples=0)
+    by_au = np.broadcast_to(thresholds, 4)
+    reference = [_by_scikit_learn(scores[:, k], labels[:, k], by_au[k]) for k in range(4)]
+    assert set(reference[0]) == set(bootstrap.METRICS)
     for name in bootstrap.METRICS:
-        wanted = [one[name] for one in theirs]
-        np.testing.assert_allclose(measured.values[name], wanted, rtol=0, atol=1e-9, err_msg=name)
-        assert abs(measured.mean(name) - np.mean(wanted)) < 1e-9
+        expected = [metrics[name] for metrics in reference]
+        np.testing.assert_allclose(measured.values[name], expected, rtol=0, atol=1e-9, err_msg=name)
+        assert abs(measured.mean(name) - np.mean(expected)) < 1e-9
     assert measured.frames.tolist() == (labels >= 0).sum(0).tolist()
     assert measured.positives.tolist() == (labels == 1).sum(0).tolist()
 
 
 def test_intervals_equal_a_direct_computation(monkeypatch):
-    """Every draw as a list of frames, with those of a person who is drawn twice twice, through scikit-learn."""
+    """Every draw as a list of frames, those of a subject drawn twice repeated, through scikit-learn."""
     monkeypatch.setattr(bootstrap, "_CHUNK", 1000)  # several chunks
     scores, labels, subjects = _frames(1, 200)
-    measured = bootstrap.measure(scores, labels, subjects, AUS, 0.1, resamples=40, seed=3)
+    measured = bootstrap.measure(scores, labels, subjects=subjects, aus=AUS, thresholds=0.1, resamples=40, seed=3)
     names = sorted(set(subjects))
     drawn = []
     for times in bootstrap.draws(names, 40, 3):
         rows = np.concatenate([np.repeat(np.flatnonzero(subjects == n), t) for n, t in zip(names, times, strict=True)])
         drawn.append([_by_scikit_learn(scores[rows, k], labels[rows, k], 0.1) for k in range(4)])
     for name in bootstrap.METRICS:
-        values = np.array([[one[name] for one in row] for row in drawn])
+        values = np.array([[metrics[name] for metrics in draw] for draw in drawn])
         np.testing.assert_allclose(measured.resampled[name], values, rtol=0, atol=1e-9, err_msg=name)
         ends = np.nanquantile(values, (0.025, 0.975), axis=0)
         np.testing.assert_allclose(measured.interval(name), ends, rtol=0, atol=1e-9, err_msg=name)
@@ -74,7 +76,7 @@ def test_intervals_equal_a_direct_computation(monkeypatch):
         np.testing.assert_allclose(measured.mean_interval(name), mean_ends, rtol=0, atol=1e-9, err_msg=name)
 
 
-def test_draws_are_of_people():
+def test_draws_are_of_subjects():
     """As many as there are, with replacement; by seed and names, not by order of calls."""
     times = bootstrap.draws(["a", "b", "c"], 500, 0)
     assert (times.sum(1) == 3).all() and times.max() == 3 and times.min() == 0
@@ -83,10 +85,10 @@ def test_draws_are_of_people():
     assert (times != bootstrap.draws(["a", "b", "c"], 500, 1)).any()
 
 
-def test_one_person_has_no_uncertainty():
-    """Whoever is drawn, it is the same one."""
+def test_one_subject_has_no_uncertainty():
+    """Every draw is of the same subject."""
     scores, labels, _ = _frames()
-    measured = bootstrap.measure(scores, labels, np.full(len(scores), "S"), AUS, resamples=20)
+    measured = bootstrap.measure(scores, labels, subjects=np.full(len(scores), "S"), aus=AUS, resamples=20)
     np.testing.assert_array_equal(*measured.interval("f1"))
 
 
@@ -95,8 +97,8 @@ def test_the_mean_over_folds():
     folds = []
     for seed, count in ((1, 100), (2, 300)):
         scores, labels, subjects = _frames(seed, count)
-        labels[:, 3] = -1 if seed == 1 else labels[:, 3]  # nobody coded AU12 in the first fold
-        folds.append(bootstrap.measure(scores, labels, subjects + str(seed), AUS, resamples=50))
+        labels[:, 3] = -1 if seed == 1 else labels[:, 3]  # AU12 has no labels in the first fold
+        folds.append(bootstrap.measure(scores, labels, subjects=subjects + str(seed), aus=AUS, resamples=50))
     plain, weighted = bootstrap.average(folds), bootstrap.average(folds, by_frames=True)
     a, b = (fold.values["f1"] for fold in folds)
     np.testing.assert_allclose(plain.values["f1"][:3], ((a + b) / 2)[:3])
@@ -108,10 +110,10 @@ def test_the_mean_over_folds():
 
 
 def test_what_has_no_value_is_nan():
-    """An AU that nobody coded, and one that is never present; the mean is over the others."""
+    """An AU without labels, and one that is never present; the mean is over the others."""
     scores, labels, subjects = _frames()
     labels[:, 0], labels[:, 1] = -1, np.minimum(labels[:, 1], 0)
-    measured = bootstrap.measure(scores, labels, subjects, AUS, resamples=20)
+    measured = bootstrap.measure(scores, labels, subjects=subjects, aus=AUS, resamples=20)
     assert np.isnan([measured.values[name][0] for name in bootstrap.METRICS]).all()
     assert measured.values["f1"][1] == 0 and np.isnan(measured.values["auc"][1])
     assert np.isnan(measured.interval("auc")[0][:2]).all()

@@ -1,4 +1,4 @@
-"""Thresholds: fitted, written, read, refused."""
+"""Decision thresholds: fitted, written, read, refused."""
 
 import json
 
@@ -9,8 +9,8 @@ import sklearn.metrics as sk
 from fgnet_jax.metrics import thresholds
 
 
-def test_the_best_f1_there_is():
-    """No threshold at all, of all scores and between them, is better, by scikit-learn; unknown labels play no part."""
+def test_the_highest_f1_is_found():
+    """No other threshold, at the scores or between them, is better by scikit-learn; unknown labels are ignored."""
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=(300, 3)), 1)
     labels = (scores + rng.normal(size=scores.shape) > [0.3, -0.5, 1.0]).astype(np.int8)
@@ -25,16 +25,17 @@ def test_the_best_f1_there_is():
         assert reached > sk.f1_score(truth, ranks > 0) or fitted[k] == 0
 
 
-def test_nothing_to_fit_keeps_the_published_one():
-    """Never present, always present, never coded; and of equally good ones the nearest to 0."""
+def test_an_au_that_cannot_be_fitted_has_the_published_threshold():
+    """Never present, always present, without labels; and of equally good ones the nearest to 0."""
     labels = np.array([[0, 1, -1, 0], [0, 1, -1, 1]], np.int8)
     scores = np.array([[0.1, 0.2, 0.3, -0.5], [0.2, 0.4, 0.5, 0.9]])
     np.testing.assert_array_equal(thresholds.fit(scores, labels), np.zeros(4))
 
 
-def test_a_file_comes_back_by_name(tmp_path):
-    """Whatever the order of AUs; with what it is of."""
-    thresholds.save(tmp_path / "t.json", (1, 12), [0.1, -0.2], {"fitted_on": {"subjects": ["F001"]}})
+def test_a_file_is_read_by_aus(tmp_path):
+    """In any order of AUs; the file also has its metadata."""
+    metadata = {"fitted_on": {"subjects": ["F001"]}}
+    thresholds.save(tmp_path / "t.json", aus=(1, 12), values=[0.1, -0.2], metadata=metadata)
     np.testing.assert_array_equal(thresholds.load(tmp_path / "t.json", (12, 1)), [-0.2, 0.1])
     assert json.loads((tmp_path / "t.json").read_text())["fitted_on"] == {"subjects": ["F001"]}
 

@@ -33,7 +33,7 @@ def _normal(*shape: int) -> np.ndarray:
 
 
 def _filled(module: Module) -> Module:
-    """The module with random values; variances are positive, convolutions keep the variance."""
+    """Fill the module with random values: variances are positive, convolutions keep the variance."""
     for path, variable in nnx.to_flat_state(nnx.state(module)):
         values = RNG.uniform(0.5, 1.5, variable.shape) if path[-1] in ("var", "scale") else _normal(*variable.shape)
         values = values / math.sqrt(math.prod(variable.shape[:3])) if len(variable.shape) == 4 else values
@@ -60,14 +60,14 @@ def _equal(actual, expected, atol=2e-5):
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1)])
 def test_conv(kernel, stride):
-    """Padding is k // 2 on every side, also where it strides."""
+    """Padding is k // 2 on every side, also with a stride."""
     conv, x = _filled(Conv(TINY, 4, 6, kernel, stride=stride)), _normal(2, 8, 8, 4)
     expected = functional.conv2d(_nchw(x), _weight(conv), _tensor(conv.bias), stride, kernel // 2)
     _equal(conv(jnp.asarray(x)), expected)
 
 
 def test_linear():
-    """(in, out) here, (out, in) there."""
+    """Its kernel is (in, out), PyTorch's is (out, in)."""
     linear, x = _filled(Linear(TINY, 4, 6)), _normal(3, 4)
     expected = functional.linear(torch.from_numpy(x), _tensor(linear.kernel).T)
     np.testing.assert_allclose(linear(jnp.asarray(x)), expected.numpy(), rtol=0, atol=1e-5)
@@ -102,7 +102,7 @@ def test_batch_norm(train):
     mean, var = _tensor(norm.mean), _tensor(norm.var)
     expected = functional.batch_norm(_nchw(x), mean, var, _tensor(norm.scale), _tensor(norm.bias), train)
     _equal(norm(jnp.asarray(x), train), expected)
-    np.testing.assert_allclose(norm.mean[...], mean.numpy(), rtol=1e-6)  # PyTorch moved them in place
+    np.testing.assert_allclose(norm.mean[...], mean.numpy(), rtol=1e-6)  # PyTorch updated them in place
     np.testing.assert_allclose(norm.var[...], var.numpy(), rtol=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_style_block():
 
 
 def _modulated_weight(layer, w, demodulate: bool):
-    """PyTorch's way: one weight (N, O, I, k, k) an image."""
+    """Compute one weight per image, (N, O, I, k, k), as the published code does."""
     style = torch.from_numpy(np.array(layer.modulation(jnp.asarray(w))))
     kernel = _tensor(layer.kernel)
     weight = kernel.permute(3, 2, 0, 1) if demodulate else kernel.T[:, :, None, None]

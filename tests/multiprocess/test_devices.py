@@ -10,12 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import tiny
 from fgnet_jax.models import fgnet
 from fgnet_jax.runtime import sharding
-from fgnet_jax.train import config
+from fgnet_jax.train import config, defaults
 from tests.end_to_end import command
 from tests.end_to_end.command import ROOT
+
+tiny = defaults.load_config_file("tiny")
 
 COMMON = {
     "model.dropout": 0.0,

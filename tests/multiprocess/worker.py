@@ -12,8 +12,10 @@ from pathlib import Path
 
 import jax
 
-from configs import tiny
+from fgnet_jax.train import defaults
 from fgnet_jax.train.loop import train
+
+tiny = defaults.load_config_file("tiny")
 
 
 def main(specs: str, coordinator: str = "", processes: str = "", process: str = "") -> None:

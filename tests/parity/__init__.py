@@ -1,1 +1,1 @@
-"""Numbers that the published code printed, on weights made from a seed, against ours."""
+"""Our numbers against those of the published code, on weights generated from a seed."""

@@ -1,4 +1,4 @@
-"""The first gradient of the published training in float64, by the PyTorch network: what float32 can be measured by.
+"""The first gradient of the published training in float64, by the PyTorch network: the reference for float32.
 
     python -m tests.parity.exact
 
@@ -6,7 +6,7 @@ writes `golden_training_exact.npz` (about three minutes on two cores).
 
     python -m tests.parity.exact --noise 1 --seed 0
 
-writes nothing, and prints how far the gradient's norm moves where every layer's result is off as in float32.
+writes nothing, and prints how much the gradient's norm changes if every layer's result has float32's rounding errors.
 """
 
 import argparse
@@ -24,34 +24,40 @@ from tests.parity import reference, reference_weights
 
 FILE = Path(__file__).parent / "golden_training_exact.npz"
 PARTS = {"interpreter": "interpreter", "g_all": "generator", "pspencoder": "encoder"}
-"""Of the network, and as the golden files call them."""
+"""The network's parts, and their names in the golden files."""
 
 
 def network() -> FGNet:
-    """The reference network in float64, training, without dropout."""
-    made = FGNet(dataclasses.replace(reference.PUBLISHED, dropout=0.0))
+    """Create the reference network in float64, in training mode, without dropout."""
+    torch_network = FGNet(dataclasses.replace(reference.PUBLISHED, dropout=0.0))
     interpreter, generator, encoder = (reference_weights.state_dict(part, "A") for part in PARTS.values())
-    load_arrays(made, interpreter, generator, encoder, reference_weights.latent_avg("A"))
-    return made.double().train()
+    load_arrays(
+        torch_network,
+        interpreter=interpreter,
+        generator=generator,
+        encoder=encoder,
+        latent_avg=reference_weights.latent_avg("A"),
+    )
+    return torch_network.double().train()
 
 
-def gradients(made: FGNet) -> tuple[float, dict[str, float]]:
-    """The loss of the reference batch, and the norm of every tensor's gradient by its published name."""
+def gradients(torch_network: FGNet) -> tuple[float, dict[str, float]]:
+    """Compute the loss of the reference batch, and the norm of every tensor's gradient by its published name."""
     images = np.asarray(fgnet.normalise(reference_weights.images())).transpose(0, 3, 1, 2)
     targets = torch.from_numpy(reference_weights.target_heatmaps()).double()
-    heatmaps = made(torch.from_numpy(images.copy()).double())
+    heatmaps = torch_network(torch.from_numpy(images.copy()).double())
     loss = torch.nn.functional.mse_loss(heatmaps[:, : targets.shape[1]], targets)
     loss.backward()
     norms = {}
-    for name, parameter in made.named_parameters():
+    for name, parameter in torch_network.named_parameters():
         if parameter.grad is not None:
             part, _, rest = name.partition(".")
             norms[f"{PARTS[part]}/{rest}"] = parameter.grad.norm().item()
     return loss.item(), norms
 
 
-def disturb(made: FGNet, size: float, seed: int) -> None:
-    """Adds noise to what every layer gives: uniform, up to `size` halves of float32's last digit, of value plus rms."""
+def disturb(torch_network: FGNet, size: float, seed: int) -> None:
+    """Add noise to every layer's output: uniform, up to `size` halves of float32's last digit, of value plus rms."""
     seeds = itertools.count(seed * 100_000)
 
     def disturbed(module, arguments, out):
@@ -59,20 +65,20 @@ def disturb(made: FGNet, size: float, seed: int) -> None:
         scale = out.detach().abs() + out.detach().square().mean().sqrt()
         return out + uniform * scale * (size * torch.finfo(torch.float32).eps / 2)
 
-    for module in made.modules():
+    for module in torch_network.modules():
         if not list(module.children()):
             module.register_forward_hook(disturbed)
 
 
 def main() -> None:
-    """Writes the file, or says what noise does."""
+    """Write the file, or print the effect of noise."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--noise", type=float)
     parser.add_argument("--seed", type=int, default=0)
-    how = parser.parse_args()
-    if how.noise is not None:
-        disturb(made := network(), how.noise, how.seed)
-        norm = np.linalg.norm(list(gradients(made)[1].values()))
+    options = parser.parse_args()
+    if options.noise is not None:
+        disturb(torch_network := network(), options.noise, options.seed)
+        norm = np.linalg.norm(list(gradients(torch_network)[1].values()))
         print(f"norm off by {norm / reference.golden('training_exact')['grad_norm'] - 1:.2e}")
         return
     loss, norms = gradients(network())

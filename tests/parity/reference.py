@@ -18,27 +18,27 @@ TABLES = {
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
-    """The arrays of `golden_{name}.npz`."""
+    """Load the arrays of `golden_{name}.npz`."""
     with np.load(Path(__file__).parent / f"golden_{name}.npz") as file:
         return dict(file)
 
 
 def variables(salt: str = "A") -> Variables:
-    """The full-size reference network of this salt."""
+    """Create the full-size reference network of this salt."""
     arrays = {"encoder/latent_avg": reference_weights.latent_avg(salt)}
     for module, table in TABLES.items():
         state = reference_weights.state_dict(module, salt)
-        arrays |= {rule.path: np.ascontiguousarray(rule.layout.ours(state.pop(rule.source))) for rule in table}
+        arrays |= {rule.path: np.ascontiguousarray(rule.layout.from_file(state.pop(rule.source))) for rule in table}
     shapes = abstract(PUBLISHED)
     groups = (shapes.params, shapes.batch_stats, shapes.buffers)
     return Variables(*({path: arrays[path] for path in group} for group in groups))
 
 
 def published_names() -> dict[str, str]:
-    """Path in our network by the golden files' name, "generator/style.1.weight"."""
+    """Return paths in our network by the golden files' names, such as "generator/style.1.weight"."""
     return {f"{module}/{rule.source}": rule.path for module, table in TABLES.items() for rule in table}
 
 
 def sample(values: np.ndarray, stride: int, count: int) -> np.ndarray:
-    """What a golden file keeps of maps that lie NHWC here: every stride-th number in PyTorch's NCHW order."""
+    """Sample NHWC maps as golden files do: every stride-th number in PyTorch's NCHW order."""
     return np.asarray(values).transpose(0, 3, 1, 2).ravel()[::stride][:count]

@@ -1,4 +1,4 @@
-"""Files of weights that nobody has seen, at full size: written by PyTorch, converted and predicted by the commands."""
+"""New weights at full size: files written by PyTorch, converted and used for prediction by the commands."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.aus import PUBLISHED_CHANNELS
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
@@ -15,18 +15,18 @@ pytestmark = pytest.mark.full_size
 torch = pytest.importorskip("torch")
 
 SALT = "weights of another seed"
-AUS = CORPUS_AUS["disfa"]
+AUS = PUBLISHED_CHANNELS["disfa"]
 
 
 def _command(module: str, *arguments: object) -> None:
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A directory with the published files and two images, and PyTorch's heatmaps (2, 128, 128, 8) of these."""
+    """A directory with the published files and two images, and PyTorch's heatmaps (2, 128, 128, 8) of the images."""
     from benchmarks.torch_fgnet import FGNet, files
 
     directory = tmp_path_factory.mktemp("published")
@@ -43,7 +43,7 @@ def published(tmp_path_factory):
 
 
 def test_converted_files_predict_what_pytorch_does(published):
-    """Heatmaps to 1e-4, and the same AUs; the images of them are written."""
+    """Heatmaps agree to 1e-4, and AUs are the same; overlays are written."""
     directory, expected = published
     _command(
         "convert_weights", "--fgnet", directory / "model.pth", "--encoder", directory / "psp_ffhq_encode.pt",

@@ -10,7 +10,7 @@ from tests.parity import reference, reference_weights
 pytestmark = pytest.mark.full_size
 
 TOLERANCE = 1e-4
-"""Largest absolute error, float32; what has been reached is 4e-6."""
+"""Largest absolute error in float32; 4e-6 has been measured."""
 
 
 def _stages(variables, images):
@@ -29,7 +29,7 @@ def _stages(variables, images):
 
 @pytest.fixture(scope="module")
 def outputs():
-    """Every stage's output for the reference images."""
+    """Outputs of every stage for the reference images."""
     images = fgnet.normalise(reference_weights.images())
     with jax.default_matmul_precision("highest"):
         return jax.device_get(jax.jit(_stages)(reference.variables(), images))
@@ -37,26 +37,26 @@ def outputs():
 
 @pytest.fixture(scope="module")
 def golden():
-    """What the published code printed."""
+    """Numbers of the published code."""
     return reference.golden("inference")
 
 
 @pytest.mark.parametrize("name", ["codes", "w"])
 def test_codes(outputs, golden, name):
-    """Codes and w, whole."""
+    """All codes and all of w."""
     np.testing.assert_allclose(outputs[name], golden[name], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", [*(f"feature{i}" for i in range(9)), "rgb", "heatmaps"])
 def test_maps(outputs, golden, name):
-    """Features, image and heatmaps, at the places that the golden file keeps."""
+    """Features, image and heatmaps, at the places that the golden file has."""
     actual = reference.sample(outputs[name], int(golden[f"{name}_stride"]), golden[name].size)
     np.testing.assert_allclose(actual, golden[name], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", [*(f"feature{i}" for i in range(9)), "heatmaps"])
-def test_spread_of_maps(outputs, golden, name):
-    """The standard deviation over all of a map, not only where it was sampled."""
+def test_standard_deviation_of_maps(outputs, golden, name):
+    """Over all of a map, not only where it was sampled."""
     np.testing.assert_allclose(outputs[name].std(), golden[f"{name}_std"], rtol=1e-4)
 
 
@@ -67,8 +67,8 @@ def test_scores_and_labels(outputs, golden):
     np.testing.assert_array_equal(scores > 0, golden["au_scores"] > 0)
 
 
-def test_the_jitted_whole_is_its_stages(outputs):
-    """`apply`, which skips what only the image needs, gives the heatmaps of the stages one by one."""
+def test_apply_equals_the_stages(outputs):
+    """`apply`, which skips what only the RGB image needs, predicts the heatmaps of the stages one by one."""
     images = fgnet.normalise(reference_weights.images())
     with jax.default_matmul_precision("highest"):
         heatmaps = jax.jit(fgnet.apply, static_argnums=0)(reference.PUBLISHED, reference.variables(), images)

@@ -1,4 +1,4 @@
-"""The published network's size on a real photograph and its video: the whole command, and how busy the device is."""
+"""A network of the published size on a real photograph and its video: the whole command, and the device's load."""
 
 import json
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.full_size
 
 AUS = aus.CORPUS_AUS["disfa"]
 BUSY = 0.9
-"""Least share of the time that the device is to be busy on long input."""
+"""Least share of the time that the device must be busy on long input."""
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +28,18 @@ def predict(tmp_path_factory):
     base = tmp_path_factory.mktemp("published")
     meta = weights.WeightsMeta(model={}, aus=AUS, corpus="disfa")
     # scalars of the reference are arrays of one number
-    made = jax.tree.map(
+    variables = jax.tree.map(
         lambda x, shape: np.reshape(x, shape.shape), reference.variables(), fgnet.abstract(ModelConfig())
     )
-    weights.save(base / "weights", ModelConfig(), made, meta)
+    weights.save(base / "weights", ModelConfig(), variables, meta)
     return Predict(base / "weights", base / "cache", optimised=True)
 
 
 def test_a_photograph(predict, tmp_path):
-    """Her face is found, aligned to 256 pixels, scored, and the heatmaps are laid back on it alone."""
+    """The face is detected, aligned to 256 pixels and scored; heatmaps are warped back to it alone."""
     Image.fromarray(astronaut()).save(tmp_path / "astronaut.png")
     predict(
-        "--csv", tmp_path / "r.csv", "--overlays", tmp_path / "seen", "--heatmaps", tmp_path / "r.npz",
+        "--csv", tmp_path / "r.csv", "--overlays", tmp_path / "overlays", "--heatmaps", tmp_path / "r.npz",
         "--heatmaps_on", "image", "--peaks", tmp_path / "astronaut.png",
     )  # fmt: skip
     (row,) = rows(tmp_path / "r.csv")
@@ -50,13 +50,13 @@ def test_a_photograph(predict, tmp_path):
     assert np.abs(maps[int(y) : int(y + side), int(x) : int(x + side)]).max((0, 1)).min() > 0
     assert not maps[:, :80].any() and not maps[300:].any() and not maps[:, 360:].any()
     assert json.loads((tmp_path / "r.csv.json").read_text())["aligned_size"] == 256
-    with Image.open(tmp_path / "seen" / "astronaut.png") as drawn:
-        assert drawn.height == 640
+    with Image.open(tmp_path / "overlays" / "astronaut.png") as overlay:
+        assert overlay.height == 640
 
 
 def test_the_device_is_busy(predict, tmp_path):
-    """The host finds the next faces in the meantime."""
+    """Meanwhile, the host detects the next faces."""
     write_video(tmp_path / "clip.mp4", moving(32)[:16], "libx264", 25)
-    said = predict("--csv", tmp_path / "r.csv", "--benchmark", tmp_path / "clip.mp4")
-    busy = re.search(r"network \(device\).* ([\d.]+)%", said)
-    assert busy is not None and float(busy[1]) / 100 > BUSY, said
+    output = predict("--csv", tmp_path / "r.csv", "--benchmark", tmp_path / "clip.mp4")
+    busy = re.search(r"network \(device\).* ([\d.]+)%", output)
+    assert busy is not None and float(busy[1]) / 100 > BUSY, output

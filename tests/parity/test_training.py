@@ -1,8 +1,8 @@
 """Three steps of the published training at full size, against the published code's numbers.
 
-What is computed is shown in float64, where nothing depends on rounding nor so on the processor. Float32 is then held to
-what float32 can: where every layer's result of the published network is off by its last bit or two, activations come to
-lie on the other side of a ReLU's kink, and the first gradient's norm moves by 1e-5 to 4e-4. (18 GB)
+In float64, where nothing depends on rounding or on the processor, the computation is shown to be the same. Float32 can
+only be as close as rounding allows: if every layer's result of the published network is off by its last bit or two,
+some activations change sides of a ReLU's kink, and the first gradient's norm changes by 1e-5 to 4e-4. (18 GB)
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ RATE_ENDS = 7500
 
 
 def network(dtype: str, remat: str) -> ModelConfig:
-    """The published network in this format, without dropout."""
+    """Return the published network in this dtype, without dropout."""
     return dataclasses.replace(reference.PUBLISHED, dropout=0.0, dtype=dtype, param_dtype=dtype, remat=remat)
 
 
 def begin(dtype: str) -> tuple[state.TrainState, jax.Array, jax.Array]:
-    """The state before the first step, images and targets of the reference batch; inside x64 mode for float64."""
+    """Create the state before the first step, images and targets of the reference batch; for float64 in x64 mode."""
     variables = jax.tree.map(lambda array: jnp.array(array, dtype), reference.variables())
     first = state.create(variables, OPTIM, optimizer.optimizer(OPTIM, RATE_ENDS))
     images = fgnet.normalise(reference_weights.images()).astype(dtype)
@@ -43,7 +43,7 @@ def begin(dtype: str) -> tuple[state.TrainState, jax.Array, jax.Array]:
 
 
 def _step(config, tx, current, images, targets):
-    """One update on given targets, with every gradient's norm."""
+    """Update on given targets; return every gradient's norm, too."""
     trained, frozen = optimizer.split(current.params, OPTIM)
 
     def loss_fn(trained):
@@ -60,78 +60,80 @@ def _step(config, tx, current, images, targets):
 
 
 def train(config: ModelConfig, steps: int):
-    """Figures of this many steps, and how far every tensor moved: the norm of after minus before."""
+    """Train this many steps; return their metrics, and the norm of every tensor's change."""
     with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision("highest"):
         current, images, targets = begin(config.dtype)
         update = functools.partial(_step, config, optimizer.optimizer(OPTIM, RATE_ENDS))
         step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.training())
-        figures = []
+        metrics = []
         for _ in range(steps):
             current, out = step(current, images, targets)
-            figures.append(jax.device_get(out))
+            metrics.append(jax.device_get(out))
     before = reference.variables()
     before, after = before.params | before.batch_stats, current.params | current.batch_stats
-    return figures, {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
+    return metrics, {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
 
 
 @pytest.fixture(scope="module")
 def exact():
-    """The three steps in float64, blocks computed again; in a process of their own, which gives its memory back."""
+    """The three steps in float64 with rematerialisation; in a separate process, which frees its memory at its end."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(train, network("float64", "blocks"), 3).result()
 
 
 @pytest.fixture(scope="module")
 def run():
-    """The three steps as they are trained."""
+    """The three steps as in training, in float32."""
     return train(network("float32", "none"), 3)
 
 
 @pytest.fixture(scope="module")
 def golden():
-    """What the published code printed."""
+    """Numbers of the published code."""
     return reference.golden("training")
 
 
 def tensors(golden, field: str):
-    """(Published name, path, number) of every tensor that both sides have."""
+    """Return (published name, path, number) of every tensor that both networks have."""
     paths = reference.published_names()
     pairs = zip(golden["names"].tolist(), golden[field], strict=True)
     return [(name, paths[name], value) for name, value in pairs if name in paths]
 
 
-def _is_near(figures, golden, name: str, tolerances: tuple[float, float, float]) -> None:
-    for step, expected, tolerance in zip(figures, golden[name], tolerances, strict=True):
+def _assert_near(metrics, golden, name: str, tolerances: tuple[float, float, float]) -> None:
+    for step, expected, tolerance in zip(metrics, golden[name], tolerances, strict=True):
         np.testing.assert_allclose(step[name], expected, rtol=tolerance)
 
 
 def test_the_first_gradient_is_that_of_the_published_network(exact):
-    """Both in float64: loss, norm, and the norm of every tensor's gradient."""
-    expected, (figures, *_) = reference.golden("training_exact"), exact[0]
-    np.testing.assert_allclose(figures["loss"], expected["loss"], rtol=1e-13)
-    np.testing.assert_allclose(figures["grad_norm"], expected["grad_norm"], rtol=1e-12)
-    found = [(figures["norms"][path], value) for _, path, value in tensors(expected, "first_grad_l2") if value > 0]
-    assert len(found) > 580
-    np.testing.assert_allclose(*zip(*found, strict=True), rtol=1e-11)
+    """In float64: loss, norm, and the norm of every tensor's gradient."""
+    expected, (metrics, *_) = reference.golden("training_exact"), exact[0]
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-13)
+    np.testing.assert_allclose(metrics["grad_norm"], expected["grad_norm"], rtol=1e-12)
+    pairs = [(metrics["norms"][path], value) for _, path, value in tensors(expected, "first_grad_l2") if value > 0]
+    assert len(pairs) > 580
+    np.testing.assert_allclose(*zip(*pairs, strict=True), rtol=1e-11)
 
 
-def test_the_published_figures(exact, golden):
-    """Which are float32's: its first norm is 5.7e-5 from float64's. From the second step on Adam's division tells."""
-    _is_near(exact[0], golden, "loss", (1e-5, 1e-4, 5e-4))
-    _is_near(exact[0], golden, "grad_norm", (1e-4, 5e-3, 5e-2))
+def test_the_published_metrics(exact, golden):
+    """They are float32's: the first norm differs by 5.7e-5. Later, Adam's division amplifies errors."""
+    _assert_near(exact[0], golden, "loss", (1e-5, 1e-4, 5e-4))
+    _assert_near(exact[0], golden, "grad_norm", (1e-4, 5e-3, 5e-2))
 
 
-def test_float32_gives_the_published_figures(run, golden):
-    """Losses and norms as nearly, but the first norm only as nearly as rounding lets it be."""
-    _is_near(run[0], golden, "loss", (1e-5, 1e-4, 5e-4))
-    _is_near(run[0], golden, "grad_norm", (5e-4, 5e-3, 5e-2))
+def test_float32_has_the_published_metrics(run, golden):
+    """Losses and norms are as close, but the first norm only as close as rounding allows."""
+    _assert_near(run[0], golden, "loss", (1e-5, 1e-4, 5e-4))
+    _assert_near(run[0], golden, "grad_norm", (5e-4, 5e-3, 5e-2))
 
 
 def test_every_first_gradient_in_float32(run):
-    """Against float64's: half of them within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
+    """Against float64's: half of them are within 0.05 %, 99 in a hundred within 0.5 %, all within 2.5 %.
 
-    The hundredth, of less than a thousandth of the whole, cancels heavily; and so do noise strengths (single numbers):
-    within 10 %. PyTorch's own float32: half within 0.1 %, 94 in a hundred within 0.5 %, the worst off by 8 %.
+    The hundredth has less than a thousandth of the whole norm, and its terms cancel; so do those of noise strengths
+    (single numbers), which are within 10 %.
+
+    PyTorch's own float32: half within 0.1 %, 94 in a hundred within 0.5 %, the worst off by 8 %.
     """
     expected = reference.golden("training_exact")
     rows = [(name, path, value) for name, path, value in tensors(expected, "first_grad_l2") if value > 0]
@@ -145,19 +147,19 @@ def test_every_first_gradient_in_float32(run):
 
 
 @pytest.mark.parametrize("format_", ["exact", "run"])
-def test_how_far_every_tensor_moved(format_, golden, request):
+def test_the_change_of_every_tensor(format_, golden, request):
     """Within 3 % for nine in ten, running statistics included."""
-    moved = request.getfixturevalue(format_)[1]
+    changes = request.getfixturevalue(format_)[1]
     near = [
-        abs(moved[path] - expected) <= 0.03 * expected
+        abs(changes[path] - expected) <= 0.03 * expected
         for _, path, expected in tensors(golden, "delta_l2")
-        if expected > 0 and path in moved
+        if expected > 0 and path in changes
     ]
     assert len(near) > 650 and np.mean(near) >= 0.9
 
 
-def test_what_has_no_gradient_is_untouched(run, golden):
-    """ToRGB and style block 17: not stepped, not decayed."""
+def test_tensors_without_gradient_are_not_changed(run, golden):
+    """ToRGB and style block 17: neither by steps nor by weight decay."""
     idle = [path for _, path, expected in tensors(golden, "delta_l2") if expected == 0 and path in run[1]]
     assert {path.rsplit("/", 2)[0] for path in idle} >= {"generator/to_rgbs/0", "encoder/styles/17"}
     assert not any(run[1][path] for path in idle)

@@ -1,4 +1,4 @@
-"""Batches, and where a run goes on: at the beginning of a batch that it would have had anyway."""
+"""Batches, and where a run resumes: at the beginning of a batch that it would have had anyway."""
 
 import itertools
 
@@ -9,68 +9,69 @@ from fgnet_jax.predict.result_table import WrittenFrame
 
 
 def written(counts, names=None):
-    """A table's frames of a video, 4 a second, with so many faces each; or of several sources."""
+    """Return a table's frames of a video, 4 per second, with so many faces each; or of several sources."""
     names = names or ["v"] * len(counts)
     frames, rows = [], 0
     for k, (name, faces) in enumerate(zip(names, counts, strict=True)):
         number = k + 1 - names.index(name)
         rows += max(faces, 1)
-        frames.append(WrittenFrame(name, number, number / 4, faces, rows, 100 * rows))
+        frame = WrittenFrame(input=name, frame=number, timestamp=number / 4, faces=faces, rows=rows, end=100 * rows)
+        frames.append(frame)
     return frames
 
 
 def test_batches_end_with_frames():
-    """No more faces than a batch has, unless one frame has; few frames where nobody is seen."""
+    """No more faces than a batch has, unless a single frame has; a limited number of frames where there are none."""
     grouped = batching.grouped([1, 1, 3, 1, 9, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0], lambda n: n, 4)
     assert list(grouped) == [[1, 1], [3, 1], [9], [2, 0, 0, 0, 0, 0, 0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("counts", [[1] * 9, [2, 0, 1, 3, 1, 0, 0, 5, 1]], ids=["one face", "several"])
-def test_a_run_goes_on_at_the_beginning_of_a_batch(size, counts):
+def test_a_run_resumes_at_the_beginning_of_a_batch(size, counts):
     """Wherever it was killed, the batches from there on are those of a run that was not."""
     undisturbed = list(batching.grouped(list(enumerate(counts, 1)), lambda pair: pair[1], size))
-    for there in range(len(counts)):
-        place = batching.resume_point(written(counts[:there]), ["v"], size)
-        rest = [pair for pair in enumerate(counts, 1) if pair[0] > place.done]
+    for count in range(len(counts)):
+        point = batching.resume_point(written(counts[:count]), ["v"], size)
+        rest = [pair for pair in enumerate(counts, 1) if pair[0] > point.done]
         again = list(batching.grouped(rest, lambda pair: pair[1], size))
         assert again == undisturbed[len(undisturbed) - len(again) :]
-        assert place.rows == sum(max(count, 1) for count in counts[: place.done]) and place.end == 100 * place.rows
-        assert place.faces == sum(counts[: place.done]) and place.done <= there
+        assert point.rows == sum(max(faces, 1) for faces in counts[: point.done]) and point.end == 100 * point.rows
+        assert point.faces == sum(counts[: point.done]) and point.done <= count
 
 
-def test_sources_that_are_done_are_not_looked_at():
+def test_sources_that_are_done_are_not_read_again():
     """Images and videos before the last batch."""
     frames = written([1, 1, 1, 1, 1], ["a.png", "b.png", "v", "v", "v"])
-    place = batching.resume_point(frames, ["a.png", "b.png", "v", "c.png"], 2)
-    assert (place.source, place.done, place.written, place.rows) == (2, 2, (2, 2), 4)
+    point = batching.resume_point(frames, ["a.png", "b.png", "v", "c.png"], 2)
+    assert (point.source, point.done, point.written, point.rows) == (2, 2, (2, 2), 4)
 
 
 def test_a_batch_over_two_sources():
-    """Goes on with the first of them."""
-    place = batching.resume_point(
+    """Resumes with the first of them."""
+    point = batching.resume_point(
         written([1, 1, 1, 1], ["a.png", "b.png", "c.png", "d.png"]), ["a.png", "b.png", "c.png", "d.png"], 3
     )
-    assert (place.source, place.done, place.rows) == (3, 0, 3)
+    assert (point.source, point.done, point.rows) == (3, 0, 3)
 
 
-def test_smoothing_computes_again_what_it_looks_back_at():
-    """A second back is four frames; they are not written again."""
-    place = batching.resume_point(written([1] * 12), ["v"], 2, window=1.0)
-    assert place.written == (0, 10) and place.rows == 10
-    assert place.done <= 10 - 4 and place.done % 2 == 0 and place.done >= 4
+def test_smoothing_computes_the_frames_of_its_window_again():
+    """A second is four frames; they are not written again."""
+    point = batching.resume_point(written([1] * 12), ["v"], 2, window=1.0)
+    assert point.written == (0, 10) and point.rows == 10
+    assert point.done <= 10 - 4 and point.done % 2 == 0 and point.done >= 4
 
 
 def test_smoothing_looks_back_to_the_videos_beginning_at_most():
     """Also where its first frames share a batch with an image."""
     frames = written([1, 1, 1, 1], ["a.png", "v", "v", "v"])
-    place = batching.resume_point(frames, ["a.png", "v"], 2, window=60.0)
-    assert (place.source, place.done, place.written) == (0, 0, (1, 1))
+    point = batching.resume_point(frames, ["a.png", "v"], 2, window=60.0)
+    assert (point.source, point.done, point.written) == (0, 0, (1, 1))
 
 
 def test_other_inputs_are_refused():
-    """They would be joined to rows of others."""
-    with pytest.raises(ValueError, match="goes on with b.png, the command with c.png"):
+    """Their rows would be mixed."""
+    with pytest.raises(ValueError, match="continues with b.png, the command with c.png"):
         batching.resume_point(written([1, 1, 1], ["a.png", "b.png", "c.png"]), ["a.png", "c.png"], 1)
     with pytest.raises(ValueError, match="no more inputs"):
         batching.resume_point(written([1, 1, 1], ["a.png", "b.png", "c.png"]), ["a.png"], 1)

@@ -1,4 +1,4 @@
-"""The detector: NumPy in, NumPy out, one shape for the compiler, and weights that say themselves what they are."""
+"""The detector: NumPy in, NumPy out, and weights that carry their own configuration."""
 
 import dataclasses
 import subprocess
@@ -18,21 +18,9 @@ FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.imag
 
 
 def save(path, config=TINY, known=AUS):
-    """Writes random weights."""
+    """Write random weights, and return their directory."""
     weights.save(path, config, fgnet.init(config), weights.WeightsMeta(model={}, aus=known, corpus="disfa"))
     return path
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A weights directory of a tiny network."""
-    return save(tmp_path_factory.mktemp("weights") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def detector(directory):
-    """A detector with batches of two."""
-    return fgnet_jax.Detector.load(directory, batch_size=2)
 
 
 def test_predictions_are_what_the_network_computes(directory, detector):
@@ -50,7 +38,7 @@ def test_predictions_are_what_the_network_computes(directory, detector):
 
 
 def test_results_are_plain_numpy_of_the_stated_types(detector):
-    """Nothing of JAX comes out."""
+    """No arrays of JAX are returned."""
     predictions = detector.predict(FACES[:3])
     types = {name: getattr(predictions, name) for name in ("aus", "scores", "present", "heatmaps")}
     assert {name: type(value) for name, value in types.items()} == dict.fromkeys(types, np.ndarray)
@@ -68,44 +56,14 @@ def test_results_are_plain_numpy_of_the_stated_types(detector):
     )
 
 
-def test_apply_is_the_same_as_a_pure_function(detector):
-    """It goes into somebody else's jitted program, with the weights as arguments, and has gradients."""
-
-    @jax.jit
-    def smiles(params, images):
-        scores, heatmaps = fgnet_jax.apply(params, images)
-        return scores[:, params.aus.index(12)], heatmaps
-
-    expected = detector.predict(FACES)
-    scores, heatmaps = smiles(detector.params, FACES)
-    np.testing.assert_allclose(scores, expected.scores[:, AUS.index(12)], atol=1e-6)
-    np.testing.assert_allclose(heatmaps, expected.heatmaps, atol=1e-5)
-    slope = jax.grad(lambda images: smiles(detector.params, images)[0].sum())(FACES[:1].astype(np.float32))
-    assert np.isfinite(slope).all() and np.abs(slope).max() > 0
-
-
-def test_padding_and_company_change_nothing(detector):
-    """A face has the same scores whatever shares its batch."""
+def test_padding_and_other_faces_change_nothing(detector):
+    """A face has the same scores whatever else is in its batch."""
     together = detector.predict(FACES)
     for i, face in enumerate(FACES):
         np.testing.assert_allclose(detector.predict(face[None]).scores[0], together.scores[i], atol=1e-6)
 
 
-def test_any_number_of_faces_compiles_once(directory, monkeypatch):
-    """One shape, with heatmaps or without."""
-    jax.clear_caches()  # another test may have traced the same shape
-    traces = []
-    apply = fgnet.apply
-    monkeypatch.setattr(fgnet, "apply", lambda *args: traces.append(args) or apply(*args))
-    detector = fgnet_jax.Detector.load(directory, batch_size=3)
-    detector.compile()
-    for count in (1, 2, 3, 4, 0, 5):
-        for heatmaps in (True, False):
-            assert len(detector.predict(FACES[:count], heatmaps=heatmaps).scores) == count
-    assert len(traces) == 1
-
-
-def test_heatmaps_come_only_if_asked_for(detector):
+def test_heatmaps_are_returned_only_if_requested(detector):
     """They are most of the bytes."""
     assert detector.predict(FACES, heatmaps=False).heatmaps is None
     assert detector.start(FACES[:2]).result(heatmaps=False).heatmaps is None
@@ -128,7 +86,7 @@ def test_the_weights_own_configuration_counts(tmp_path):
 
 
 def test_bfloat16_is_near(directory, detector):
-    """An option with a tolerance of its own; results are float32 all the same."""
+    """An option with its own tolerance; results are float32 as well."""
     half = fgnet_jax.Detector.load(directory, batch_size=2, dtype="bfloat16").predict(FACES)
     full = detector.predict(FACES)
     assert half.scores.dtype == np.float32
@@ -141,27 +99,9 @@ def test_bfloat16_is_near(directory, detector):
     ids=["one face", "float", "oblong", "grey", "list"],
 )
 def test_other_arrays_are_refused_with_what_is_expected(detector, images):
-    """Shape and type are named."""
+    """The message names shape and type."""
     with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got .*; whole images come in a list"):
         detector.predict(images)
-
-
-def test_a_batch_is_never_larger_than_stated(detector):
-    """`start` takes what was compiled for."""
-    with pytest.raises(ValueError, match="1 to 2 faces, got 3"):
-        detector.start(FACES[:3])
-
-
-def test_the_checksum_is_that_of_the_weights(directory, detector):
-    """What a table's JSON says."""
-    assert detector.checksum == weights.checksum(weights.load(directory)[1])
-
-
-def test_a_batch_size_for_fewer_faces(detector):
-    """The same weights; nothing is loaded again."""
-    one = detector.with_batch_size(1)
-    assert one.batch_size == 1 and one.variables is detector.variables
-    np.testing.assert_allclose(one.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)
 
 
 def test_weights_that_cannot_detect_are_refused_by_name(tmp_path):

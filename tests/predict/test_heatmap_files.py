@@ -1,4 +1,4 @@
-"""Archives of heatmaps: row by row as the table, npz whole in the end, Zarr grown and gone on with."""
+"""Archives of heatmaps: row by row as the table, npz written in the end, Zarr growing and resumed."""
 
 import os
 
@@ -14,12 +14,12 @@ NAMES = ("out.npz", "out.zarr")
 
 
 def row(name, maps=None, face_id=None):
-    """A row, with a result where there are heatmaps."""
+    """Return a row, with a result where there are heatmaps."""
     return ResultRow(name, 3, face_id=face_id, scores=None if maps is None else maps.mean((0, 1)))
 
 
 def load(path):
-    """An archive's arrays, of either kind."""
+    """Return an archive's arrays, of either kind."""
     if heatmap_files.is_zarr(path):
         import zarr
 
@@ -67,7 +67,7 @@ def test_an_empty_archive_is_valid(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_of_all_sizes(tmp_path, name):
-    """Heatmaps laid back on the image are one array a row, none for a row without a result."""
+    """Heatmaps warped back to the image are one array per row, none for a row without a result."""
     with heatmap_files.open_archive(tmp_path / name, AUS, 4, on_image=True) as archive:
         archive.add(row("a.png", MAPS[0], 0), np.full((6, 8, 2), 0.5, np.float32))
         archive.add(row("b.png"), None)
@@ -86,14 +86,14 @@ def test_heatmaps_of_another_shape_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("on_image", [False, True])
-def test_zarr_is_gone_on_with(tmp_path, on_image):
+def test_zarr_is_resumed(tmp_path, on_image):
     """What was added beyond the table's rows is replaced."""
     path = tmp_path / "out.zarr"
-    first = heatmap_files.open_archive(path, AUS, 4, on_image)
+    first = heatmap_files.open_archive(path, AUS, 4, on_image=on_image)
     archive = first.__enter__()  # a killed run: never closed
     for name in "abc":
         archive.add(row(name, MAPS[0]), MAPS[0])
-    with heatmap_files.open_archive(path, AUS, 4, on_image, keep=2) as archive:
+    with heatmap_files.open_archive(path, AUS, 4, on_image=on_image, keep=2) as archive:
         archive.add(row("d", MAPS[1]), MAPS[1])
     loaded = load(path)
     assert loaded["input"].tolist() == ["a", "b", "d"] and loaded["scores"].shape == (3, 2)
@@ -101,8 +101,8 @@ def test_zarr_is_gone_on_with(tmp_path, on_image):
     np.testing.assert_allclose(last, MAPS[1], atol=1e-3)
 
 
-def test_what_cannot_be_gone_on_with_is_refused(tmp_path):
-    """An npz archive, one of other AUs, and one that is not there."""
+def test_archives_that_cannot_be_resumed_are_refused(tmp_path):
+    """An npz archive, one of other AUs, and a missing one."""
     with heatmap_files.open_archive(tmp_path / "out.zarr", AUS, 4) as archive:
         archive.add(row("a", MAPS[0]), MAPS[0])
     cases = {"out.npz": (AUS, 1, "npz"), "out.zarr": ((1, 2), 1, "other AUs"), "no.zarr": (AUS, 1, "no archive")}

@@ -23,30 +23,22 @@ AUS = aus.CORPUS_AUS["disfa"]
 SIDE = TINY.image_size
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A weights directory of a tiny network."""
-    path = tmp_path_factory.mktemp("weights") / "tiny"
-    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(model={}, aus=AUS, corpus="disfa"))
-    return path
-
-
 @pytest.fixture(scope="module", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Lets the processes that the tests start share what they compile."""
+    """Let the processes that the tests start share their compiled programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 def command(*arguments, **options):
-    """Runs the command in a process of its own."""
+    """Run the command in a separate process."""
     words = [sys.executable, "-m", "fgnet_jax.predict", *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, **options)
 
 
 def face(path, seed=0, size=(SIDE, SIDE)):
-    """Writes a random image; returns the path."""
+    """Write a random image, and return its path."""
     path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -54,14 +46,14 @@ def face(path, seed=0, size=(SIDE, SIDE)):
 
 
 def rows(path):
-    """A table as a list of dictionaries."""
+    """Read a table as a list of dictionaries."""
     with open(path, newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 @pytest.fixture(scope="module")
 def mixed_run(directory, tmp_path_factory):
-    """A run over good, odd and broken files: the folder, the inputs and the finished process."""
+    """Run the command over good, odd and broken files; return the folder, the inputs and the finished process."""
     folder = tmp_path_factory.mktemp("mixed")
     sources = [
         face(folder / "x" / "a.png", 1),
@@ -77,13 +69,13 @@ def mixed_run(directory, tmp_path_factory):
     sources[5].write_text("not an image")
     sources[6].touch()
     sources[7].write_bytes(sources[0].read_bytes()[:3000])
-    results = ("--csv", folder / "out" / "r.csv", "--heatmaps", folder / "r.npz", "--overlays", folder / "seen")
+    results = ("--csv", folder / "out" / "r.csv", "--heatmaps", folder / "r.npz", "--overlays", folder / "overlays")
     done = command("--weights", directory, "--aligned", "--batch_size", 2, *results, *sources)
     return folder, [str(source) for source in sources], done
 
 
 def test_a_mixed_run_succeeds(mixed_run):
-    """Broken images do not end it, and each is named with its reason; the pace is printed."""
+    """Broken images do not end it, and each is named with its reason; the rate is printed."""
     folder, sources, done = mixed_run
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -129,13 +121,13 @@ def test_the_archive_matches_the_table(mixed_run):
 def test_every_success_has_its_overlay(mixed_run):
     """Equal names from two folders stay apart."""
     folder, _, _ = mixed_run
-    assert sorted(os.listdir(folder / "seen")) == ["large.png", "last.png", "x-a.png", "y-a.png"]
-    with Image.open(folder / "seen" / "x-a.png") as overlay:
+    assert sorted(os.listdir(folder / "overlays")) == ["large.png", "last.png", "x-a.png", "y-a.png"]
+    with Image.open(folder / "overlays" / "x-a.png") as overlay:
         assert overlay.format == "PNG" and overlay.height >= 600
 
 
 def test_without_a_file_the_table_goes_to_standard_output(directory, tmp_path):
-    """And nothing else does."""
+    """Nothing else does."""
     done = command("--weights", directory, "--aligned", face(tmp_path / "a.png"))
     header, row, end = done.stdout.split("\n")
     assert (
@@ -166,7 +158,7 @@ def test_scores_that_are_not_numbers_are_failures(tmp_path, capfd):
 
 
 def usage_cases(folder, directory):
-    """Command lines that cannot work, with what they must say."""
+    """Return command lines that cannot work, with a part of their message."""
     image, weights_flag = face(folder / "a.png"), ("--weights", directory)
     blocker = folder / "file"
     blocker.touch()
@@ -179,8 +171,8 @@ def usage_cases(folder, directory):
         "bad window": ((*weights_flag, "--smooth_window", "0", image), "above 0"),
         "bad dialect": ((*weights_flag, "--dialect", "spss", image), "invalid choice"),
         "peaks elsewhere": ((*weights_flag, "--dialect", "openface", "--peaks", image), "does not have"),
-        "place of nothing": ((*weights_flag, "--heatmaps_on", "image", image), "--heatmaps FILE is missing"),
-        "largest of one": ((*weights_flag, "--aligned", "--largest", image), "looks for no faces"),
+        "place without heatmaps": ((*weights_flag, "--heatmaps_on", "image", image), "--heatmaps FILE is missing"),
+        "largest of aligned": ((*weights_flag, "--aligned", "--largest", image), "skips face detection"),
         "no predictor": ((*weights_flag, "--predictor", folder / "none.dat", image), "no predictor file"),
         "no thresholds": ((*weights_flag, "--thresholds", folder / "none.json", image), "cannot read thresholds"),
         "bad thresholds": ((*weights_flag, "--thresholds", blocker, image), "expected JSON"),
@@ -214,13 +206,13 @@ def usage_cases(folder, directory):
 
 
 def other_table(folder):
-    """Somebody's own table."""
-    (folder / "mine.csv").write_text("a,b\n1,2\n")
-    return folder / "mine.csv"
+    """Write another program's table, and return its path."""
+    (folder / "other.csv").write_text("a,b\n1,2\n")
+    return folder / "other.csv"
 
 
 def photographs(folder):
-    """A folder of images with an archive's ending."""
+    """Write a folder of images whose name has an archive's suffix, and return its path."""
     face(folder / "holiday.zarr" / "a.png")
     return folder / "holiday.zarr"
 
@@ -234,8 +226,8 @@ USAGE_CASES = (
     "bad window",
     "bad dialect",
     "peaks elsewhere",
-    "place of nothing",
-    "largest of one",
+    "place without heatmaps",
+    "largest of aligned",
     "no predictor",
     "no thresholds",
     "bad thresholds",
@@ -258,7 +250,7 @@ USAGE_CASES = (
 
 @pytest.mark.parametrize("case", USAGE_CASES)
 def test_usage_errors_are_status_2_before_anything_is_touched(directory, tmp_path, capfd, case):
-    """Each says what is wrong, and leaves the folder as it was."""
+    """Each message names the mistake, and the folder stays as it was."""
     arguments, message = usage_cases(tmp_path, directory)[case]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     try:
@@ -270,13 +262,13 @@ def test_usage_errors_are_status_2_before_anything_is_touched(directory, tmp_pat
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_said_so(directory, tmp_path):
+def test_a_full_disk_is_reported(directory, tmp_path):
     """Status 1 and a sentence, no traceback."""
     done = command("--weights", directory, "--aligned", "--csv", "/dev/full", face(tmp_path / "a.png"))
     assert done.returncode in (1, 2) and "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_traceback(directory, tmp_path):
+def test_a_reader_that_ends_early_gives_no_traceback(directory, tmp_path):
     """As in `... | head -1`."""
     words = f"{sys.executable} -m fgnet_jax.predict --weights {directory} --aligned {face(tmp_path / 'a.png')}"
     done = subprocess.run(["bash", "-c", f"{words} | true"], capture_output=True, text=True)
@@ -289,7 +281,7 @@ def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
     image = face(tmp_path / "a.png")
     table, archive = tmp_path / "r.csv", tmp_path / "r.npz"
     words = [sys.executable, "-m", "fgnet_jax.predict", "--weights", directory, "--aligned", "--batch_size", "1"]
-    words += ["--csv", table, "--heatmaps", archive, "--overlays", tmp_path / "seen", *[image] * 2000]
+    words += ["--csv", table, "--heatmaps", archive, "--overlays", tmp_path / "overlays", *[image] * 2000]
     with subprocess.Popen(list(map(str, words)), stderr=subprocess.DEVNULL) as process:
         limit = time.monotonic() + 120
         while not table.exists() or table.read_bytes().count(b"\n") < 4:
@@ -301,7 +293,7 @@ def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
     assert table.read_bytes().endswith(b"\n") and 3 <= len(finished) < 2000
     assert all(row["success"] == "1" and row["AU26_score"] for row in finished)
     if stop == signal.SIGKILL:
-        assert not archive.exists() and not list(tmp_path.glob("*.partial"))
+        assert not archive.exists() and not list(tmp_path.glob(".*.tmp"))
     else:
         assert status == 130
         with np.load(archive) as loaded:
@@ -309,7 +301,7 @@ def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
 
 
 def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
-    """Batches are padded to one shape whatever comes."""
+    """Batches are padded to one shape."""
     sources = [str(face(tmp_path / f"{i}.png", i)) for i in range(5)]
     sources.insert(2, str(tmp_path / "absent"))
     tables = []
@@ -320,29 +312,29 @@ def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
         tables.append(rows(path))
     for table in tables[1:]:
         assert [row["input"] for row in table] == sources
-        for one, other in zip(tables[0], table, strict=True):
-            assert one["success"] == other["success"]
-            if one["success"] == "1":
-                assert abs(float(one["AU06_score"]) - float(other["AU06_score"])) < 1e-6
+        for first, other in zip(tables[0], table, strict=True):
+            assert first["success"] == other["success"]
+            if first["success"] == "1":
+                assert abs(float(first["AU06_score"]) - float(other["AU06_score"])) < 1e-6
 
 
 def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
-    """Its rows come as the frames do; smoothing looks back alone, which the JSON says."""
+    """Its rows are written as its frames arrive; smoothing is causal, which the JSON records."""
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
-    shown = [video.VideoFrame(k + 1, k / 10, image) for k, image in enumerate(images)]
-    monkeypatch.setattr(video, "camera", lambda number: iter(shown))
+    frames = [video.VideoFrame(k + 1, k / 10, image) for k, image in enumerate(images)]
+    monkeypatch.setattr(video, "camera", lambda number: iter(frames))
     flags = ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), "--smooth", "--webcam", "0"]
     assert predict.main(flags) == 0
     assert [(row["input"], row["frame"], row["timestamp"]) for row in rows(tmp_path / "r.csv")] == [
         ("webcam 0", str(k + 1), str(k / 10)) for k in range(4)
     ]
-    about = json.loads((tmp_path / "r.csv.json").read_text())
-    assert about["smoothing"]["causal"] and about["frame_rates"] == {"webcam 0": 10.0} and about["complete"]
+    record = json.loads((tmp_path / "r.csv.json").read_text())
+    assert record["smoothing"]["causal"] and record["frame_rates"] == {"webcam 0": 10.0} and record["complete"]
 
 
-def test_help_is_there_without_loading_jax():
-    """And tells the exit statuses."""
-    code = "import sys; from fgnet_jax import predict\n"
+def test_help_does_not_load_jax():
+    """It lists the exit statuses."""
+    code = "import sys; from fgnet_jax.predict import __main__ as predict\n"
     code += "try: predict.main(['--help'])\nfinally: assert 'jax' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "Exit status" in done.stdout and "--overlays" in done.stdout

@@ -1,4 +1,4 @@
-"""Result tables: whole rows whenever a run stops, Parquet too, and what is there is read again to go on."""
+"""Result tables: whole rows whenever a run stops, Parquet too, and existing rows are read to resume."""
 
 import csv
 import os
@@ -15,15 +15,24 @@ OWN = columns.table_columns(AUS)
 
 
 def face(name, frame=1, face_id=0, seconds=None):
-    """A row with a result."""
+    """Return a row with a result."""
     scores = np.array([0.25, -0.5], np.float32)
-    points = np.zeros((68, 2), np.float32)
-    return ResultRow(name, frame, seconds, face_id, 1.5, (1.0, 2.0, 3.0, 4.0), points, scores, scores > 0)
+    return ResultRow(
+        input=name,
+        frame=frame,
+        timestamp=seconds,
+        face_id=face_id,
+        confidence=1.5,
+        box=(1.0, 2.0, 3.0, 4.0),
+        landmarks=np.zeros((68, 2), np.float32),
+        scores=scores,
+        present=scores > 0,
+    )
 
 
-def video(path, layout=OWN, frames=3):
-    """Writes an image with two faces, and a video whose second frame shows nobody."""
-    with result_table.open_table(path, layout) as table:
+def write_video(path, columns=OWN, frames=3):
+    """Write an image with two faces, and a video whose second frame has no face."""
+    with result_table.open_table(path, columns) as table:
         table.add([face("a.png"), face("a.png", face_id=1)])
         for number in range(1, frames + 1):
             row = ResultRow("b.mp4", number, number / 4) if number == 2 else face("b.mp4", number, 7, number / 4)
@@ -58,44 +67,44 @@ def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("dialect", [None, *columns.DIALECTS])
-def test_frames_are_read_again_in_every_dialect(tmp_path, dialect):
-    """All but the last, which may lack rows, with where each ends."""
-    layout, path = columns.table_columns(AUS, dialect), tmp_path / "out.csv"
-    video(path, layout)
-    found = list(result_table.written(path, layout))
-    assert [(one.input, one.frame, one.faces, one.rows) for one in found] == [
+def test_frames_are_read_from_the_columns_of_every_tool(tmp_path, dialect):
+    """All but the last, which may lack rows, with the byte at which each ends."""
+    chosen, path = columns.table_columns(AUS, dialect), tmp_path / "out.csv"
+    write_video(path, chosen)
+    frames = list(result_table.written(path, chosen))
+    assert [(frame.input, frame.frame, frame.faces, frame.rows) for frame in frames] == [
         ("a.png", 1, 2, 2),
         ("b.mp4", 1, 1, 3),
         ("b.mp4", 2, 0, 4),
     ]
-    assert [one.timestamp for one in found] == [None, 0.25, 0.5]
-    assert path.read_bytes()[: found[-1].end].count(b"\n") == 5
+    assert [frame.timestamp for frame in frames] == [None, 0.25, 0.5]
+    assert path.read_bytes()[: frames[-1].end].count(b"\n") == 5
 
 
 def test_one_image_named_twice_is_two_frames(tmp_path):
-    """Rows of one frame have growing face_ids."""
+    """Within a frame, face_ids increase."""
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
         for _ in range(3):
             table.add([face("a.png"), face("a.png", face_id=1)])
-    assert [one.faces for one in result_table.written(tmp_path / "out.csv", OWN)] == [2, 2]
+    assert [frame.faces for frame in result_table.written(tmp_path / "out.csv", OWN)] == [2, 2]
 
 
 @pytest.mark.parametrize("half", [b"c.png,1", b'"c\n', b'"c,d'])
 def test_half_a_row_is_left_out_and_cut_off(tmp_path, half):
-    """Whatever a crash has left, also within quotes."""
+    """Whatever a crash has left, within quotes, too."""
     path = tmp_path / "out.csv"
-    video(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole + half)
+    write_video(path)
+    complete = path.read_bytes()
+    path.write_bytes(complete + half)
     last = list(result_table.written(path, OWN))[-1]
     with result_table.open_table(path, OWN, keep=last.end) as table:
         table.add([face("b.mp4", 3, 7, 0.75)])
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == complete
 
 
 def test_other_tables_are_refused(tmp_path):
-    """By their columns, and by what no table of ours holds."""
-    video(tmp_path / "out.csv")
+    """By their columns, and by values that this package never writes."""
+    write_video(tmp_path / "out.csv")
     with pytest.raises(result_table.TableError, match="its columns are input, frame.*not frame_idx"):
         list(result_table.written(tmp_path / "out.csv", columns.table_columns(AUS, "libreface")))
     with open(tmp_path / "out.csv", "a") as stream:
@@ -105,28 +114,28 @@ def test_other_tables_are_refused(tmp_path):
 
 
 def test_a_table_is_begun_with_its_first_row(tmp_path):
-    """Not with a header, or a part of it."""
+    """A header, or a part of it, does not count."""
     path = tmp_path / "out.csv"
     for text, begun in (("", False), ("input,fra", False), (",".join(OWN.names) + "\n", False), ("a,b\n", True)):
         path.write_text(text)
         assert result_table.is_begun(path, OWN) is begun
-    video(path)
+    write_video(path)
     assert result_table.is_begun(path, OWN)
 
 
 def test_parquet_has_types_and_leaves_nothing_else(tmp_path):
     """The same rows; empty cells are nulls."""
-    video(tmp_path / "out.parquet")
-    found = pyarrow.parquet.read_table(tmp_path / "out.parquet")
-    assert found.column_names == OWN.names and os.listdir(tmp_path) == ["out.parquet"]
-    assert [str(found.schema.field(name).type) for name in ("input", "frame", "timestamp", "AU01_c", "AU01_score")] == [
+    write_video(tmp_path / "out.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names == OWN.names and os.listdir(tmp_path) == ["out.parquet"]
+    assert [str(table.schema.field(name).type) for name in ("input", "frame", "timestamp", "AU01_c", "AU01_score")] == [
         "string", "int32", "double", "int32", "float"
     ]  # fmt: skip
-    assert found["AU01_score"].to_pylist() == [0.25, 0.25, 0.25, None, 0.25]
+    assert table["AU01_score"].to_pylist() == [0.25, 0.25, 0.25, None, 0.25]
 
 
-def test_parquet_of_a_stopped_run_can_be_read_and_gone_on_with(tmp_path):
-    """Its rows stay beside it as CSV."""
+def test_parquet_of_a_stopped_run_can_be_read_and_resumed(tmp_path):
+    """Its rows stay beside it, as CSV."""
     with pytest.raises(KeyboardInterrupt), result_table.open_table(tmp_path / "out.parquet", OWN) as table:
         table.add([face("a.png")])
         raise KeyboardInterrupt

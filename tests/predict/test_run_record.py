@@ -1,4 +1,4 @@
-"""The JSON beside a table: written whole, read again, and compared by who goes on."""
+"""The JSON beside a table: written whole, read again, and compared when a run is resumed."""
 
 import json
 
@@ -6,42 +6,42 @@ import pytest
 
 from fgnet_jax.predict import run_record
 
-ABOUT = {"version": "1", "aus": (1, 2), "thresholds": {"AU01": 0.0}, "device": {"kind": "cpu"}, "complete": False}
+RECORD = {"version": "1", "aus": (1, 2), "thresholds": {"AU01": 0.0}, "device": {"kind": "cpu"}, "complete": False}
 
 
-def test_it_stands_beside_the_table(tmp_path):
-    """And is read as it was written."""
-    run_record.write(tmp_path / "out.csv", ABOUT)
+def test_the_record_is_beside_the_table(tmp_path):
+    """It is read as it was written."""
+    run_record.write(tmp_path / "out.csv", RECORD)
     assert json.loads((tmp_path / "out.csv.json").read_text())["aus"] == [1, 2]
-    assert run_record.read(tmp_path / "out.csv") == json.loads(json.dumps(ABOUT))
+    assert run_record.read(tmp_path / "out.csv") == json.loads(json.dumps(RECORD))
     assert run_record.read(tmp_path / "other.csv") is None
 
 
 def test_names_that_are_no_text_are_kept(tmp_path):
-    """Linux's file names are bytes."""
-    run_record.write(tmp_path / "out.csv", ABOUT | {"arguments": ["b\udcff.png", "ü.png"]})
+    """File names on Linux are bytes."""
+    run_record.write(tmp_path / "out.csv", RECORD | {"arguments": ["b\udcff.png", "ü.png"]})
     assert (run_record.read(tmp_path / "out.csv") or {})["arguments"] == ["b\udcff.png", "ü.png"]
     assert "ü.png" in (tmp_path / "out.csv.json").read_text(encoding="utf-8")
 
 
-def test_the_same_making_may_go_on_elsewhere(tmp_path):
+def test_the_same_settings_may_resume_elsewhere(tmp_path):
     """On another device, with other arguments."""
-    run_record.write(tmp_path / "out.csv", ABOUT)
+    run_record.write(tmp_path / "out.csv", RECORD)
     former = run_record.read(tmp_path / "out.csv") or {}
-    run_record.check_same(tmp_path / "out.csv", former, ABOUT | {"device": {"kind": "gpu"}, "arguments": ["x"]})
+    run_record.check_same(tmp_path / "out.csv", former, RECORD | {"device": {"kind": "gpu"}, "arguments": ["x"]})
 
 
-def test_another_making_is_refused_by_name(tmp_path):
-    """All that differs."""
-    run_record.write(tmp_path / "out.csv", ABOUT)
+def test_other_settings_are_refused_by_name(tmp_path):
+    """The message names all that differ."""
+    run_record.write(tmp_path / "out.csv", RECORD)
     former = run_record.read(tmp_path / "out.csv") or {}
     with pytest.raises(run_record.RunRecordError, match=r"aus: \[1, 2\] there, \[1\] now; every: None there, 2 now"):
-        run_record.check_same(tmp_path / "out.csv", former, ABOUT | {"aus": [1], "every": 2})
+        run_record.check_same(tmp_path / "out.csv", former, RECORD | {"aus": [1], "every": 2})
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
-def test_what_is_no_such_json_is_refused(tmp_path, text):
-    """With its name."""
+def test_other_files_are_refused(tmp_path, text):
+    """The message names the file."""
     (tmp_path / "out.csv.json").write_text(text)
     with pytest.raises(run_record.RunRecordError, match="out.csv.json: not the JSON"):
         run_record.read(tmp_path / "out.csv")

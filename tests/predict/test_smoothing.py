@@ -8,42 +8,44 @@ import pytest
 from fgnet_jax.predict import smoothing
 from fgnet_jax.predict.smoothing import ObservedScores, Smoothing
 
-HOW = Smoothing(1.0)
+OPTIONS = Smoothing(1.0)
 
 
 def frame(seconds: float | None, score: float, video: str | None = "v", faces=(0,)):
-    """A frame at 4 a second, of one AU."""
-    return ObservedScores(video, seconds, faces, np.array([[score]] * len(faces), np.float32))
+    """Return a frame with the same score of one AU for each face."""
+    return ObservedScores(
+        video=video, seconds=seconds, face_ids=faces, scores=np.array([[score]] * len(faces), np.float32)
+    )
 
 
-def smoothed(frames, how=HOW):
-    """The scores of the first face."""
-    return [float(scores[0, 0]) for _, scores in smoothing.smooth(frames, lambda one: one, how)]
+def smoothed(frames, options=OPTIONS):
+    """Return the smoothed scores of the first face."""
+    return [float(scores[0, 0]) for _, scores in smoothing.smooth(frames, lambda frame: frame, options)]
 
 
 def test_weights_are_a_hann_window_over_true_times():
     """A quarter second away weighs half."""
-    found = smoothed([frame(0.0, 0.0), frame(0.25, 1.0), frame(0.5, 0.0), frame(5.0, 1.0)])
-    np.testing.assert_allclose(found, [0.5 / 1.5, 1 / 2, 0.5 / 1.5, 1.0], rtol=1e-6)
+    results = smoothed([frame(0.0, 0.0), frame(0.25, 1.0), frame(0.5, 0.0), frame(5.0, 1.0)])
+    np.testing.assert_allclose(results, [0.5 / 1.5, 1 / 2, 0.5 / 1.5, 1.0], rtol=1e-6)
 
 
-def test_causal_looks_back_alone_and_waits_for_nothing():
-    """Every frame comes out before the next goes in."""
-    went_in = []
+def test_causal_uses_earlier_frames_alone_and_waits_for_none():
+    """Every frame is returned before the next is read."""
+    read = []
 
     def frames():
         for k in range(4):
-            went_in.append(k)
+            read.append(k)
             yield frame(k / 4, float(k == 0))
 
-    found = []
-    for _, scores in smoothing.smooth(frames(), lambda one: one, Smoothing(1.0, causal=True)):
-        assert len(went_in) == len(found) + 1
-        found.append(float(scores[0, 0]))
-    assert found[0] == 1.0 and found == sorted(found, reverse=True) and found[-1] > 0
+    results = []
+    for _, scores in smoothing.smooth(frames(), lambda frame: frame, Smoothing(1.0, causal=True)):
+        assert len(read) == len(results) + 1
+        results.append(float(scores[0, 0]))
+    assert results[0] == 1.0 and results == sorted(results, reverse=True) and results[-1] > 0
 
 
-def test_a_constant_stays_and_a_step_is_not_moved():
+def test_a_constant_stays_and_a_step_is_not_delayed():
     """Centred weights have no delay."""
     np.testing.assert_allclose(smoothed([frame(k / 30, 0.3) for k in range(40)]), 0.3, rtol=1e-6)
     step = smoothed([frame(k / 30, float(k >= 20)) for k in range(40)])
@@ -60,21 +62,21 @@ def test_faces_videos_and_images_are_kept_apart():
 
 
 def test_frames_without_a_face_or_result_take_no_part():
-    """And stay without one."""
-    nobody = ObservedScores("v", 0.1, (), np.zeros((0, 1), np.float32))
-    frames = [frame(0.0, 1.0), nobody, frame(0.2, np.nan), frame(0.3, 1.0)]
-    found = [scores for _, scores in smoothing.smooth(frames, lambda one: one, HOW)]
-    assert found[0][0, 0] == found[3][0, 0] == 1.0 and len(found[1]) == 0 and np.isnan(found[2]).all()
+    """They stay without one."""
+    empty = ObservedScores(video="v", seconds=0.1, face_ids=(), scores=np.zeros((0, 1), np.float32))
+    frames = [frame(0.0, 1.0), empty, frame(0.2, np.nan), frame(0.3, 1.0)]
+    results = [scores for _, scores in smoothing.smooth(frames, lambda frame: frame, OPTIONS)]
+    assert results[0][0, 0] == results[3][0, 0] == 1.0 and len(results[1]) == 0 and np.isnan(results[2]).all()
 
 
 def test_beginning_a_window_earlier_gives_the_same_bits():
-    """What a run that goes on relies on."""
+    """A resumed run relies on it."""
     rng = np.random.default_rng(0)
     frames = [frame(k / 25, rng.uniform(-1, 1)) for k in range(100)]
     np.testing.assert_array_equal(smoothed(frames)[50:], smoothed(frames[50 - 25 :])[25:])
 
 
-def test_the_description_says_what_was_done():
-    """For the JSON."""
-    assert HOW.describe() == {"window": "hann", "seconds": 1.0, "causal": False, "of": "scores, per face_id"}
-    assert dataclasses.replace(HOW, causal=True).describe()["causal"]
+def test_the_description_has_all_options():
+    """They are recorded in the JSON."""
+    assert OPTIONS.describe() == {"window": "hann", "seconds": 1.0, "causal": False, "of": "scores, per face_id"}
+    assert dataclasses.replace(OPTIONS, causal=True).describe()["causal"]

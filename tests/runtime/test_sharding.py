@@ -1,4 +1,4 @@
-"""Placement of arrays; what several devices make of it is tested under multiprocess/."""
+"""Placement of arrays; programs on several devices are tested under multiprocess/."""
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ from fgnet_jax.runtime import sharding
 
 
 def _split(shape, shard_params=True):
-    """The axis that is split over eight devices, or None."""
+    """Return the axis that is split over eight devices, or None."""
     mesh = jax.sharding.AbstractMesh((8,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     placed = sharding.Sharding(mesh, shard_params)  # pyright: ignore[reportArgumentType]
     spec = placed.of({"x": jax.ShapeDtypeStruct(shape, np.float32)})["x"].spec
@@ -16,14 +16,14 @@ def _split(shape, shard_params=True):
 
 
 def test_large_parameters_are_split_along_their_longest_axis_that_divides():
-    """Of a kernel (3, 3, in, out), say."""
+    """For instance of a kernel (3, 3, in, out)."""
     assert _split((3, 3, 64, 512)) == 3
     assert _split((3, 3, 512, 36)) == 2
     assert _split((512, 512)) == 0
 
 
-def test_what_is_small_or_does_not_divide_lies_whole_on_every_device():
-    """Biases and the step counter; a kernel of odd sizes; and everything where sharding is not asked for."""
+def test_what_is_small_or_does_not_divide_is_replicated():
+    """Biases and the step counter, a kernel of odd sizes, and everything if parameters are not to be sharded."""
     assert _split(()) is None
     assert _split((512,)) is None
     assert _split((5, 5, 36, 36)) is None
@@ -31,16 +31,16 @@ def test_what_is_small_or_does_not_divide_lies_whole_on_every_device():
 
 
 def test_arrays_are_placed_as_they_are():
-    """Trees of host arrays, by one placement or by one each; scalars too."""
+    """Trees of host arrays, by one placement for all or by one each; scalars too."""
     layout = sharding.create()
     tree = {"a": np.arange(6.0).reshape(2, 3), "b": {"c": np.int32(4)}}
-    for placed in (sharding.place(tree, layout.whole), sharding.place(tree, layout.of(tree))):
+    for placed in (sharding.place(tree, layout.replicated), sharding.place(tree, layout.of(tree))):
         jax.tree.map(np.testing.assert_array_equal, placed, tree)
         assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(placed))
 
 
 def test_the_batch_axis_is_split():
-    """Every process brings its share."""
+    """Every process has its share."""
     layout = sharding.create()
     batch = sharding.global_batch({"image": np.zeros((4, 2, 2, 3), np.uint8), "valid": np.ones(4, bool)}, layout)
     assert batch["image"].shape == (4, 2, 2, 3) and batch["valid"].dtype == bool

@@ -1,4 +1,4 @@
-"""Workers do not outlive the process that started them, and end without a word."""
+"""Workers do not outlive the process that started them, and end without output."""
 
 import multiprocessing
 import os
@@ -15,34 +15,34 @@ from fgnet_jax.runtime.workers import WorkerEnded, as_done, end_with_parent, in_
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def _worker(said: Path, wait_for_death: bool) -> None:
+def _worker(pid_file: Path, wait_for_death: bool) -> None:
     parent = os.getppid()
-    said.write_text(str(os.getpid()))
+    pid_file.write_text(str(os.getpid()))
     while wait_for_death and os.getppid() == parent:
         time.sleep(0.01)
     end_with_parent()
     time.sleep(600)
 
 
-def _parent(said: Path, wait_for_death: bool) -> None:
-    SPAWN.Process(target=_worker, args=(said, wait_for_death)).start()
+def _parent(pid_file: Path, wait_for_death: bool) -> None:
+    SPAWN.Process(target=_worker, args=(pid_file, wait_for_death)).start()
     time.sleep(600)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes where Linux lists them")
-@pytest.mark.parametrize("is_gone_already", [False, True])
-def test_a_worker_ends_with_its_parent(tmp_path, is_gone_already):
-    """Also where the parent was killed before the worker began to look."""
-    said = tmp_path / "pid"
-    parent = SPAWN.Process(target=_parent, args=(said, is_gone_already))
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's list of processes")
+@pytest.mark.parametrize("has_ended_before", [False, True])
+def test_a_worker_ends_with_its_parent(tmp_path, has_ended_before):
+    """Also if the parent was killed before the worker began to watch it."""
+    pid_file = tmp_path / "pid"
+    parent = SPAWN.Process(target=_parent, args=(pid_file, has_ended_before))
     parent.start()
     deadline = time.monotonic() + 60
-    while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
     parent.kill()
     parent.join()
-    while Path(f"/proc/{said.read_text()}").exists():
-        assert time.monotonic() < deadline, "it lives on"
+    while Path(f"/proc/{pid_file.read_text()}").exists():
+        assert time.monotonic() < deadline, "the worker lives on"
         time.sleep(0.01)
 
 
@@ -52,15 +52,15 @@ def test_outcomes_are_in_the_order_of_the_items():
     assert list(in_order(_slept, [], 2)) == []
 
 
-def test_as_done_tells_the_time():
-    """The first to end comes first; meanwhile there is None to do something else."""
+def test_as_done_yields_none_while_nothing_is_done():
+    """The first outcome to be done comes first; meanwhile the caller gets None."""
     done = list(as_done(_slept, [1.5, 0.0], 2, begin=_begin, seconds=0.2))
     assert [d for d in done if d] == [(1, 0.0), (0, 1.5)]
     assert None in done
 
 
-def test_an_error_comes_with_the_workers_traceback():
-    """It is the function's own, and says where it came from; the pool is gone afterwards."""
+def test_an_error_has_the_workers_traceback():
+    """It is the function's own error; no worker is left afterwards."""
     with pytest.raises(ValueError, match="sleep length must be non-negative") as caught:
         list(as_done(_slept, [0.0, -1.0, 0.0], 2))
     assert "in _slept" in caught.value.__notes__[0]
@@ -68,7 +68,7 @@ def test_an_error_comes_with_the_workers_traceback():
 
 
 def test_a_killed_worker_is_an_error():
-    """Not a wait for its result."""
+    """Nobody waits for its outcome."""
     with pytest.raises(WorkerEnded, match="exit code -9"):
         list(as_done(_killed, ["it"], 1))
     assert not multiprocessing.active_children()
@@ -101,8 +101,8 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 1])
-def test_interrupted_at_any_moment_workers_end_in_silence(seconds):
-    """Ctrl-C reaches parent and workers: also those that are still starting, or in the middle of a large result."""
+def test_interrupted_at_any_moment_workers_end_without_output(seconds):
+    """Ctrl-C is sent to parent and workers, also to those still starting or sending a large outcome."""
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Augmentation, on an image whose marks tell left from right."""
+"""Augmentation, on an image whose landmarks are marked with different colours."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ SIZE = 96
 
 
 def _marked():
-    """68 landmarks on whole pixels, none twice, and an image with a colour of its own at each."""
+    """Return an image with 68 pixels of different colours, and landmarks at these pixels."""
     rng = np.random.default_rng(0)
     places = rng.permutation(SIZE * SIZE)[:68]
     landmarks = np.stack([places % SIZE, places // SIZE], 1).astype(np.float32)
@@ -31,17 +31,17 @@ def _both(count=16):
 def test_about_half_of_the_faces_are_mirrored():
     """The others are untouched."""
     image, landmarks, images, points = _both(64)
-    same = np.array([np.array_equal(one, image) for one in images])
+    same = np.array([np.array_equal(face, image) for face in images])
     assert 20 < same.sum() < 44
-    for one, where in zip(images[same], points[same], strict=True):
-        np.testing.assert_array_equal(one, image)
-        np.testing.assert_array_equal(where, landmarks)
-    for one in images[~same]:
-        np.testing.assert_array_equal(one, image[:, ::-1])
+    for face, face_points in zip(images[same], points[same], strict=True):
+        np.testing.assert_array_equal(face, image)
+        np.testing.assert_array_equal(face_points, landmarks)
+    for face in images[~same]:
+        np.testing.assert_array_equal(face, image[:, ::-1])
 
 
 def test_landmarks_follow_the_image_and_change_sides():
-    """Landmark i of a mirrored face lies on the pixel of its partner across the face, whose colour says which it is."""
+    """Landmark i of a mirrored face lies on the pixel of its partner across the face, identified by its colour."""
     image, landmarks, images, points = _both()
     first = next(k for k in range(16) if not np.array_equal(images[k], image))
     for i in range(68):
@@ -51,7 +51,7 @@ def test_landmarks_follow_the_image_and_change_sides():
 
 
 def test_partners_across_the_face():
-    """Some that anybody knows; nobody's partner's partner is someone else; the midline has none."""
+    """Some well-known pairs; the partner of a partner is the landmark itself; landmarks on the midline have none."""
     pairs = {0: 16, 17: 26, 21: 22, 36: 45, 39: 42, 37: 44, 41: 46, 31: 35, 48: 54, 50: 52, 60: 64, 61: 63, 58: 56}
     assert all(augment.MIRRORED[a] == b for a, b in pairs.items())
     np.testing.assert_array_equal(augment.MIRRORED[augment.MIRRORED], np.arange(68))
@@ -59,18 +59,18 @@ def test_partners_across_the_face():
 
 
 def test_mirrored_targets_are_targets_of_the_mirrored_face():
-    """For every AU: drawing after mirroring equals mirroring what was drawn (pixel x goes to S - 1 - x)."""
+    """For every AU: targets of mirrored landmarks equal mirrored targets (pixel x becomes S - 1 - x)."""
     _, landmarks, images, points = _both()
     mirrored = next(k for k in range(16) if not np.array_equal(points[k], landmarks))
     labels = jnp.ones((1, len(CENTRES)), jnp.int8)
-    drawn, again = (
-        targets(jnp.asarray(p)[None], labels, au_centres(tuple(CENTRES)), SIZE, SIZE)
+    original, of_mirrored = (
+        targets(jnp.asarray(p)[None], labels, au_centres(tuple(CENTRES)), size=SIZE, image_size=SIZE)
         for p in (landmarks, points[mirrored])
     )
-    np.testing.assert_allclose(again, drawn[:, :, ::-1], atol=1e-5)
+    np.testing.assert_allclose(of_mirrored, original[:, :, ::-1], atol=1e-5)
 
 
-def test_colour_changes_each_face_in_its_own_way_and_keeps_the_range():
+def test_colour_changes_each_face_differently_and_keeps_the_range():
     """And strength 0 changes nothing."""
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32))
     changed = augment.colour(images, 0.3, jax.random.key(0))
@@ -82,7 +82,7 @@ def test_colour_changes_each_face_in_its_own_way_and_keeps_the_range():
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.4])
-def test_brightness_moves_grey_images_by_up_to_the_strength(strength):
+def test_brightness_shifts_grey_images_by_up_to_the_strength(strength):
     """A uniform grey has neither contrast nor saturation to change."""
     grey = jnp.zeros((200, 2, 2, 3))
     values = np.asarray(augment.colour(grey, strength, jax.random.key(1)))

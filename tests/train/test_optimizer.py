@@ -1,4 +1,4 @@
-"""The optimiser, against PyTorch's."""
+"""The optimiser, against PyTorch's, and its learning rates."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _gradients(step, scale=1.0):
     return {path: scale * value for path, value in _params(100 + step).items()}
 
 
-def _ours(config, steps=5, scale=1.0, total=5):
+def _train(config, steps=5, scale=1.0, total=5):
     tx = optimizer.optimizer(config, total)
     params = jax.tree.map(jnp.asarray, _params())
     opt_state = tx.init(params)
@@ -35,9 +35,9 @@ def _ours(config, steps=5, scale=1.0, total=5):
     return params
 
 
-def _assert_close(ours, theirs, rtol=1e-6):
-    for path, value in theirs.items():
-        np.testing.assert_allclose(ours[path], value.detach().numpy(), rtol=rtol, atol=1e-7, err_msg=path)
+def _assert_close(actual, expected, rtol=1e-6):
+    for path, value in expected.items():
+        np.testing.assert_allclose(actual[path], value.detach().numpy(), rtol=rtol, atol=1e-7, err_msg=path)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0], ids=["unclipped", "clipped"])
@@ -45,18 +45,18 @@ def test_adamw_equals_pytorchs(scale):
     """Five steps of clipping and AdamW with the published rates, decay on every parameter, biases too."""
     torch = pytest.importorskip("torch")
     params = {path: torch.nn.Parameter(torch.tensor(value)) for path, value in _params().items()}
-    tool = torch.optim.AdamW(params.values(), lr=5e-3, weight_decay=5e-2)
+    reference = torch.optim.AdamW(params.values(), lr=5e-3, weight_decay=5e-2)
     for step in range(5):
         for path, grad in _gradients(step, scale).items():
             params[path].grad = torch.tensor(grad)
         torch.nn.utils.clip_grad_norm_(params.values(), 0.1)
-        tool.step()
-    _assert_close(_ours(OptimConfig(lr=5e-3, weight_decay=5e-2), scale=scale), params)
+        reference.step()
+    _assert_close(_train(OptimConfig(lr=5e-3, weight_decay=5e-2), scale=scale), params)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0])
 def test_clipping_equals_pytorchs(scale):
-    """The factor is max_norm / (norm + 1e-6): below the norm untouched, and right above it a little less than 1."""
+    """The factor is max_norm / (norm + 1e-6): gradients below the norm are unchanged, at the norm slightly scaled."""
     torch = pytest.importorskip("torch")
     grads = _gradients(0, scale)
     norm = float(optax.tree.norm(grads))
@@ -87,7 +87,7 @@ def test_each_part_has_its_own_rate():
 
 
 def _rates(config, total):
-    """Rate of every step, as plain descent on a gradient of 1 shows it."""
+    """Return the learning rate of every step, as the update of plain descent on a gradient of 1."""
     tx = optimizer.optimizer(config, total)
     params = {"encoder/a": jnp.zeros(())}
     opt_state, rates = tx.init(params), []
@@ -99,7 +99,7 @@ def _rates(config, total):
 
 
 def test_warm_up_and_cosine():
-    """Linear from 0 to the peak, which the first step after it has; then half a cosine that would reach 0."""
+    """Linear from 0 to the peak, reached by the first step after warm-up; then half a cosine, 0 after the last step."""
     rates = _rates(OptimConfig("sgd", lr=2.0, warmup_steps=4, schedule="cosine", clip=0), 12)
     np.testing.assert_allclose(rates[:5], [0, 0.5, 1.0, 1.5, 2.0], rtol=1e-6)
     np.testing.assert_allclose(rates[4:], 1 + np.cos(np.pi * np.arange(8) / 8), rtol=1e-5)
@@ -109,7 +109,7 @@ def test_warm_up_and_cosine():
 
 
 def test_what_is_trained_of_the_network():
-    """Everything, but never ToRGB; with a rate of 0 a whole part is not."""
+    """Everything but ToRGB; not the parts whose rate is 0."""
     paths = list(fgnet.abstract(TINY).params)
     everything = {path for path in paths if optimizer.is_trained(path, OptimConfig())}
     assert set(paths) - everything == {path for path in paths if path.startswith("generator/to_rgbs/")} != set()
@@ -118,7 +118,7 @@ def test_what_is_trained_of_the_network():
 
 
 @pytest.mark.parametrize(("change", "message"), [({"name": "adam"}, "optim.name"), ({"schedule": "step"}, "schedule")])
-def test_words_that_mean_nothing_are_refused(change, message):
-    """With those that do."""
+def test_unknown_names_are_refused(change, message):
+    """With the known ones."""
     with pytest.raises(ValueError, match=f'{message} must be "'):
         OptimConfig(**change)

@@ -1,4 +1,4 @@
-"""One training step: what it moves, what it leaves, and what it depends on."""
+"""One training step: what it updates, what it leaves unchanged, and what it depends on."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ PIXEL = dataclasses.replace(MODEL, interpreter="pixel")
 
 
 def batch(count=4, seed=0, unknown=()):
-    """Random faces; `unknown` are (face, AU column) pairs."""
+    """Return random faces; `unknown` are (face, AU column) pairs."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, (count, len(AUS)), np.int8)
     for face, column in unknown:
@@ -56,42 +56,42 @@ def _variables(model):
 
 
 def start(config):
-    """The state before the first step."""
+    """Return the state before the first step."""
     return state.create(_variables(config.model), config.optim, optimizer(config.optim, 10))
 
 
 def step(config, current=None, data=None, seed=0):
-    """One step: the next state, and its figures."""
+    """Run one step; return the next state and the step's metrics."""
     return _compiled(config)(current or start(config), data or batch(), jax.random.key(seed))
 
 
 def freeze(*parts, **changes):
-    """The configuration with some parts not trained."""
+    """Return the configuration with some parts frozen."""
     optim = dataclasses.replace(SGD, **{f"lr_{part}": 0.0 for part in parts})
     return dataclasses.replace(CONFIG, optim=optim, **changes)
 
 
-def moved(before, after):
-    """Paths whose bits changed."""
+def updated(before, after):
+    """Return the paths whose bits changed."""
     return {path for path in before if np.asarray(before[path]).tobytes() != np.asarray(after[path]).tobytes()}
 
 
 @jax.jit
 def _written_out(batch_stats, data):
-    """The published loss, moved statistics and gradients, without the step's own code."""
+    """Compute the published loss, updated running statistics and gradients, without the step's own code."""
     variables = _variables(MODEL)
 
     def loss(params):
         images = fgnet.normalise(data["image"])
         maps, stats = fgnet.apply_train(MODEL, fgnet.Variables(params, batch_stats, variables.buffers), images, None)
-        wanted = targets.targets(data["landmarks"], data["labels"], CONFIG.centres, 8, 16)
-        return jnp.square(maps[..., : len(AUS)] - wanted).mean(), stats
+        expected = targets.targets(data["landmarks"], data["labels"], CONFIG.centres, size=8, image_size=16)
+        return jnp.square(maps[..., : len(AUS)] - expected).mean(), stats
 
     return jax.value_and_grad(loss, has_aux=True)(variables.params)
 
 
 def assert_descended(after, grads, stats):
-    """Parameters a tenth of the gradient lower, and these statistics."""
+    """Assert that parameters are lower by a tenth of the gradient, and that the statistics are these."""
     for path, before in _variables(MODEL).params.items():
         np.testing.assert_allclose(after.params[path], before - 0.1 * grads[path], rtol=1e-4, atol=2e-6, err_msg=path)
     for path, value in stats.items():
@@ -99,12 +99,12 @@ def assert_descended(after, grads, stats):
 
 
 def test_a_step_descends_the_published_loss():
-    """The figures are the loss before the step and the whole gradient's norm; the change is the rate times it."""
+    """The metrics are the loss before the step and the norm of all gradients; the update is rate times gradient."""
     (value, stats), grads = _written_out(_variables(MODEL).batch_stats, batch())
-    after, figures = step(CONFIG)
-    assert float(figures["loss"]) == pytest.approx(float(value), rel=1e-5)
+    after, metrics = step(CONFIG)
+    assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
     norm = np.sqrt(sum(np.square(g).sum() for g in grads.values()))
-    assert float(figures["grad_norm"]) == pytest.approx(float(norm), rel=1e-4)
+    assert float(metrics["grad_norm"]) == pytest.approx(float(norm), rel=1e-4)
     assert after.step == 1
     assert_descended(after, grads, stats)
 
@@ -116,47 +116,47 @@ def test_everything_that_the_heatmaps_depend_on_is_trained():
     for _ in range(3):
         after, _ = step(config, after)
     last = f"encoder/styles/{MODEL.num_styles - 1}/"
-    # The smallest generator there is has one style that reads the finest map, and it is the last.
+    # The smallest possible generator has one style that reads the finest map, and it is the last.
     idle = ("generator/to_rgbs/", last, "encoder/lateral2/")
-    assert set(before.params) - moved(before.params, after.params) == {p for p in before.params if p.startswith(idle)}
-    assert moved(before.batch_stats, after.batch_stats) == set(before.batch_stats)
-    assert not moved(before.buffers, after.buffers)
+    assert set(before.params) - updated(before.params, after.params) == {p for p in before.params if p.startswith(idle)}
+    assert updated(before.batch_stats, after.batch_stats) == set(before.batch_stats)
+    assert not updated(before.buffers, after.buffers)
 
 
 @pytest.mark.parametrize("frozen", [("encoder", "interpreter"), ("generator",)], ids="+".join)
 def test_a_frozen_part_keeps_its_bits(frozen):
     """Parameters, and its BatchNorm's statistics: it normalises by the running ones."""
     config = freeze(*frozen)
-    before, (after, figures) = start(config), step(config)
+    before, (after, metrics) = start(config), step(config)
     trained = {"encoder", "generator", "interpreter"} - set(frozen)
-    assert {path.split("/")[0] for path in moved(before.params, after.params)} == trained
+    assert {path.split("/")[0] for path in updated(before.params, after.params)} == trained
     normed = trained - {"generator"}
-    assert {path.split("/")[0] for path in moved(before.batch_stats, after.batch_stats)} == normed
-    assert np.isfinite(figures["loss"])
+    assert {path.split("/")[0] for path in updated(before.batch_stats, after.batch_stats)} == normed
+    assert np.isfinite(metrics["loss"])
 
 
 def test_a_frozen_encoder_normalises_by_its_running_statistics():
-    """The loss of a face then does not depend on its neighbours, where the interpreter's BatchNorm is frozen too."""
+    """The loss of a face then does not depend on other faces, if the interpreter's BatchNorm is frozen too."""
     config = freeze("encoder", "interpreter")
     evaluate = jax.jit(lambda data: steps.batch_loss(config, _variables(MODEL), data, jax.random.key(0))[0])
-    whole = batch(4)
-    halves = [{name: x[part] for name, x in whole.items()} for part in (slice(0, 2), slice(2, 4))]
-    assert float(evaluate(whole)) == pytest.approx(float(np.mean([evaluate(half) for half in halves])), rel=1e-5)
+    faces = batch(4)
+    halves = [{name: x[part] for name, x in faces.items()} for part in (slice(0, 2), slice(2, 4))]
+    assert float(evaluate(faces)) == pytest.approx(float(np.mean([evaluate(half) for half in halves])), rel=1e-5)
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch():
-    """Where no BatchNorm sees the batch, two parts of two faces give what four faces give at once."""
-    whole, parts = (freeze("encoder", "interpreter", accumulate=count) for count in (1, 2))
-    (one, figures), (other, others) = step(whole), step(parts)
-    for name, value in figures.items():
-        assert float(others[name]) == pytest.approx(float(value), rel=1e-4), name
-    assert moved(start(whole).params, one.params)
-    for path, value in one.params.items():
-        np.testing.assert_allclose(other.params[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+    """Where no BatchNorm uses the batch, two parts of two faces give the same as four faces at once."""
+    at_once, in_parts = (freeze("encoder", "interpreter", accumulate=count) for count in (1, 2))
+    (expected, expected_metrics), (actual, metrics) = step(at_once), step(in_parts)
+    for name, value in expected_metrics.items():
+        assert float(metrics[name]) == pytest.approx(float(value), rel=1e-4), name
+    assert updated(start(at_once).params, expected.params)
+    for path, value in expected.params.items():
+        np.testing.assert_allclose(actual.params[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
 
 
-def test_accumulation_takes_every_second_face_and_moves_the_statistics_part_by_part():
-    """The mean of the parts' gradients, the second part starting from the first one's statistics."""
+def test_accumulation_takes_every_second_face_and_updates_the_statistics_part_by_part():
+    """The gradient is the mean of the parts' gradients; the second part starts from the first one's statistics."""
     data, stats, grads = batch(8), _variables(MODEL).batch_stats, []
     for index in range(2):
         (_, stats), grad = _written_out(stats, {name: x[index::2] for name, x in data.items()})
@@ -165,8 +165,8 @@ def test_accumulation_takes_every_second_face_and_moves_the_statistics_part_by_p
     assert_descended(after, jax.tree.map(lambda a, b: (a + b) / 2, *grads), stats)
 
 
-def test_unknown_labels_carry_no_loss():
-    """A column that is unknown throughout leaves the loss and its gradient as if the network had one AU less."""
+def test_unknown_labels_contribute_no_loss():
+    """With a column that is unknown in all faces, loss and gradient are those of a network with one AU less."""
     data = batch(unknown=[(face, 4) for face in range(4)])
     fewer = data | {"labels": data["labels"][:, :4]}
 
@@ -184,8 +184,8 @@ def test_unknown_labels_carry_no_loss():
     assert np.any(grad[..., :4]) and not np.any(grad[..., 4:])
 
 
-def test_randomness_is_of_the_seed_and_the_step_alone():
-    """Dropout, flip and colour: a resumed run, which knows its step and seed, draws the same again."""
+def test_randomness_depends_on_the_seed_and_the_step_alone():
+    """Dropout, flip and colour: a resumed run, with the same step and seed, draws the same numbers."""
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, dropout=0.3), flip=True, colour=0.2)
     first = start(config)
     later = dataclasses.replace(first, step=jnp.int32(7))
@@ -197,7 +197,7 @@ def test_randomness_is_of_the_seed_and_the_step_alone():
 
 
 def test_evaluation_scores_the_aus_and_changes_nothing():
-    """(N, K) in [-1, 1], each face on its own."""
+    """(N, K) in [-1, 1], each face independent of the others."""
     data = batch()
     score = jax.jit(lambda data: steps.eval_step(CONFIG, _variables(MODEL), data))
     together = score(data)
@@ -207,27 +207,27 @@ def test_evaluation_scores_the_aus_and_changes_nothing():
 
 
 def test_bfloat16_and_recomputed_blocks_train_too():
-    """Near the exact loss; the state stays float32."""
-    _, figures = step(CONFIG)
+    """The loss is near the exact one; the state stays float32."""
+    _, exact = step(CONFIG)
     model = dataclasses.replace(MODEL, dtype="bfloat16", remat="blocks")
-    rough, near = step(dataclasses.replace(CONFIG, model=model))
-    assert 0 < abs(float(near["loss"] - figures["loss"])) < 0.05 * float(figures["loss"])
-    assert {str(x.dtype) for x in jax.tree.leaves(rough.variables)} == {"float32"}
+    after, approximate = step(dataclasses.replace(CONFIG, model=model))
+    assert 0 < abs(float(approximate["loss"] - exact["loss"])) < 0.05 * float(exact["loss"])
+    assert {str(x.dtype) for x in jax.tree.leaves(after.variables)} == {"float32"}
 
 
 def test_the_pixel_interpreter_learns():
     """DatasetGAN's baseline through the same step: ten steps on one batch lower the loss."""
     config = dataclasses.replace(CONFIG, model=PIXEL, optim=OptimConfig(lr=1e-2))
-    current, figures = step(config)
-    first = float(figures["loss"])
+    current, metrics = step(config)
+    first = float(metrics["loss"])
     for _ in range(10):
-        current, figures = step(config, current)
-    assert float(figures["loss"]) < 0.7 * first
-    assert "interpreter" in {path.split("/")[0] for path in moved(start(config).params, current.params)}
+        current, metrics = step(config, current)
+    assert float(metrics["loss"]) < 0.7 * first
+    assert "interpreter" in {path.split("/")[0] for path in updated(start(config).params, current.params)}
 
 
 def test_the_pixel_interpreters_first_layer_is_linear_over_the_concatenated_maps():
-    """Resized to the heatmap's side (align_corners), then per pixel: what it computes map by map."""
+    """Resized to the heatmap's side (align_corners), then per pixel; the module computes it map by map."""
     rng = np.random.default_rng(0)
     sides = zip((4, 8, 16, 32), PIXEL.generator_channels, strict=True)
     features = [jnp.asarray(rng.normal(size=(2, side, side, c)).astype(np.float32)) for side, c in sides]
@@ -237,6 +237,6 @@ def test_the_pixel_interpreters_first_layer_is_linear_over_the_concatenated_maps
     bias = _variables(PIXEL).params["interpreter/layers/0/bias"]
     expected = jnp.concatenate(resized, -1) @ kernel + bias
     assert isinstance(interpreter, PixelInterpreter)
-    np.testing.assert_allclose(interpreter._first(features), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(interpreter._first_layer(features), expected, rtol=1e-4, atol=1e-5)
     assert kernel.shape == (48, 128)
     assert interpreter(features).shape == (2, 8, 8, 8)

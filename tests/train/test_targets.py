@@ -1,4 +1,4 @@
-"""Training targets drawn from landmarks."""
+"""Training targets computed from landmarks."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +18,8 @@ def test_targets_are_the_published_ones(corpus):
         if key.startswith(corpus.upper())
     }
     landmarks = jnp.asarray(golden["landmarks"], jnp.float32)
-    drawn = targets(landmarks, jnp.asarray(golden["labels"]), au_centres(CORPUS_AUS[corpus]))
-    actual = np.asarray(drawn).transpose(0, 3, 1, 2)[:, :, ::8, ::8]
+    heatmaps = targets(landmarks, jnp.asarray(golden["labels"]), au_centres(CORPUS_AUS[corpus]))
+    actual = np.asarray(heatmaps).transpose(0, 3, 1, 2)[:, :, ::8, ::8]
     np.testing.assert_allclose(actual, golden["heatmaps_every8"], rtol=0, atol=1e-5)
 
 
@@ -28,8 +28,8 @@ def _landmarks() -> jnp.ndarray:
     return jnp.asarray(points, jnp.float32)
 
 
-def test_present_is_added_absent_subtracted_unknown_left_out():
-    """One AU, its three labels."""
+def test_present_is_positive_absent_negative_unknown_zero():
+    """One AU, with each of the three labels."""
     labels = jnp.asarray([[1], [0], [-1]])
     present, absent, unknown = targets(jnp.repeat(_landmarks(), 3, 0), labels, au_centres((12,)))
     assert present.max() > 0.9 and present.min() >= 0
@@ -41,7 +41,7 @@ def test_a_blob_peaks_at_its_landmark_at_any_size():
     """The lip corner of a 256x256 face, on a map of 128 and on one of 64."""
     landmarks = _landmarks().at[0, 48].set(jnp.array([60.0, 180.0])).at[0, 54].set(jnp.array([220.0, 20.0]))
     for size in (128, 64):
-        heatmap = targets(landmarks, jnp.asarray([[1]]), au_centres((12,)), size)[0, :, :, 0]
+        heatmap = targets(landmarks, jnp.asarray([[1]]), au_centres((12,)), size=size)[0, :, :, 0]
         row, column = 180 * size // 256, 60 * size // 256
         assert heatmap[row, column] == 1
         one_sigma_up = heatmap[row - 20 * size // 128, column]
@@ -49,7 +49,7 @@ def test_a_blob_peaks_at_its_landmark_at_any_size():
 
 
 def test_cheeks_lie_one_eye_distance_below_the_eyes():
-    """AU 6 moves down by the distance of the inner eye corners."""
+    """AU 6 is shifted down by the distance of the inner eye corners."""
     landmarks = (
         jnp.zeros((1, 68, 2)).at[0, 36:42].set(jnp.array([50.0, 80.0])).at[0, 42:48].set(jnp.array([80.0, 80.0]))
     )
@@ -58,6 +58,6 @@ def test_cheeks_lie_one_eye_distance_below_the_eyes():
 
 
 def test_an_au_without_centres_is_refused():
-    """By its number, with what there is."""
+    """By its number, with the known ones."""
     with pytest.raises(ValueError, match=r"AU 43; known: \[1, 2, 4"):
         au_centres((1, 43))

@@ -1,4 +1,4 @@
-"""What overlays are painted with: colours apart, tints where heatmaps are."""
+"""Painting AUs over an image: distinct colours, tints where heatmaps are."""
 
 import itertools
 
@@ -11,26 +11,26 @@ GREY = np.full((64, 64, 3), 128, np.uint8)
 
 
 def blob(row, column, size=32):
-    """A heatmap with one peak."""
+    """Make a heatmap with one peak."""
     rows, columns = np.indices((size, size))
     return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).astype(np.float32)
 
 
-def test_every_au_has_a_colour_of_its_own():
-    """Far enough apart to tell, those of AUs that lie at the same place farther."""
+def test_every_au_has_a_distinct_colour():
+    """Check the distances between colours, greater for AUs at the same place."""
     assert set(painting.COLOURS) == set(aus.NAMES)
-    for one, other in itertools.combinations(painting.COLOURS, 2):
-        distance = np.linalg.norm(np.subtract(painting.COLOURS[one], painting.COLOURS[other]))
-        assert distance > (120 if aus.CENTRES[one] == aus.CENTRES[other] else 40), (one, other)
+    for first, second in itertools.combinations(painting.COLOURS, 2):
+        distance = np.linalg.norm(np.subtract(painting.COLOURS[first], painting.COLOURS[second]))
+        assert distance > (120 if aus.CENTRES[first] == aus.CENTRES[second] else 40), (first, second)
 
 
 def test_an_au_beyond_the_corpora_gets_a_colour_too():
-    """A model that knows more AUs is drawn as well."""
+    """Allow a model with further AUs."""
     assert painting.colour(43) != painting.colour(45)
 
 
 def test_the_tint_is_strongest_at_the_peak_and_absent_far_away():
-    """And negative parts are not drawn at all."""
+    """Check also that negative parts are not drawn."""
     tinted = painting.tint(GREY, [np.kron(blob(8, 24) - blob(24, 8), np.ones((2, 2)))], [(255, 0, 0)])
     change = np.abs(tinted.astype(int) - GREY).sum(-1)
     assert np.unravel_index(change.argmax(), change.shape)[0] in range(14, 20)
@@ -39,13 +39,13 @@ def test_the_tint_is_strongest_at_the_peak_and_absent_far_away():
 
 
 def test_where_maps_overlap_the_stronger_wins():
-    """Colours do not mix to grey."""
+    """Check that colours do not mix to grey."""
     strong, weak = np.full((64, 64), 0.9, np.float32), np.full((64, 64), 0.3, np.float32)
     red, _, blue = painting.tint(GREY, [strong, weak], [(255, 0, 0), (0, 0, 255)])[0, 0].astype(int)
     assert red > 170 and blue < 80
 
 
-def test_maps_without_a_peak_are_no_trouble():
-    """Nothing is drawn, whatever is asked for."""
-    nothing = painting.paint(GREY, [np.full((64, 64), -0.1, np.float32)], [12], tags=False)
-    assert (np.asarray(nothing) == 128).all()
+def test_maps_without_a_peak_are_not_drawn():
+    """Leave the image unchanged."""
+    painted = painting.paint(GREY, [np.full((64, 64), -0.1, np.float32)], [12], tags=False)
+    assert (np.asarray(painted) == 128).all()

@@ -1,1 +1,1 @@
-"""Synthetic faces and the corpora made of them."""
+"""Synthetic faces and the corpora of them."""

@@ -1,4 +1,4 @@
-"""The synthetic twins as TFDS datasets, written without TensorFlow."""
+"""The synthetic corpora as TFDS datasets, written without TensorFlow."""
 
 import dataclasses
 import hashlib
@@ -17,15 +17,15 @@ from fgnet_jax.data.synthetic import corpus as corpus_lib
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SyntheticConfig(tfds.core.BuilderConfig):
-    """What decides the bytes of a synthetic corpus.
+    """The settings that decide the bytes of a synthetic corpus.
 
-    The name carries all of it, so that a folder prepared for other settings, or drawn by other code, is never taken
-    for this one.
+    The name tells all of them and `corpus.RECIPE`, so that a folder prepared with other settings, or by code that
+    renders otherwise, is never used for this one.
 
     Attributes:
       frames: Frames in all.
-      seed: Seed of people, expressions and views.
-      rates: Share of positive frames per AU, as (AU, share) pairs; AUs left out have the twin's default.
+      seed: Seed of identities, expressions and views.
+      rates: Share of positive frames per AU, as (AU, share) pairs; AUs left out have the corpus' default.
     """
 
     frames: int = 4000
@@ -34,15 +34,15 @@ class SyntheticConfig(tfds.core.BuilderConfig):
 
 
 def make_config(frames: int, seed: int = 0, rates: Mapping[int, float] | None = None) -> SyntheticConfig:
-    """A configuration whose name holds the frames, the seed and a fingerprint of the rest."""
+    """Return a configuration named by its frames, its seed, and a hash of these, the rates and `corpus.RECIPE`."""
     pairs = tuple(sorted((int(au), float(rate)) for au, rate in (rates or {}).items()))
-    text = json.dumps([frames, seed, pairs, corpus_lib.source_fingerprint()])
+    text = json.dumps([frames, seed, pairs, corpus_lib.RECIPE])
     name = f"frames{frames}_seed{seed}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return SyntheticConfig(name=name, frames=frames, seed=seed, rates=pairs, description="Synthetic faces.")
 
 
 class _Synthetic(schema.CorpusBuilder, skip_registration=True):
-    """What both twins share."""
+    """Base of both synthetic corpora."""
 
     VERSION = tfds.core.Version("1.0.0")
     workers = 1
@@ -51,7 +51,7 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
         aus = aus_lib.CORPUS_AUS[folds_lib.family(self.name)]
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Drawn faces showing facial action units; subjects, folds and AUs of the corpus in the name.",
+            description="Rendered faces showing action units; subjects, folds and AUs of the corpus in the name.",
             features=schema.features(len(aus)),
             metadata=schema.metadata(aus),
             disable_shuffling=True,
@@ -69,9 +69,9 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
 
     def _generate_examples(self, items: list[corpus_lib.Recording]) -> Iterator[tuple[int, dict[str, Any]]]:
         key = 0
-        for recording, drawn in corpus_lib.draw_all(items, self.workers):
+        for recording, frames in corpus_lib.encode_all(items, self.workers):
             present = corpus_lib.labels(recording.intensities)
-            for frame, (jpeg, landmarks) in enumerate(drawn):
+            for frame, (jpeg, landmarks) in enumerate(frames):
                 yield (
                     key,
                     {
@@ -88,13 +88,13 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
 
 
 class SyntheticBp4d(_Synthetic):
-    """BP4D's twin: 41 people, eight tasks each, twelve AUs."""
+    """Stand-in for BP4D: 41 subjects, eight tasks each, twelve AUs."""
 
     BUILDER_CONFIGS = [make_config(4000)]
 
 
 class SyntheticDisfa(_Synthetic):
-    """DISFA's twin: 27 people, one video each, eight AUs."""
+    """Stand-in for DISFA: 27 subjects, one video each, eight AUs."""
 
     BUILDER_CONFIGS = [make_config(4000)]
 
@@ -111,19 +111,19 @@ def prepare_synthetic(
     rates: Mapping[int, float] | None = None,
     workers: int = 1,
 ) -> tfds.core.DatasetBuilder:
-    """Makes sure that a synthetic corpus lies on disk.
+    """Prepare a synthetic corpus on disk, unless it is there already.
 
-    What was prepared before is used as it is. The folder appears whole or not at all: a run that is killed leaves
-    nothing that is taken for data, and what it had begun is cleared away by the next one. Several processes may ask for
-    the same corpus; one draws it, the others wait.
+    The folder appears complete or not at all: a run that is killed leaves nothing that could be mistaken for data, and
+    the next one removes its incomplete folder. Several processes may prepare the same corpus; one renders it, the
+    others wait.
 
     Args:
       corpus: `synthetic_bp4d` or `synthetic_disfa`.
       data_dir: Folder of all datasets.
       frames: Frames in all, over all three folds.
-      seed: Seed of people, expressions and views; the same seed gives the same bytes.
+      seed: Seed of identities, expressions and views; the same seed gives the same bytes.
       rates: Share of positive frames per AU where it should differ from `synthetic.corpus.base_rates`.
-      workers: Processes that draw.
+      workers: Processes that render.
 
     Returns:
       The prepared builder; `fgnet_jax.data.corpus.open_corpus` reads it.
@@ -133,9 +133,7 @@ def prepare_synthetic(
     """
     if corpus not in _BUILDERS:
         raise ValueError(f"unknown synthetic corpus {corpus!r}: expected one of {', '.join(_BUILDERS)}")
-    corpus_lib.recordings(
-        corpus, frames, seed=seed, rates=rates
-    )  # wrong arguments are named before anything is written
+    corpus_lib.recordings(corpus, frames, seed=seed, rates=rates)  # raises on wrong arguments before writing anything
     config = make_config(frames, seed, rates)
     builder = _open(corpus, config, data_dir)
     if builder.is_prepared():
@@ -149,6 +147,6 @@ def prepare_synthetic(
 
 
 def _open(corpus: str, config: SyntheticConfig, data_dir: str | pathlib.Path) -> _Synthetic:
-    # TFDS wants a configuration that it knows by its name, and any other as an object.
+    # TFDS takes a configuration that it knows by its name, and any other as an object.
     known = _BUILDERS[corpus].builder_configs
     return _BUILDERS[corpus](config=config.name if config.name in known else config, data_dir=str(data_dir))

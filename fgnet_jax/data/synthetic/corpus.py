@@ -1,9 +1,7 @@
-"""Synthetic twins of BP4D and DISFA: who is recorded, in which frames, showing what, and the drawing of it."""
+"""Synthetic stand-ins for BP4D and DISFA: their subjects, sequences, AU intensities and rendered frames."""
 
 import dataclasses
-import hashlib
 import itertools
-import pathlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,12 +13,18 @@ from fgnet_jax.data.jpeg import encode
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
 from fgnet_jax.data.synthetic.projection import View
 from fgnet_jax.data.synthetic.render import RenderedFace, render_face
-from fgnet_jax.data.synthetic.studio import STUDIOS, draw_view
-from fgnet_jax.data.synthetic.tracks import personal, smooth_tracks, to_intensities
+from fgnet_jax.data.synthetic.studio import STUDIOS, sample_views
+from fgnet_jax.data.synthetic.tracks import smooth_tracks, subject_offsets, to_intensities
 from fgnet_jax.runtime.workers import in_order
 
+RECIPE = 1
+"""Version of the corpora's bytes: to be raised when the same settings give other images, landmarks or labels.
+
+It is part of the name of a prepared corpus, so that one prepared by former code is not used for the new one.
+"""
+
 RATE_FLOOR = 0.25
-"""Least share of positive frames of a twin unless asked otherwise.
+"""Least share of positive frames per AU unless other rates are given.
 
 The published rates go down to 4 %, which is too few positives to learn from in the few thousand frames of a
 demonstration; rates above the floor are the published ones.
@@ -29,18 +33,18 @@ demonstration; rates above the floor are the published ones.
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One sequence of one person.
+    """One sequence of one subject.
 
     Attributes:
-      who: The person.
-      subject: The person's name in the corpus.
+      identity: The subject's looks.
+      subject: The subject's name in the corpus.
       sequence: The sequence's name.
       aus: AU numbers of the columns of `intensities`.
       intensities: (frames, K) float32, 0 to 5.
       views: One per frame.
     """
 
-    who: Identity
+    identity: Identity
     subject: str
     sequence: str
     aus: tuple[int, ...]
@@ -48,34 +52,33 @@ class Recording:
     views: tuple[View, ...]
 
     def render(self, frame: int) -> RenderedFace:
-        """Draws one frame, counted from 0."""
-        return render_face(
-            self.who, dict(zip(self.aus, self.intensities[frame].tolist(), strict=True)), self.views[frame]
-        )
+        """Render one frame, counted from 0."""
+        intensities = dict(zip(self.aus, self.intensities[frame].tolist(), strict=True))
+        return render_face(self.identity, intensities, self.views[frame])
 
 
 def base_rates(corpus: str, floor: float = RATE_FLOOR) -> dict[int, float]:
-    """Published share of positive frames per AU, none below the floor; `floor=0` gives the published ones."""
+    """Return the published share of positive frames per AU, none below the floor; `floor=0` gives the published."""
     return {au: max(rate, floor) for au, rate in folds_lib.BASE_RATES[folds_lib.family(corpus)].items()}
 
 
 def labels(intensities: np.ndarray) -> np.ndarray:
-    """1 where an AU is present (intensity 2 of 5 or more), else 0; int8, same shape."""
+    """Return 1 where an AU is present (intensity 2 of 5 or more), else 0; int8, same shape."""
     return (intensities >= aus_lib.PRESENT_INTENSITY).astype(np.int8)
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:
-    """Randomness that depends on a seed and on names alone, not on what was drawn before."""
+    """Return a random generator that depends on a seed and on names alone, not on what was sampled before."""
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def person(corpus: str, subject: str, seed: int = 0) -> Identity:
-    """The person behind a subject's name; a name that begins with F or M tells the sex."""
+def subject_identity(corpus: str, subject: str, seed: int = 0) -> Identity:
+    """Sample the looks of a subject; a name that begins with F or M tells the sex."""
     family = folds_lib.family(corpus)
     studio = STUDIOS[family]
     female = {"F": True, "M": False}.get(subject[0])
-    who = sample_identity(_generator(seed, family, subject), female=female, tones=studio.tones)
-    return dataclasses.replace(who, strength=who.strength * studio.strength)
+    identity = sample_identity(_generator(seed, family, subject), female=female, tones=studio.tones)
+    return dataclasses.replace(identity, strength=identity.strength * studio.strength)
 
 
 def _counts(total: int, parts: int) -> list[int]:
@@ -83,12 +86,12 @@ def _counts(total: int, parts: int) -> list[int]:
 
 
 def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, float] | None = None) -> list[Recording]:
-    """Plans a whole corpus without drawing it: cheap, and the same for the same arguments.
+    """Plan a whole corpus without rendering it: cheap, and the same for the same arguments.
 
     Args:
-      corpus: `synthetic_bp4d` or `synthetic_disfa` (or the name of the corpus that it is a twin of).
+      corpus: `synthetic_bp4d` or `synthetic_disfa` (or the name of the corpus that it stands in for).
       frames: Frames in all, spread evenly over subjects and sequences.
-      seed: Seed of people, tracks and views.
+      seed: Seed of identities, tracks and views.
       rates: Share of positive frames per AU; those left out are as in `base_rates`.
 
     Returns:
@@ -98,27 +101,42 @@ def recordings(corpus: str, frames: int, *, seed: int = 0, rates: Mapping[int, f
       ValueError: for an unknown corpus, an AU that it lacks, or a rate or a count out of range.
     """
     family = folds_lib.family(corpus)
-    wanted = _checked_rates(family, frames, rates)
+    all_rates = _checked_rates(family, frames, rates)
     aus = aus_lib.CORPUS_AUS[family]
     names = [(s, q) for q in folds_lib.SEQUENCES[family] for s in _by_turns(folds_lib.FOLDS[family])]
     planned = [(s, q, n) for (s, q), n in zip(names, _counts(frames, len(names)), strict=True) if n]
-    tracks = []
-    for subject, sequence, count in planned:
-        habit = personal(_generator(seed, family, subject, "habit"), aus)
-        tracks.append(habit + smooth_tracks(_generator(seed, family, subject, sequence, "tracks"), count, aus))
-    shown = to_intensities(np.concatenate(tracks), [wanted[au] for au in aus])
-    cut = np.cumsum([n for _, _, n in planned])[:-1]
-    result = []
-    for (subject, sequence, count), intensities in zip(planned, np.split(shown, cut), strict=True):
-        views = draw_view(_generator(seed, family, subject, sequence, "views"), STUDIOS[family], count)
-        who = person(family, subject, seed)
-        result.append(Recording(who, subject, sequence, aus, intensities, tuple(views)))
+    tracks = [_tracks(family, subject, sequence, frames=count, seed=seed) for subject, sequence, count in planned]
+    intensities = to_intensities(np.concatenate(tracks), [all_rates[au] for au in aus])
+    ends = np.cumsum([n for _, _, n in planned])[:-1]
+    result = [
+        Recording(
+            identity=subject_identity(family, subject, seed),
+            subject=subject,
+            sequence=sequence,
+            aus=aus,
+            intensities=part,
+            views=_views(family, subject, sequence, frames=len(part), seed=seed),
+        )
+        for (subject, sequence, _), part in zip(planned, np.split(intensities, ends), strict=True)
+    ]
     order = {name: k for k, name in enumerate(folds_lib.subjects(family))}
     return sorted(result, key=lambda r: (order[r.subject], r.sequence))
 
 
+def _tracks(family: str, subject: str, sequence: str, *, frames: int, seed: int) -> np.ndarray:
+    """Sample the AUs' tracks of one sequence, (frames, K)."""
+    aus = aus_lib.CORPUS_AUS[family]
+    offsets = subject_offsets(_generator(seed, family, subject, "habit"), aus)
+    return offsets + smooth_tracks(_generator(seed, family, subject, sequence, "tracks"), frames, aus)
+
+
+def _views(family: str, subject: str, sequence: str, *, frames: int, seed: int) -> tuple[View, ...]:
+    """Sample the views of one sequence."""
+    return tuple(sample_views(_generator(seed, family, subject, sequence, "views"), STUDIOS[family], frames))
+
+
 def _by_turns(folds: Sequence[Sequence[str]]) -> list[str]:
-    """Subjects of all folds, one of each fold in turn, so that every fold of a small corpus has frames."""
+    """List the subjects of all folds, one of each fold in turn, so that every fold of a small corpus has frames."""
     turns = itertools.zip_longest(*folds)
     return [name for turn in turns for name in turn if name is not None]
 
@@ -128,57 +146,48 @@ def _checked_rates(family: str, frames: int, rates: Mapping[int, float] | None) 
         raise ValueError(
             f"cannot make a corpus of {frames} frames: expected at least one per fold, {folds_lib.NUM_FOLDS}"
         )
-    wanted = base_rates(family)
+    all_rates = base_rates(family)
     for au, rate in (rates or {}).items():
-        if au not in wanted:
-            raise ValueError(f"{family} has no AU {au}: expected one of {sorted(wanted)}")
+        if au not in all_rates:
+            raise ValueError(f"{family} has no AU {au}: expected one of {sorted(all_rates)}")
         if not 0 <= rate <= 1:
             raise ValueError(f"base rate of AU {au} is {rate}: expected a share between 0 and 1")
-        wanted[au] = rate
-    return wanted
+        all_rates[au] = rate
+    return all_rates
 
 
-Drawn = list[tuple[bytes, np.ndarray]]
+EncodedFrames = list[tuple[bytes, np.ndarray]]
 """Encoded image and landmarks per frame of a recording."""
 
 
-def draw(recording: Recording) -> Drawn:
-    """Renders and encodes all frames of a recording."""
+def encode_frames(recording: Recording) -> EncodedFrames:
+    """Render and encode all frames of a recording."""
     faces = [recording.render(k) for k in range(len(recording.views))]
     return [(encode(face.image), face.landmarks) for face in faces]
 
 
-def draw_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Recording, Drawn]]:
-    """Draws recordings in order, in this process or in several.
+def encode_all(items: Sequence[Recording], workers: int = 1) -> Iterator[tuple[Recording, EncodedFrames]]:
+    """Render and encode recordings in order.
 
     Args:
-      items: What to draw.
-      workers: Processes; 1 draws here.
+      items: The recordings.
+      workers: Processes that render; with 1 the calling process does.
     """
     if workers <= 1:
-        yield from ((item, draw(item)) for item in items)
+        yield from ((item, encode_frames(item)) for item in items)
         return
-    yield from zip(items, in_order(draw, items, workers), strict=True)
-
-
-def source_fingerprint() -> str:
-    """Hash of the code that draws: a corpus drawn by other code is not the same corpus."""
-    folder = pathlib.Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in (*sorted(folder.glob("*.py")), folder.parent / "protocols.py"):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    yield from zip(items, in_order(encode_frames, items, workers), strict=True)
 
 
 def random_faces(
     corpus: str, count: int, *, seed: int = 0, rates: Mapping[int, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some faces of a twin, each of another sequence as far as there are enough: for tests, sheets and benchmarks.
+    """Render faces of a synthetic corpus, of different sequences as far as there are enough: for tests and benchmarks.
 
     Returns:
       Images (N, 256, 256, 3) uint8, landmarks (N, 68, 2) float32, labels (N, K) int8.
     """
     items = recordings(corpus, count, seed=seed, rates=rates)
     faces = [item.render(k) for item in items for k in range(len(item.views))]
-    shown = np.concatenate([item.intensities for item in items])
-    return np.stack([f.image for f in faces]), np.stack([f.landmarks for f in faces]), labels(shown)
+    intensities = np.concatenate([item.intensities for item in items])
+    return np.stack([f.image for f in faces]), np.stack([f.landmarks for f in faces]), labels(intensities)

@@ -1,4 +1,4 @@
-"""Who a synthetic face belongs to: proportions, colours, hair and how strongly the person expresses."""
+"""The identity of a synthetic face: proportions, colours, hair and how strongly the subject expresses."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ HAIR_STYLES = ("short", "long", "bob", "fringe", "buzz", "tied")
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """One person.
+    """The looks of one synthetic subject.
 
     Factors are relative to the mean face (1 is average); offsets are in pixels of a 256x256 aligned face.
 
@@ -69,9 +69,10 @@ class Identity:
       hair_style: One of `HAIR_STYLES`.
       stubble: Darkness of the beard's shadow, 0 to 1.
       age: Depth of the creases that stay at rest, 0 to 1.
-      strength: How strongly intensities show on this person.
-      lean: Difference between the sides: the left side moves (1 + lean) times, the right side (1 - lean) times.
-      texture_seed: Seed of hairs and spots, which stay the same on every image of the person.
+      strength: How strongly intensities show on this subject.
+      asymmetry: Difference between the sides: the left side moves (1 + asymmetry) times as far, the right side
+        (1 - asymmetry) times.
+      texture_seed: Seed of hairs and spots, which stay the same on every image of the subject.
     """
 
     face_width: float
@@ -100,13 +101,13 @@ class Identity:
     stubble: float
     age: float
     strength: float
-    lean: float
+    asymmetry: float
     texture_seed: int
 
 
-def _around(rng: np.random.Generator, mean: float, spread: float) -> float:
-    """A normal value cut off at two standard deviations, so that no face falls out of the human range."""
-    return float(mean + spread * np.clip(rng.standard_normal(), -2, 2))
+def _around(rng: np.random.Generator, mean: float, deviation: float) -> float:
+    """Sample a normal value clipped at two standard deviations, so that no face leaves the human range."""
+    return float(mean + deviation * np.clip(rng.standard_normal(), -2, 2))
 
 
 def _proportions(rng: np.random.Generator) -> dict[str, float]:
@@ -132,7 +133,7 @@ def _proportions(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _tone(rng: np.random.Generator, tones: tuple[float, float]) -> np.ndarray:
-    """A skin colour between two positions on the scale of `SKIN`, each 0 (lightest) to 1 (darkest)."""
+    """Sample a skin colour between two positions on the scale of `SKIN`, each 0 (lightest) to 1 (darkest)."""
     position = rng.uniform(*tones) * (len(SKIN) - 1)
     scale = np.arange(len(SKIN))
     colour = np.array([np.interp(position, scale, SKIN[:, c]) for c in range(3)], np.float32)
@@ -142,11 +143,11 @@ def _tone(rng: np.random.Generator, tones: tuple[float, float]) -> np.ndarray:
 def sample_identity(
     rng: np.random.Generator, *, female: bool | None = None, tones: tuple[float, float] = (0.0, 1.0)
 ) -> Identity:
-    """Draws a person.
+    """Sample an identity.
 
     Args:
-      rng: Source of randomness.
-      female: The person's sex as far as it shows (hair, brows, lips, stubble); None draws it.
+      rng: Random generator.
+      female: The subject's sex as far as it shows (hair, brows, lips, stubble); sampled if None.
       tones: Range of skin tones, 0 the lightest and 1 the darkest.
     """
     female = bool(rng.random() < 0.5) if female is None else female
@@ -175,6 +176,6 @@ def sample_identity(
         stubble=0.0 if female else float(rng.uniform(0, 0.55) * (rng.random() < 0.6)),
         age=float(rng.beta(1.3, 3.0)),
         strength=_around(rng, 1.0, 0.05),
-        lean=_around(rng, 0.0, 0.05),
+        asymmetry=_around(rng, 0.0, 0.05),
         texture_seed=int(rng.integers(2**31)),
     )

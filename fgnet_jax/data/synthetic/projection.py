@@ -1,10 +1,11 @@
-"""From face coordinates to pixels: turning the head, and framing it as FFHQ alignment does."""
+"""Projection from face coordinates to pixels: head pose, then the framing of FFHQ alignment."""
 
 import dataclasses
 import math
 
 import numpy as np
 
+from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.shape import Shape
 
 SIZE = 256
@@ -13,23 +14,23 @@ SIZE = 256
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a face is looked at: pose, framing, light and camera.
+    """Viewing conditions of one frame: head pose, framing, light and camera.
 
     Attributes:
-      yaw: Turn to the right of the image, degrees.
-      pitch: Turn downwards, degrees.
-      roll: Tilt left over by a misplaced alignment, degrees.
+      yaw: Rotation to the right of the image, degrees.
+      pitch: Rotation downwards, degrees.
+      roll: In-plane rotation left over by an inexact alignment, degrees.
       shift: Framing error, pixels (x, y).
       zoom: Framing error, as a factor.
       light: Direction to the light (x right, y down, z towards the camera); normalised when used.
-      ambient: Share of light that comes from everywhere, 0 to 1.
+      ambient: Share of ambient light, 0 to 1.
       exposure: Gain of the camera.
       contrast: Slope of the camera's tone curve around middle grey.
       tint: Gain per channel, RGB.
       background: Colours at the top and the bottom, (2, 3).
-      blur: How soft the lens is: passes of a [1, 2, 1] / 4 filter.
+      blur: Softness of the lens: passes of a [1, 2, 1] / 4 filter.
       noise: Standard deviation of the sensor's noise, in grey levels of 255.
-      gaze: Where the eyes look, (-1, -1) to (1, 1), x right and y down.
+      gaze: Gaze direction, (-1, -1) to (1, 1), x right and y down.
       seed: Seed of the noise.
     """
 
@@ -55,8 +56,8 @@ class Projection:
     """The map from face coordinates to pixels (centres at whole numbers), `points @ linear + depth * rise + offset`.
 
     Attributes:
-      linear: (2, 2) float32: turned, scaled and tilted.
-      rise: (2,) float32: where a unit of `depth` moves a point to.
+      linear: (2, 2) float32: rotation and scale.
+      rise: (2,) float32: displacement of a point per unit of `depth`, pixels.
       offset: (2,) float32, pixels.
       scale: Pixels per unit of face coordinates.
     """
@@ -67,7 +68,7 @@ class Projection:
     scale: float
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Maps face coordinates (N, 2) to pixels (N, 2), float32."""
+        """Map face coordinates (N, 2) to pixels (N, 2), float32."""
         points = np.asarray(points, np.float32)
         pixels = points @ self.linear
         pixels += depth(points)[:, None] * self.rise
@@ -75,8 +76,25 @@ class Projection:
         return pixels
 
 
+@dataclasses.dataclass(frozen=True)
+class PosedFace:
+    """A face with its projection: everything that decides the pixels.
+
+    Attributes:
+      identity: The subject's looks.
+      shape: The face's geometry, as the AUs have it.
+      projection: Maps the shape to pixels.
+      view: Pose, light and camera.
+    """
+
+    identity: Identity
+    shape: Shape
+    projection: Projection
+    view: View
+
+
 _PIVOT = 40
-"""Depth of the axes that a head turns about."""
+"""Depth of the axes that a head rotates about."""
 
 _SQUARES = np.array([(1 / 90**2, 1 / 13**2), (1 / 135**2, 1 / 17**2)], np.float32)
 _LINEAR = np.array([(0, 0), (-2 * 12 / 135**2, -2 * 31 / 17**2)], np.float32)
@@ -84,10 +102,11 @@ _CONSTANT = np.array(((12 / 135) ** 2, (31 / 17) ** 2), np.float32)
 
 
 def depth(points: np.ndarray) -> np.ndarray:
-    """How far the surface of a face stands out at (N, 2) face coordinates, in that unit: an ellipsoid and a nose.
+    """Compute the depth of a face's surface at (N, 2) face coordinates, in the same unit: an ellipsoid and a nose.
 
-    The ellipsoid has half-axes of 90 and 135 around (0, 12) and is 48 deep; the nose is a bell of 13 and 17 around
-    (0, 31), 19 high. Both squared distances come out of one product, for this is called some twenty times a face.
+    The ellipsoid has half-axes of 90 and 135 around (0, 12) and is 48 deep; the nose is a Gaussian of deviations 13
+    and 17 around (0, 31), 19 high (its exponent lacks the usual 1/2). One matrix product gives both squared distances,
+    since this is called some twenty times a face.
     """
     away = (points * points) @ _SQUARES
     away += points @ _LINEAR
@@ -95,36 +114,36 @@ def depth(points: np.ndarray) -> np.ndarray:
     return 48 * np.sqrt(np.maximum(1 - away[:, 0], 0)) + 19 * np.exp(-away[:, 1])
 
 
-def _turned(yaw: float, pitch: float) -> Projection:
-    """Turns by yaw and pitch (radians) about a point inside the head and projects in parallel; nothing else."""
+def _rotation(yaw: float, pitch: float) -> Projection:
+    """Return the orthographic projection of a head rotated by yaw and pitch (radians) about a point inside it."""
     sin, cos, nod = math.sin(yaw), math.cos(yaw), math.sin(pitch)
     linear = np.array([(cos, -sin * nod), (0, math.cos(pitch))], np.float32)
     rise = np.array((sin, cos * nod), np.float32)
-    return Projection(linear, rise, -_PIVOT * rise, 1.0)
+    return Projection(linear=linear, rise=rise, offset=-_PIVOT * rise, scale=1.0)
 
 
-def _rotate(v: np.ndarray) -> np.ndarray:
+def _perpendicular(v: np.ndarray) -> np.ndarray:
     return np.array((-v[1], v[0]))
 
 
-def _aligned(landmarks: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Centre, side and angle of the square that FFHQ alignment cuts out around 68 landmarks."""
+def _ffhq_square(landmarks: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Compute centre, side and angle (radians) of the square that FFHQ alignment crops around 68 landmarks."""
     left, right = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
     across = right - left
     down = (landmarks[48] + landmarks[54]) / 2 - (left + right) / 2
-    x = across - _rotate(down)
+    x = across - _perpendicular(down)
     x = x / np.hypot(*x) * max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
     return (left + right) / 2 + 0.1 * down, 2 * float(np.hypot(*x)), float(np.arctan2(x[1], x[0]))
 
 
-def frame_face(shape: Shape, view: View) -> Projection:
-    """Frames a face by the FFHQ recipe on its own landmarks, off by the view's errors."""
-    head = _turned(math.radians(view.yaw), math.radians(view.pitch))
-    centre, side, angle = _aligned(head(shape.landmarks))
+def align_face(shape: Shape, view: View) -> Projection:
+    """Compute the projection that FFHQ alignment by the face's own landmarks gives, with the view's framing errors."""
+    head = _rotation(math.radians(view.yaw), math.radians(view.pitch))
+    centre, side, angle = _ffhq_square(head(shape.landmarks))
     scale = SIZE / side * view.zoom
     angle = math.radians(view.roll) - angle
     sin, cos = scale * math.sin(angle), scale * math.cos(angle)
     rotation = np.array([(cos, sin), (-sin, cos)])
     offset = (SIZE - 1) / 2 + np.array(view.shift) + (head.offset - centre) @ rotation
     linear, rise = (part.astype(np.float32) for part in (head.linear @ rotation, head.rise @ rotation))
-    return Projection(linear, rise, offset.astype(np.float32), scale)
+    return Projection(linear=linear, rise=rise, offset=offset.astype(np.float32), scale=scale)

@@ -1,4 +1,4 @@
-"""What lies on the skin: the soft relief of bone and flesh, and the creases that AUs fold into it.
+"""Relief of the skin: the soft bumps of bone and flesh, and the creases that AUs cause.
 
 Half-face coordinates (x away from the middle), as in `shape`.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fgnet_jax.data.synthetic.identity import Identity
-from fgnet_jax.data.synthetic.projection import Projection
+from fgnet_jax.data.synthetic.projection import PosedFace
 from fgnet_jax.data.synthetic.shape import Half, Shape
 
 
@@ -36,7 +36,7 @@ class Relief:
       curves: Creases, (N, 2) pixel coordinates each.
       widths: Their widths in pixels, (N,).
       depths: Their depths, 0 to 1, (N,).
-      bumps: Gaussian bumps, rows of (x, y, spread x, spread y, height) in pixels, (K, 5).
+      bumps: Gaussian bumps, rows of (x, y, deviation x, deviation y, height) in pixels, (K, 5).
     """
 
     curves: list[np.ndarray]
@@ -45,14 +45,14 @@ class Relief:
     bumps: np.ndarray
 
 
-def _forehead(who: Identity, a: list[float]) -> list[Crease]:
+def _forehead(identity: Identity, a: list[float]) -> list[Crease]:
     rise = 4 * a[1] + 3 * a[2]
     creases = []
     for k, y in enumerate((-41.0, -51.0, -61.0)):
-        y -= 0.6 * rise + who.brow_height
+        y -= 0.6 * rise + identity.brow_height
         weight = 1.0 - 0.15 * k
         creases.append(
-            Crease([(0, y - 1), (10, y - 0.5), (20, y + 1.5), (25, y + 4)], 3.4, weight * a[1] + 0.15 * who.age)
+            Crease([(0, y - 1), (10, y - 0.5), (20, y + 1.5), (25, y + 4)], 3.4, weight * a[1] + 0.15 * identity.age)
         )
         y += 1.5
         creases.append(Crease([(27, y + 3), (38, y - 1), (50, y + 0.5), (60, y + 7)], 3.4, weight * a[2]))
@@ -74,30 +74,32 @@ def _glabella(half: Half) -> list[Crease]:
     return root + furrows
 
 
-def _eye(who: Identity, half: Half) -> list[Crease]:
+def _eye(identity: Identity, half: Half) -> list[Crease]:
     a, lower, upper = half.amount.tolist(), half.lower_lid.tolist(), half.upper_lid.tolist()
     x, y = upper[0]
     fold = [(px, py - 3.6 - 1.2 * a[1] - 1.2 * a[2] + 1.6 * a[4]) for px, py in upper[1:-1:3]]
-    feet = 0.25 * who.age + 1.0 * a[6]
+    feet = 0.25 * identity.age + 1.0 * a[6]
     lift = 3.0 * a[6]
     return [
         Crease(fold, 1.8, 0.6),
         Crease([(x + 3, y - 3), (x + 10, y - 8), (x + 17, y - 14)], 3.0, feet),
         Crease([(x + 4, y + 0.5), (x + 12, y - 0.5), (x + 20, y - 2)], 3.0, feet),
         Crease([(x + 3, y + 4), (x + 11, y + 8), (x + 18, y + 13)], 3.0, feet),
-        Crease([(16, 11), (24, 15 - lift), (36, 15.5 - lift), (48, 9 - lift)], 3.6, 0.18 + 0.1 * who.age + 0.8 * a[6]),
+        Crease(
+            [(16, 11), (24, 15 - lift), (36, 15.5 - lift), (48, 9 - lift)], 3.6, 0.18 + 0.1 * identity.age + 0.8 * a[6]
+        ),
         Crease([(px, py + 3.4) for px, py in lower[2:-2:3]], 2.4, 0.12 + 0.95 * a[7]),
     ]
 
 
-def _cheek(who: Identity, half: Half, corner: np.ndarray) -> list[Crease]:
+def _cheek(identity: Identity, half: Half, corner: np.ndarray) -> list[Crease]:
     a, (wing, base) = half.amount.tolist(), half.nose[0].tolist()
     cx, cy = corner.tolist()
     fall = (0.5 * (wing + 7) + 0.5 * (cx + 8) + 1.5, 0.5 * base + 0.5 * (cy + 2) - 2)
     laugh = [(wing + 2.5, base - 7), (wing + 7, base), fall, (cx + 7.5, cy + 3)]
     upper = [(wing + 1, base - 11), (wing + 8, base - 4), (wing + 13, base + 8), (wing + 14, base + 17)]
     return [
-        Crease(laugh, 4.2, 0.12 + 0.25 * who.age + 0.85 * a[12]),
+        Crease(laugh, 4.2, 0.12 + 0.25 * identity.age + 0.85 * a[12]),
         Crease(upper, 4.6, 0.95 * a[10] + 0.55 * a[9]),
         Crease([(wing - 2, base - 8), (wing + 1.5, base - 4), (wing, base + 1)], 2.4, 0.5 + 0.5 * a[9]),
         Crease([(wing - 3, base - 18), (wing + 2, base - 13), (wing + 5, base - 7)], 3.0, 0.9 * a[9]),
@@ -128,28 +130,29 @@ def _lips(shape: Shape, half: Half) -> list[Crease]:
 
 
 def _lip_edges(shape: Shape) -> tuple[float, float]:
-    """Heights of the upper and the lower lip's outer edge at the middle."""
+    """Return y of the upper and the lower lip's outer edge at the middle."""
     return float(shape.lips.upper_outer[14, 1]), float(shape.lips.lower_outer[14, 1])
 
 
-@functools.lru_cache(maxsize=64)  # the same on every image of a person
+@functools.lru_cache(maxsize=64)  # the same on every image of a subject
 def _dots(seed: int) -> list[list[float]]:
-    """Where the chin dimples, (7, 2) in -1 to 1."""
+    """Sample positions of the chin's dimples, (7, 2) in -1 to 1."""
     return np.random.default_rng(seed).uniform(-1, 1, (7, 2)).tolist()
 
 
-def _chin(who: Identity, shape: Shape, half: Half) -> list[Crease]:
+def _chin(identity: Identity, shape: Shape, half: Half) -> list[Crease]:
     a, bottom, chin = half.amount.tolist(), _lip_edges(shape)[1], float(half.jaw[8, 1])
     fold = bottom + 6
     creases = [Crease([(0, fold), (9, fold + 0.5), (18, fold + 5)], 4.5, 0.22 + 0.85 * a[17])]
-    for dx, dy in _dots(who.texture_seed):
+    for dx, dy in _dots(identity.texture_seed):
         x, y = 8 + 8 * dx, chin - 13 + 6 * dy
         creases.append(Crease([(x - 2, y), (x + 2, y + 0.8)], 3.6, 0.9 * a[17]))
     return creases
 
 
-def _bumps(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -> list[tuple[float, ...]]:
-    """Bumps of one half: (x, y, spread x, spread y, height)."""
+def _bumps(face: PosedFace, half: Half, corner: np.ndarray) -> list[tuple[float, ...]]:
+    """List the bumps of one half: (x, y, deviation x, deviation y, height)."""
+    identity, shape = face.identity, face.shape
     a, (cx, cy) = half.amount.tolist(), corner.tolist()
     wing, base = half.nose[0].tolist()
     tip, chin, brow = float(shape.bridge[3, 1]), float(half.jaw[8, 1]), half.brow.tolist()
@@ -159,10 +162,10 @@ def _bumps(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -> list[
         (0, -60, 42, 22, 3.0),
         (brow[2][0], brow[2][1] + 2, 20, 7, 2.6 + 1.5 * a[4]),
         (brow[4][0] - 3, brow[4][1] + 4, 6, 6, 3.5 * a[4] + 1.5 * a[9]),
-        (33 * who.eye_distance, -4, 17, 9, -5.5),
-        (32 * who.eye_distance, 0, 12, 8, 3.5),
+        (33 * identity.eye_distance, -4, 17, 9, -5.5),
+        (32 * identity.eye_distance, 0, 12, 8, 3.5),
         (0, 8, 5.5, 20, 3.6),
-        (0, tip - 1, 8.5 * who.nose_width, 8, 4.5),
+        (0, tip - 1, 8.5 * identity.nose_width, 8, 4.5),
         (wing - 2.5, base - 4, 4.5, 5, 2.4 + 1.2 * a[9]),
         (41, 32 - 8 * a[6] - 3 * a[12], 16, 13, 3.5 + cheek),
         (30, 58, 12, 14, -1.2),
@@ -177,36 +180,41 @@ def _bumps(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -> list[
     ]
 
 
-def corners(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Mouth corners in half-face coordinates, left and right."""
+def _mouth_corners(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mouth corners in half-face coordinates, left and right."""
     return shape.landmarks[48] * (-1, 1), shape.landmarks[54].copy()
 
 
-def _half_creases(who: Identity, shape: Shape, half: Half, corner: np.ndarray) -> list[Crease]:
+def _half_creases(face: PosedFace, half: Half, corner: np.ndarray) -> list[Crease]:
+    identity, shape = face.identity, face.shape
     return [
-        *_forehead(who, half.amount.tolist()),
+        *_forehead(identity, half.amount.tolist()),
         *_glabella(half),
-        *_eye(who, half),
-        *_cheek(who, half, corner),
+        *_eye(identity, half),
+        *_cheek(identity, half, corner),
         *_mouth_side(half, corner),
         *_lips(shape, half),
-        *_chin(who, shape, half),
+        *_chin(identity, shape, half),
     ]
 
 
-def relief(who: Identity, shape: Shape, frame: Projection) -> Relief:
-    """All creases and bumps of a face, in pixels."""
+def face_relief(face: PosedFace) -> Relief:
+    """Compute all creases and bumps of a face, in pixels."""
+    projection = face.projection
     creases, points, bumps = [], [], []
-    for side, half, corner in zip((-1, 1), shape.halves, corners(shape), strict=True):
-        folded = [c for c in _half_creases(who, shape, half, corner) if c.depth > 0.02]
-        creases += folded
-        points += [(side * x, y) for crease in folded for x, y in crease.points]
-        rows = np.array(_bumps(who, shape, half, corner), np.float32)
-        rows[rows[:, 0] == 0, 4] /= 2  # what lies on the middle line comes from both halves
+    for side, half, corner in zip((-1, 1), face.shape.halves, _mouth_corners(face.shape), strict=True):
+        visible = [crease for crease in _half_creases(face, half, corner) if crease.depth > 0.02]
+        creases += visible
+        points += [(side * x, y) for crease in visible for x, y in crease.points]
+        rows = np.array(_bumps(face, half, corner), np.float32)
+        rows[rows[:, 0] == 0, 4] /= 2  # bumps on the midline come from both halves
         bumps.append(rows * np.array((side, 1, 1, 1, 1), np.float32))
-    ends = np.cumsum([len(c.points) for c in creases])
-    curves = np.split(frame(np.array(points, np.float32)), ends[:-1])
+    ends = np.cumsum([len(crease.points) for crease in creases])
     hills = np.concatenate(bumps)
-    hills = np.concatenate([frame(hills[:, :2]), hills[:, 2:] * frame.scale], 1).astype(np.float32)
-    widths = np.array([c.width * frame.scale for c in creases], np.float32)
-    return Relief(curves, widths, np.array([c.depth for c in creases], np.float32), hills)
+    hills = np.concatenate([projection(hills[:, :2]), hills[:, 2:] * projection.scale], 1).astype(np.float32)
+    return Relief(
+        curves=np.split(projection(np.array(points, np.float32)), ends[:-1]),
+        widths=np.array([crease.width * projection.scale for crease in creases], np.float32),
+        depths=np.array([crease.depth for crease in creases], np.float32),
+        bumps=hills,
+    )

@@ -1,4 +1,4 @@
-"""A face from who it is, what it shows and how it is looked at."""
+"""Rendering of a face from an identity, AU intensities and viewing conditions."""
 
 import dataclasses
 import functools
@@ -10,9 +10,9 @@ from fgnet_jax.data.synthetic.features import paint_brows, paint_eyes, paint_mou
 from fgnet_jax.data.synthetic.hair import face_outline, paint_background, paint_behind, paint_hair
 from fgnet_jax.data.synthetic.identity import Identity
 from fgnet_jax.data.synthetic.paint import blend, soften
-from fgnet_jax.data.synthetic.projection import SIZE, Projection, View, frame_face
-from fgnet_jax.data.synthetic.relief import relief
-from fgnet_jax.data.synthetic.shape import Shape, face_shape
+from fgnet_jax.data.synthetic.projection import SIZE, PosedFace, View, align_face
+from fgnet_jax.data.synthetic.relief import face_relief
+from fgnet_jax.data.synthetic.shape import face_shape
 from fgnet_jax.data.synthetic.skin import paint_skin
 
 _NOISE_TILE = 1024
@@ -20,7 +20,7 @@ _NOISE_TILE = 1024
 
 @dataclasses.dataclass(frozen=True)
 class RenderedFace:
-    """A rendered face.
+    """A rendered face with its landmarks.
 
     Attributes:
       image: (256, 256, 3) uint8 RGB.
@@ -33,12 +33,12 @@ class RenderedFace:
 
 @functools.cache
 def _noise() -> np.ndarray:
-    """A fixed tile of white noise: drawing it afresh for every image would take a fifth of the time."""
+    """Return a fixed tile of white noise: to sample it anew for every image would take a fifth of the time."""
     return np.random.default_rng(5).standard_normal((_NOISE_TILE, _NOISE_TILE), np.float32)
 
 
 def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
-    """Turns light (3, SIZE, SIZE), which it overwrites, into an image (SIZE, SIZE, 3) uint8: lens, gain and noise."""
+    """Convert light (3, SIZE, SIZE), overwritten, to an image (SIZE, SIZE, 3) uint8: lens, gain and noise."""
     rng = np.random.default_rng(view.seed)
     offset, gain = 127.5 * (1 - view.contrast) + 0.5, view.exposure * 255 * view.contrast
     image = np.empty((SIZE, SIZE, 3), np.uint8)
@@ -53,34 +53,34 @@ def _camera(canvas: np.ndarray, view: View) -> np.ndarray:
     return image
 
 
-def _paint(who: Identity, shape: Shape, frame: Projection, view: View) -> np.ndarray:
-    canvas = paint_background(view)
-    paint_behind(canvas, who, shape, frame, view)
-    outline = face_outline(who, shape, frame)
-    blend(canvas, outline, paint_skin(who, shape, relief(who, shape, frame), frame, view, outline.window))
-    paint_nostrils(canvas, shape, frame)
-    paint_eyes(canvas, who, shape, frame, view)
-    paint_brows(canvas, who, shape, frame)
-    paint_mouth(canvas, who, shape, frame, view)
-    paint_hair(canvas, who, frame, view)
+def _paint(face: PosedFace) -> np.ndarray:
+    canvas = paint_background(face.view)
+    paint_behind(canvas, face)
+    outline = face_outline(face)
+    blend(canvas, outline, paint_skin(face, face_relief(face), outline.window))
+    paint_nostrils(canvas, face)
+    paint_eyes(canvas, face)
+    paint_brows(canvas, face)
+    paint_mouth(canvas, face)
+    paint_hair(canvas, face)
     return canvas
 
 
-def render_face(who: Identity, intensities: Mapping[int, float], view: View) -> RenderedFace:
-    """Draws a face.
+def render_face(identity: Identity, intensities: Mapping[int, float], view: View) -> RenderedFace:
+    """Render a face, aligned by its own landmarks.
 
     Args:
-      who: The person.
+      identity: The subject's looks.
       intensities: FACS intensity (0 to 5) per AU number; AUs left out are absent.
       view: Pose, framing, light and camera.
 
     Raises:
-      ValueError: for an AU that the renderer does not know.
+      ValueError: for an AU that is not in `shape.RENDERED_AUS`.
     """
-    shape = face_shape(who, intensities)
-    return render_shape(who, shape, frame_face(shape, view), view)
+    shape = face_shape(identity, intensities)
+    return render_posed(PosedFace(identity=identity, shape=shape, projection=align_face(shape, view), view=view))
 
 
-def render_shape(who: Identity, shape: Shape, frame: Projection, view: View) -> RenderedFace:
-    """Draws a face in a given frame; `render_face` frames every face by its own landmarks, as alignment does."""
-    return RenderedFace(_camera(_paint(who, shape, frame, view), view), frame(shape.landmarks))
+def render_posed(face: PosedFace) -> RenderedFace:
+    """Render a face under the projection that it has."""
+    return RenderedFace(image=_camera(_paint(face), face.view), landmarks=face.projection(face.shape.landmarks))

@@ -1,8 +1,8 @@
-"""Where synthetic faces are recorded: each twin corpus has its own camera, light, framing and people.
+"""Recording conditions of the synthetic corpora: each has its own camera, light, framing and range of subjects.
 
-BP4D's twin is a bright, frontal studio with a sharp camera and strong, posed expressions. DISFA's is a dimmer room with
-a light from the side, a softer and noisier camera that frames the face tighter and lower, other skin tones, and weaker,
-spontaneous expressions. A detector trained on one is visibly worse on the other.
+The stand-in for BP4D has a bright, frontal studio with a sharp camera and strong, posed expressions. The stand-in for
+DISFA has a dimmer room with a light from the side, a softer and noisier camera that frames the face tighter and lower,
+other skin tones, and weaker, spontaneous expressions. A detector trained on one is visibly worse on the other.
 """
 
 import dataclasses
@@ -12,28 +12,29 @@ import numpy as np
 from fgnet_jax.data.synthetic.projection import View
 
 Range = tuple[float, float]
+"""Least and greatest value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Studio:
-    """Ranges that a corpus' images are drawn from.
+    """Ranges that the recording conditions of a corpus are sampled from.
 
     Attributes:
       side: Light from the left (-) or the right (+), as a direction's x.
       height: Light from above, as a direction's y (negative).
-      ambient: Share of light from everywhere.
+      ambient: Share of ambient light.
       exposure: Camera gain.
       contrast: Slope of the tone curve.
       tint: Gain per channel, RGB.
       noise: Sensor noise in grey levels.
-      blur: Passes of the lens' filter.
+      blur: Passes of the lens' filter, as in `View`.
       zoom: Framing as a factor of FFHQ's.
       shift: Framing offset in pixels, x and y.
       jitter: Standard deviation of the framing error in pixels.
-      turn: Standard deviation of yaw and pitch in degrees.
+      turn: Standard deviation of yaw in degrees; of pitch 0.7 times as much.
       tones: Range of skin tones, 0 lightest to 1 darkest.
       strength: How strongly expressions show.
-      backdrop: Colours at the top and the bottom.
+      backdrop: Background colours at the top and the bottom.
     """
 
     side: Range
@@ -89,11 +90,14 @@ STUDIOS: dict[str, Studio] = {
         backdrop=((0.22, 0.20, 0.19), (0.13, 0.12, 0.12)),
     ),
 }
-"""The studio of each corpus' twin."""
+"""Studio of each corpus' synthetic stand-in."""
 
 
-def draw_view(rng: np.random.Generator, studio: Studio, frames: int) -> list[View]:
-    """Views of one sequence: light and camera stay, head and gaze wander smoothly, framing errs from frame to frame."""
+def sample_views(rng: np.random.Generator, studio: Studio, frames: int) -> list[View]:
+    """Sample the views of one sequence.
+
+    Light and camera stay the same, head and gaze move smoothly, and the framing error is new in each frame.
+    """
     fixed = {
         "light": (rng.uniform(*studio.side), rng.uniform(*studio.height), 0.85),
         "ambient": rng.uniform(*studio.ambient),

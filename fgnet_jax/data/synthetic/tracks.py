@@ -1,9 +1,8 @@
-"""How AU intensities go through a sequence: onset, apex and offset, with base rates and co-occurrence as asked for.
+"""AU intensities over a sequence: onset, apex and offset, with given base rates and co-occurrence.
 
-Every AU follows a smooth random track; AUs that go together have correlated tracks. An AU is present where its track
-is above the value that the wanted share of all frames exceeds, so base rates hold exactly over a corpus (as far as a
-count of frames allows). Intensity rises steeply around that value: few frames lie near the threshold, as an annotator
-who must decide would have it.
+Every AU follows a smooth random track; AUs that co-occur have correlated tracks. An AU is present where its track is
+above the value that the given share of all frames exceeds, so base rates hold exactly over a corpus (as far as a whole
+number of frames allows). Intensity rises steeply around that value, so that few frames are ambiguous to annotate.
 """
 
 from collections.abc import Sequence
@@ -35,16 +34,16 @@ COUPLING: dict[tuple[int, int], float] = {
     (25, 26): 0.75,
     (14, 24): 0.1,
 }
-"""Correlation of the tracks of AUs that act together (or against each other); pairs left out are independent."""
+"""Correlation of the tracks of AUs that co-occur (or exclude each other); pairs left out are independent."""
 
 _LENGTH = 5.0
-_PERSON = 0.35
+_SUBJECT_DEVIATION = 0.35
 _RISE = 0.10
 _FALL = 0.09
 
 
 def correlation(aus: Sequence[int]) -> np.ndarray:
-    """Correlation matrix of the AUs' tracks, (K, K), positive definite."""
+    """Compute the correlation matrix of the AUs' tracks, (K, K), positive definite."""
     matrix = np.eye(len(aus))
     for i, first in enumerate(aus):
         for j, second in enumerate(aus):
@@ -56,7 +55,7 @@ def correlation(aus: Sequence[int]) -> np.ndarray:
 
 
 def smooth_tracks(rng: np.random.Generator, frames: int, aus: Sequence[int]) -> np.ndarray:
-    """Stationary tracks of one sequence with unit variance, correlated between AUs, (frames, K).
+    """Sample stationary tracks of one sequence with unit variance, correlated between AUs, (frames, K).
 
     A Gaussian window of 5 frames over white noise: an event lasts some ten frames from onset to offset.
     """
@@ -68,31 +67,31 @@ def smooth_tracks(rng: np.random.Generator, frames: int, aus: Sequence[int]) -> 
     return smooth @ np.linalg.cholesky(correlation(aus)).T
 
 
-def personal(rng: np.random.Generator, aus: Sequence[int]) -> np.ndarray:
-    """How much more or less often than others a person shows each AU, (K,): an offset of the person's tracks."""
-    return _PERSON * rng.standard_normal(len(aus))
+def subject_offsets(rng: np.random.Generator, aus: Sequence[int]) -> np.ndarray:
+    """Sample how much more or less often than others a subject shows each AU, (K,): an offset of its tracks."""
+    return _SUBJECT_DEVIATION * rng.standard_normal(len(aus))
 
 
 def to_intensities(tracks: np.ndarray, rates: Sequence[float]) -> np.ndarray:
-    """Intensities (0 to 5) of all frames of a corpus, at least `PRESENT_INTENSITY` in the wanted share of frames.
+    """Compute intensities (0 to 5) of all frames of a corpus, at least `PRESENT_INTENSITY` in a share of frames per AU.
 
     Args:
       tracks: (frames, K) of the whole corpus.
-      rates: Wanted share of present frames per AU, (K,), each between 0 and 1.
+      rates: Share of positive frames per AU, (K,), each between 0 and 1.
 
     Returns:
       (frames, K) float32.
     """
     count = len(tracks)
-    out = np.empty(tracks.shape, np.float32)
+    intensities = np.empty(tracks.shape, np.float32)
     for k, rate in enumerate(rates):
         ranked = np.sort(tracks[:, k])
         positives = min(max(round(rate * count), 0), count)
         above = ranked[count - positives] if positives else np.inf
         below = ranked[count - positives - 1] if positives < count else -np.inf
         threshold = above if not np.isfinite(below) else below if not positives else (above + below) / 2
-        out[:, k] = _intensity(tracks[:, k] - threshold, tracks[:, k] >= above)
-    return out
+        intensities[:, k] = _intensity(tracks[:, k] - threshold, tracks[:, k] >= above)
+    return intensities
 
 
 def _intensity(excess: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Array operations that the models are built from."""
+"""Array operations of the network's layers."""

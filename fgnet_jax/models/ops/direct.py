@@ -7,7 +7,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """Convolves (N, H, W, Cin) with (kh, kw, Cin, Cout) to (N, H', W', Cout)."""
+    """Convolve (N, H, W, Cin) with (kh, kw, Cin, Cout) to (N, H', W', Cout)."""
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

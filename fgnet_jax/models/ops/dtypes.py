@@ -1,20 +1,19 @@
-"""Number formats that numbers are kept in, beside the one that is computed in."""
-
-from typing import Any
+"""Number formats: the one that sums and results are accumulated in, beside the one that layers compute in."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 FLOAT32 = np.dtype(np.float32)
-"""As `accum_dtype` gives it."""
+"""float32 as `accum_dtype` returns it."""
 
 
-def accum_dtype(dtype: Any) -> np.dtype:
-    """What sums, statistics and results are kept in where `dtype` is computed in: float32, or float64 for float64."""
+def accum_dtype(dtype: DTypeLike) -> np.dtype:
+    """Return the dtype of sums, statistics and results where `dtype` is computed in: float32, for float64 float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def to_accum_dtype(x: jax.Array) -> jax.Array:
-    """The same numbers in the format that results are kept in."""
+    """Convert an array to the dtype that sums and results of its dtype are kept in."""
     return x.astype(accum_dtype(x.dtype))

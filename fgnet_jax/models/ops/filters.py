@@ -1,4 +1,4 @@
-"""StyleGAN2's low-pass filter [1, 3, 3, 1] and its upsampling convolution, without zeros being multiplied."""
+"""StyleGAN2's low-pass filter [1, 3, 3, 1] and its upsampling convolution, without multiplications by zero."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ from fgnet_jax.models.ops import switches
 from fgnet_jax.models.ops.conv import conv
 
 LOW_PASS = (0.25, 0.75, 0.75, 0.25)
-"""Taps along one axis of the low-pass after upsampling: of sum 2, since every second sample was a zero."""
+"""Taps along one axis of the low-pass after upsampling; their sum is 2, since every second sample was a zero."""
 
 
 def upsample_rgb(x: jax.Array) -> jax.Array:
-    """Doubles (N, H, W, C): zeros between pixels, then the low-pass of sum 4 with padding (2, 1).
+    """Double the sides of (N, H, W, C): zeros between pixels, then the low-pass of sum 4 with padding (2, 1).
 
-    Half the taps meet a zero: each output is a quarter of one pixel and three quarters of its neighbour.
+    Half the taps meet a zero, so each output is a quarter of one pixel and three quarters of its neighbour.
     Published as `upfirdn2d(up=2, pad=(2, 1))` in `ToRGB`.
     """
     for axis in (1, 2):
@@ -23,7 +23,7 @@ def upsample_rgb(x: jax.Array) -> jax.Array:
 
 
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Stride-2 transposed 3x3 convolution and low-pass of sum 4: (N, H, W, Cin) to (N, 2H, 2W, Cout).
+    """Apply a stride-2 transposed 3x3 convolution and the low-pass of sum 4: (N, H, W, Cin) to (N, 2H, 2W, Cout).
 
     Args:
       x: (N, H, W, Cin).
@@ -33,7 +33,7 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     to them before they are interleaved. Published as `conv_transpose2d(stride=2)` and `Blur(pad=(1, 1))`.
     """
     if not switches.is_on("phases"):
-        return _upsample_conv_plainly(x, kernel)
+        return _published_upsample_conv(x, kernel)
     by_column = []
     for column in (0, 1):
         even, odd = (conv_phase(x, kernel, row, column, rim=True) for row in (0, 1))
@@ -44,8 +44,8 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, -1)
 
 
-def _upsample_conv_plainly(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As published: the transposed convolution as one over zeros put in, the low-pass as one of 4x4 a channel."""
+def _published_upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Compute `upsample_conv` as published: a convolution of x with zeros inserted, and a 4x4 filter per channel."""
     numbers = ("NHWC", "HWIO", "NHWC")
     x = jax.lax.conv_general_dilated(
         x, kernel[::-1, ::-1], (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=numbers
@@ -58,41 +58,45 @@ def _upsample_conv_plainly(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def conv_phase(x: jax.Array, kernel: jax.Array, row: int, column: int, rim: bool = False) -> jax.Array:
-    """The samples of `upsample_conv`'s transposed convolution whose row and column have this parity (0 or 1).
+    """Compute the samples of `upsample_conv`'s transposed convolution whose row and column have this parity (0 or 1).
 
-    An even phase has one sample more than x: both its ends see the border. With a rim, an odd one has one zero more
-    at either end.
+    An even phase has one sample more than x, since both its ends see the border. With a rim, an odd phase has one more
+    zero at either end.
     """
     rows, columns = (1 if rim else 1 - parity for parity in (row, column))
     return conv(x, phase_kernel(kernel, row, column), ((rows, rows), (columns, columns)))
 
 
 def phase_kernel(kernel: jax.Array, row: int, column: int) -> jax.Array:
-    """The taps of (3, 3, Cin, Cout) that samples of this parity (0 or 1) see: two where even, one where odd."""
+    """Return the taps of (3, 3, Cin, Cout) that samples of this parity (0 or 1) see: two if even, one if odd."""
     # Row 2i of the transposed convolution is x[i] k[0] + x[i-1] k[2], row 2i+1 is x[i] k[1].
     kernel = kernel[1:2] if row else kernel[::-2]
     return kernel[:, 1:2] if column else kernel[:, ::-2]
 
 
 def _low_pass(even: jax.Array, odd: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """[1, 3, 3, 1] / 4 along `axis` over samples even[0], odd[0], even[1], ..., even[H]: its even and odd samples.
+    """Filter by [1, 3, 3, 1] / 4 along `axis` the samples even[0], odd[0], even[1], ..., even[H].
 
-    Odd samples come with a rim of zeros, so that slices suffice: shifts that fill up take twice as long on CPUs.
+    Odd samples come with a rim of zeros, so that slices suffice: shifts with padding take twice as long on CPUs.
+
+    Returns:
+      The result's even and odd samples.
     """
     size = even.shape[axis] - 1
     first, last = (jax.lax.slice_in_dim(even, start, start + size, axis=axis) for start in (0, 1))
-    before, here, after = (jax.lax.slice_in_dim(odd, start, start + size, axis=axis) for start in (0, 1, 2))
-    return (before + 3 * (first + here) + last) / 4, (first + 3 * (here + last) + after) / 4
+    before, centre, after = (jax.lax.slice_in_dim(odd, start, start + size, axis=axis) for start in (0, 1, 2))
+    return (before + 3 * (first + centre) + last) / 4, (first + 3 * (centre + last) + after) / 4
 
 
 def _shifted(x: jax.Array, axis: int, by: int) -> jax.Array:
-    """x[i + by] along `axis`, zero outside."""
+    """Return x[i + by] along `axis`, zero outside."""
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (-by, by, 0)
     return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
 def _interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
+    """Join even and odd samples along `axis`."""
     shape = list(even.shape)
     shape[axis] *= 2
     return jnp.stack([even, odd], axis=axis + 1).reshape(shape)

@@ -13,10 +13,10 @@ from fgnet_jax.models.ops.dtypes import FLOAT32, accum_dtype
 
 @functools.cache
 def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.ndarray:
-    """Weights (new_size, size) that interpolate linearly, first on first and last on last sample.
+    """Compute weights (new_size, size) that interpolate linearly, first on first and last on last sample.
 
-    PyTorch rounds positions to float32, which moves them by up to 1e-4 of a pixel at 1024, or to float64 where that is
-    computed in: so do we, to `dtype`.
+    Positions are rounded to `dtype`, as PyTorch rounds them to float32 (which moves them by up to 1e-4 of a pixel at
+    1024), or to float64 if it computes in that.
     """
     position = np.arange(new_size, dtype=dtype) * dtype.type((size - 1) / max(new_size - 1, 1))
     low = np.minimum(position.astype(int), size - 1)
@@ -28,18 +28,18 @@ def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.n
 
 
 def upsample(x: jax.Array, size: int) -> jax.Array:
-    """Enlarges (N, H, W, C) to (N, size, size, C): two products with constant matrices, one an axis."""
+    """Enlarge (N, H, W, C) to (N, size, size, C): two products with constant matrices, one per axis."""
     rows = jnp.asarray(bilinear_matrix(x.shape[1], size, accum_dtype(x.dtype)), x.dtype)
     columns = jnp.asarray(bilinear_matrix(x.shape[2], size, accum_dtype(x.dtype)), x.dtype)
     return jnp.einsum("ph,qw,nhwc->npqc", rows, columns, x)
 
 
 def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
-    """`upsample`, then an odd square convolution padded by its half: (N, H, W, Cin) to (N, size, size, Cout).
+    """Upsample, then convolve with an odd square kernel padded by its half: (N, H, W, Cin) to (N, size, size, Cout).
 
     Both are linear, so the channels are mixed first, on the small map, once for each tap of the kernel (k, k, Cin,
-    Cout); each row and column of the result is then a weighted sum of those. At twice the side and k = 5 that is a
-    third of the multiplications, all of them matrix products.
+    Cout); each row and column of the result is then a weighted sum of these. At twice the side and k = 5 that takes a
+    third of the multiplications, all of them in matrix products.
     """
     if not switches.is_on("mix"):
         return conv2d(upsample(x, size), kernel)
@@ -50,7 +50,7 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
 def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     n, height, width, features_in = x.shape
     taps, features = kernel.shape[0], kernel.shape[-1]
-    # Batched products throughout, whose operands and results lie in memory as they are: XLA transposes nothing.
+    # Batched products throughout, laid out in memory so that XLA transposes nothing.
     kernels = kernel.transpose(0, 2, 1, 3).reshape(taps, features_in, taps * features)
     x = jnp.broadcast_to(x.reshape(n, 1, height * width, features_in), (n, taps, height * width, features_in))
     x = (x @ jnp.broadcast_to(kernels, (n, *kernels.shape))).reshape(n, taps * height, width * taps * features)
@@ -60,12 +60,14 @@ def _upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     return jnp.broadcast_to(columns, (n, size, *columns.shape)) @ x
 
 
-def _upsample_forward(x, kernel, size):
+def _upsample_forward(x: jax.Array, kernel: jax.Array, size: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _upsample_conv2d(x, kernel, size), (x, kernel)
 
 
-def _upsample_backward(size, residuals, gradient):
-    """One row of taps after the other, in a loop: each makes a map of as many channels as it has taps."""
+def _upsample_backward(
+    size: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Loop over the kernel's rows: each row of taps needs a map of `taps` times as many channels."""
     x, kernel = residuals
     n, height, width, features_in = x.shape
     taps, features = kernel.shape[0], kernel.shape[-1]
@@ -92,18 +94,21 @@ _upsample_conv2d.defvjp(_upsample_forward, _upsample_backward)
 
 @functools.cache
 def _shifted_matrix(size: int, new_size: int, taps: int, dtype: np.dtype, taps_first: bool) -> np.ndarray:
-    """(new_size, taps * size): how much of each sample each tap of a convolution sees at each position."""
+    """Compute (new_size, taps * size): the weight of each sample in what each tap of a convolution reads."""
     matrix, side = bilinear_matrix(size, new_size, dtype), taps // 2
     padded = np.pad(matrix, [(side, side), (0, 0)])
-    seen = np.stack([padded[tap : tap + new_size] for tap in range(taps)])  # (taps, new_size, size)
-    return seen.transpose((1, 0, 2) if taps_first else (1, 2, 0)).reshape(new_size, -1)
+    by_tap = np.stack([padded[tap : tap + new_size] for tap in range(taps)])  # (taps, new_size, size)
+    return by_tap.transpose((1, 0, 2) if taps_first else (1, 2, 0)).reshape(new_size, -1)
 
 
 def shrink(x: jax.Array, size: int) -> jax.Array:
-    """Shrinks (N, H, H, C) to (N, size, size, C), H being a multiple of `size`.
+    """Shrink (N, H, H, C) to (N, size, size, C), H being a multiple of `size`.
 
-    Output pixel i reads pixels i * (H - 1) / (size - 1) and the next one: both lie in the i-th block of H / size
+    Output pixel i reads pixel i * (H - 1) / (size - 1) and the next one: both lie in the i-th block of H / size
     pixels, so the resize is a weighted sum within each block, without a gather (nor a scatter in its gradient).
+
+    Raises:
+      ValueError: if H is not a multiple of `size`.
     """
     side = x.shape[1]
     factor, rest = divmod(side, size)
@@ -117,14 +122,14 @@ def shrink(x: jax.Array, size: int) -> jax.Array:
 
 
 def weigh_blocks(x: jax.Array, weights: np.ndarray) -> jax.Array:
-    """Sums (N, size * factor, size * factor, C) within blocks, by weights (size, factor) of each block's pixels.
+    """Sum (N, size * factor, size * factor, C) within blocks to (N, size, size, C).
 
-    The same for rows and columns; (N, size, size, C) comes out.
+    Weights (size, factor) are those of each block's pixels, the same along rows and columns.
     """
     size, factor = weights.shape
     n, channels = x.shape[0], x.shape[-1]
     by_pixel = jnp.asarray(weights, x.dtype)
-    # Slices added up: XLA's own sum over such an axis takes fifty times as long on CPUs.
+    # Added slice by slice: XLA's own sum over such an axis takes fifty times as long on CPUs.
     blocks = x.reshape(n, size, factor, size * factor, channels)
     rows = functools.reduce(jnp.add, (blocks[:, :, i] * by_pixel[:, i, None, None] for i in range(factor)))
     blocks = rows.reshape(n, size, size, factor, channels)

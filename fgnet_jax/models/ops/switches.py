@@ -1,7 +1,7 @@
-"""The fast paths, each with its switch: for comparison, and for a backend where one of them does not win.
+"""Switches of the fast paths: for comparison, and for a backend where one of them is not faster.
 
-All are taken unless `FGNET_JAX_PLAIN` names some when the process starts: `FGNET_JAX_PLAIN=sparse,taps`, or `all`. The
-results are the same up to rounding, forwards and backwards.
+All are on, except those that `FGNET_JAX_PLAIN` names when the process starts: `FGNET_JAX_PLAIN=patches,taps`, or `all`.
+Values and gradients are the same up to rounding.
 """
 
 import contextlib
@@ -9,16 +9,17 @@ import os
 from collections.abc import Collection, Iterator
 
 PATHS = {
-    "sparse": "the largest map is computed where the shrink after it reads",
+    "patches": "the largest map is computed only where the shrink after it reads",
     "mix": "the interpreter mixes channels before it enlarges a map, not after",
     "phases": "an upsampling convolution is four small ones and a separable low-pass, not zeros and a 4x4 filter",
-    "taps": "on CPUs, gradients of kernels are products tap by tap, some convolutions products or Winograd's",
-    "lean": "a backward pass keeps the arguments of what is cheap, not its results",
+    "taps": "on CPUs, kernels' gradients are matrix products, tap by tap; some convolutions too, or Winograd's",
+    "remat": "the backward pass keeps the arguments of cheap operations, not their results",
 }
-"""Names, and what each does."""
+"""Name and description of each path."""
 
 
 def _named(text: str) -> frozenset[str]:
+    """Parse names with commas between them, or `all`."""
     names = frozenset(PATHS) if text == "all" else frozenset(part.strip() for part in text.split(",") if part.strip())
     if unknown := sorted(names - PATHS.keys()):
         raise ValueError(f"FGNET_JAX_PLAIN: no fast path is called {unknown[0]!r}: expected {', '.join(PATHS)}, or all")
@@ -29,13 +30,13 @@ _plain = _named(os.environ.get("FGNET_JAX_PLAIN", ""))
 
 
 def is_on(path: str) -> bool:
-    """Whether this path is to be taken in what is traced now."""
+    """Return whether a path is on for programs traced now."""
     return path not in _plain
 
 
 @contextlib.contextmanager
 def without(paths: Collection[str]) -> Iterator[None]:
-    """Switches paths off for what is traced in the block. What `jax.jit` compiled before stays as it is."""
+    """Switch paths off for programs traced in the block. Those that `jax.jit` compiled before stay as they are."""
     global _plain
     before, _plain = _plain, _plain | _named(",".join(paths))
     try:

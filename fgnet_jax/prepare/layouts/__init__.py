@@ -1,1 +1,1 @@
-"""What lies in the folders that corpora's owners give out: labels, images and videos, found by their names."""
+"""Readers of corpora's folders in their owners' layouts: labels, images and videos, found by their names."""

@@ -1,10 +1,10 @@
-"""A corpus of one's own: a table of images, subjects and AU columns.
+"""Reads a custom corpus: a table of images, subjects and AU columns.
 
     image,subject,au1,au6,au43
     anna/0001.jpg,anna,0,1,
 
-Columns, in any order: `image` (or `picture`, `image_path`, `path`, `file`; relative to the table), `subject`, AUs by name
-(`au1`, `AU06`); if wanted `sequence`, `frame` and `fold` (0 to 2).
+Columns, in any order: `image` (or `picture`, `image_path`, `path`, `file`; relative to the table), `subject`, AUs by
+name (`au1`, `AU06`); optionally `sequence`, `frame` and `fold` (0 to 2).
 """
 
 import re
@@ -24,38 +24,32 @@ from fgnet_jax.prepare.layouts.records import (
     Problem,
 )
 
+DEFAULT_SEQUENCE = "pictures"
+"""Name of a subject's sequence where the table has no column `sequence`.
 
-def read(file: Path, name: str, partition: Partition | None = None, threshold: float | None = None) -> CorpusRecords:
-    """Finds images and labels.
+Datasets that are prepared already have it in their records and fingerprints, so it stays.
+"""
+
+Faces = dict[tuple[str, str], dict[int, tuple[Path, list[float]]]]
+"""Of each subject and sequence, image and AU values by frame number."""
+
+
+def read(file: Path, name: str, *, partition: Partition | None = None, threshold: float | None = None) -> CorpusRecords:
+    """Find images and labels.
 
     Args:
       file: The table.
-      name: Of the corpus.
-      partition: Subject to fold; by default the column `fold`, else subjects in the order of their names go to the
-        three folds in turn.
-      threshold: Where given, AU columns hold intensities of 0 to 5, present from here on; else 0 and 1.
+      name: Name of the corpus.
+      partition: Folds by subject; by default the column `fold`, else subjects are assigned to the three folds in turn,
+        sorted by name.
+      threshold: If given, AU columns have intensities of 0 to 5, present from this one on; else they have 0 and 1.
 
     Raises:
-      LayoutError: where the table cannot be read, lacks a column, or none of its images is there.
+      LayoutError: if the table cannot be read, lacks a column, or none of its images exists.
     """
     table = label_table.read(file)
     image, subject = _needed(table, "image", "picture", "image_path", "path", "file"), _needed(table, "subject")
-    sequence, frame = table.column("sequence"), table.column("frame")
-    rows: dict[tuple[str, str], dict[int, tuple[Path, list[float]]]] = defaultdict(dict)
-    problems: list[Problem] = []
-    for row in table.rows:
-        key = row.cells[subject], row.cells[sequence] if sequence else "images"
-        try:
-            number = _number(row, frame, len(rows[key]) + 1)
-            if not key[0]:
-                raise FileError(f"line {row.line}: has no subject")
-            if number in rows[key]:
-                raise FileError(f"line {row.line}: frame {number} of {'/'.join(key)} comes twice")
-            read_label = label_table.binary if threshold is None else label_table.intensity
-            rows[key][number] = file.parent / row.cells[image], [read_label(row, c) for c in table.aus.values()]
-        except FileError as error:
-            problems.append(Problem(records.BAD_FILE, f"{file} line {row.line}", str(error)))
-    rows = defaultdict(dict, {key: faces for key, faces in rows.items() if faces})
+    rows, problems = _rows(table, image=image, subject=subject, threshold=threshold)
     _refuse_without_images(file, rows, problems)
     folds = partition if partition is not None else _folds(table, subject, sorted({key[0] for key in rows}))
     sequences = []
@@ -64,10 +58,40 @@ def read(file: Path, name: str, partition: Partition | None = None, threshold: f
             problems.append(Problem(records.NO_FOLD, "/".join(key), "not in the partition", len(faces)))
         else:
             sequences.append(_sequence(key, faces, folds[key[0]], threshold))
-    return CorpusRecords(name, tuple(table.aus), file.parent, records.in_order(sequences, folds), tuple(problems))
+    return CorpusRecords(
+        name=name,
+        aus=tuple(table.aus),
+        root=file.parent,
+        sequences=records.in_order(sequences, folds),
+        problems=tuple(problems),
+    )
+
+
+def _rows(
+    table: label_table.LabelTable, *, image: str, subject: str, threshold: float | None
+) -> tuple[Faces, list[Problem]]:
+    """Read the table's rows, and the problems of those that cannot be used."""
+    sequence, frame = table.column("sequence"), table.column("frame")
+    read_label = label_table.binary if threshold is None else label_table.intensity
+    rows: Faces = defaultdict(dict)
+    problems: list[Problem] = []
+    for row in table.rows:
+        key = row.cells[subject], row.cells[sequence] if sequence else DEFAULT_SEQUENCE
+        try:
+            number = _number(row, frame, len(rows[key]) + 1)
+            if not key[0]:
+                raise FileError(f"line {row.line}: has no subject")
+            if number in rows[key]:
+                raise FileError(f"line {row.line}: frame {number} of {'/'.join(key)} comes twice")
+            values = [float(read_label(row, column)) for column in table.aus.values()]
+            rows[key][number] = table.path.parent / row.cells[image], values
+        except FileError as error:
+            problems.append(Problem(records.BAD_FILE, f"{table.path} line {row.line}", str(error)))
+    return {key: faces for key, faces in rows.items() if faces}, problems
 
 
 def _needed(table: label_table.LabelTable, *names: str) -> str:
+    """Return the column with one of these names, which the table must have."""
     column = table.column(*names)
     if column is None:
         columns = ", ".join(map(repr, table.columns))
@@ -76,13 +100,15 @@ def _needed(table: label_table.LabelTable, *names: str) -> str:
 
 
 def _number(row: label_table.LabelRow, column: str | None, default: int) -> int:
+    """Return a row's frame number."""
     text = row.cells[column] if column else str(default)
     if not re.fullmatch(r"\d{1,9}", text):
         raise FileError(f"line {row.line}: frame is {text!r}: expected a whole number")
     return int(text)
 
 
-def _refuse_without_images(file: Path, rows, problems: list[Problem]) -> None:
+def _refuse_without_images(file: Path, rows: Faces, problems: list[Problem]) -> None:
+    """Refuse a table without a row that can be used, or without an image that exists."""
     if not rows:
         raise LayoutError(f"{file}: no row can be used; {problems[0].detail if problems else 'there is none'}")
     paths = [path for faces in rows.values() for path, _ in faces.values()]
@@ -91,6 +117,7 @@ def _refuse_without_images(file: Path, rows, problems: list[Problem]) -> None:
 
 
 def _folds(table: label_table.LabelTable, subject: str, names: list[str]) -> dict[str, int]:
+    """Return the folds by subject: of the column `fold`, else in turn."""
     column = table.column("fold")
     if column is None:
         return {name: k % folds_lib.NUM_FOLDS for k, name in enumerate(names)}
@@ -107,11 +134,19 @@ def _folds(table: label_table.LabelTable, subject: str, names: list[str]) -> dic
     return folds
 
 
-def _sequence(key: tuple[str, str], faces, fold: int, threshold: float | None) -> LabelledSequence:
+def _sequence(
+    key: tuple[str, str], faces: dict[int, tuple[Path, list[float]]], fold: int, threshold: float | None
+) -> LabelledSequence:
+    """Build a sequence, `key` its subject and name."""
     numbers = sorted(faces)
     values = np.array([faces[number][1] for number in numbers], np.float32)
-    images = {number: faces[number][0] for number in numbers}
     present = values if threshold is None else np.where(values < 0, -1, values >= threshold)
-    intensities = np.full(values.shape, -1, np.float32) if threshold is None else values
-    frames = np.array(numbers, np.int32)
-    return LabelledSequence(key[0], key[1], fold, frames, present.astype(np.int8), intensities, images)
+    return LabelledSequence(
+        subject=key[0],
+        name=key[1],
+        fold=fold,
+        frames=np.array(numbers, np.int32),
+        labels=present.astype(np.int8),
+        intensities=np.full(values.shape, -1, np.float32) if threshold is None else values,
+        images={number: faces[number][0] for number in numbers},
+    )

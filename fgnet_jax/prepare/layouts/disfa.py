@@ -1,11 +1,12 @@
-"""DISFA as its owners lay it out: an intensity file per subject and AU, and a video (or its frames) per subject.
+"""Reads DISFA as its owners lay it out: an intensity file per subject and AU, and a video (or its frames) per subject.
 
-Files are known by their own names, wherever they lie and in whatever case: `SN001_au1.txt`, `LeftVideoSN001_comp.avi`,
+Files are identified by their own names, in any folder and in any case: `SN001_au1.txt`, `LeftVideoSN001_comp.avi`,
 `LeftVideoSN001_comp/LeftVideoSN001_comp_00001.jpg`.
 """
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +16,7 @@ from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Partition, Problem
 
 CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
-"""The AUs that DISFA codes; FG-Net trains eight of them."""
+"""AUs that DISFA codes; FG-Net trains eight of them."""
 
 _LABELS = re.compile(r"(SN\d{3})_au0*(\d+)\.txt", re.IGNORECASE)
 _VIDEO = r"{side}_?video_?(SN\d{{3}})(?:_comp)?"
@@ -24,17 +25,18 @@ _VIDEO_END = r"\.(?:avi|mp4|mov|mkv|mpg|mpeg|wmv)"
 
 def read(
     root: Path,
+    *,
     partition: Partition | None = None,
     aus: tuple[int, ...] = CORPUS_AUS["disfa"],
     threshold: float = PRESENT_INTENSITY,
     camera: str = "left",
 ) -> CorpusRecords:
-    """Finds labels and videos.
+    """Find labels and videos.
 
     Args:
       root: The owners' folder.
-      partition: Subject to fold; by default the published one.
-      aus: Of `CODED`, in the order of the columns.
+      partition: Folds by subject; by default the published one.
+      aus: AUs of `CODED`, in the order of the columns.
       threshold: Intensity from which on an AU counts as present.
       camera: "left" or "right".
 
@@ -45,42 +47,59 @@ def read(
     partition = records.standard_partition("disfa") if partition is None else partition
     labels, problems = _label_files(root, files, aus)
     if not labels:
-        raise records.refuse(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
+        raise records.not_found(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
     _refuse_missing_aus(root, labels, aus)
-    videos, frames, doubts = _image_files(root, files, camera)
+    videos, frames, more = _image_files(root, files, camera)
     if not set(labels) & (set(videos) | set(frames)):
         side = camera.capitalize()
-        wanted = (
+        expected = (
             f"a {camera} video Videos_{side}Camera/{side}VideoSN001_comp.avi of a subject with labels, or its frames"
         )
-        raise records.refuse(root, files, f"{wanted} {side}VideoSN001_comp/{side}VideoSN001_comp_00001.jpg")
-    problems += doubts
+        raise records.not_found(root, files, f"{expected} {side}VideoSN001_comp/{side}VideoSN001_comp_00001.jpg")
+    problems += more
     sequences = []
     for subject in sorted(set(labels) | set(videos) | set(frames)):
-        media = videos.get(subject), frames.get(subject, {})
-        sequence, more = _sequence(subject, labels.get(subject), media, partition, (aus, threshold, camera))
+        sequence, more = _sequence(
+            subject,
+            labels.get(subject, {}),
+            video=videos.get(subject),
+            images=frames.get(subject, {}),
+            partition=partition,
+            aus=aus,
+            threshold=threshold,
+            camera=camera,
+        )
         problems += more
         sequences += [sequence] if sequence else []
-    return CorpusRecords("disfa", tuple(aus), root, records.in_order(sequences, partition), tuple(problems))
+    return CorpusRecords(
+        name="disfa",
+        aus=tuple(aus),
+        root=root,
+        sequences=records.in_order(sequences, partition),
+        problems=tuple(problems),
+    )
 
 
-def _label_files(root: Path, files, aus) -> tuple[dict[str, dict[int, Path]], list[Problem]]:
-    """Subject to AU to its label file."""
+def _label_files(
+    root: Path, files: list[PurePosixPath], aus: tuple[int, ...]
+) -> tuple[dict[str, dict[int, Path]], list[Problem]]:
+    """Find the label files, by subject and AU."""
     labels: dict[str, dict[int, Path]] = defaultdict(dict)
     problems = []
     for path in files:
         match = _LABELS.fullmatch(path.name)
         if match and int(match[2]) in aus:
             subject, au = match[1].upper(), int(match[2])
-            taken = labels[subject].setdefault(au, root / path)
-            if taken != root / path:
-                problems.append(Problem(records.AMBIGUOUS, f"{subject} AU {au}", f"{taken} is taken, {path} is not"))
+            used = labels[subject].setdefault(au, root / path)
+            if used != root / path:
+                problems.append(Problem(records.AMBIGUOUS, f"{subject} AU {au}", f"{used} is taken, {path} is not"))
     return dict(labels), problems
 
 
-def _refuse_missing_aus(root: Path, labels: dict[str, dict[int, Path]], aus) -> None:
-    everywhere = set().union(*labels.values())
-    missing = [au for au in aus if au not in everywhere]
+def _refuse_missing_aus(root: Path, labels: dict[str, dict[int, Path]], aus: tuple[int, ...]) -> None:
+    """Refuse AUs that no subject has a label file of."""
+    available = set().union(*labels.values())
+    missing = [au for au in aus if au not in available]
     if missing:
         names = ", ".join(f"SN001_au{au}.txt" for au in missing)
         raise records.LayoutError(
@@ -88,8 +107,10 @@ def _refuse_missing_aus(root: Path, labels: dict[str, dict[int, Path]], aus) -> 
         )
 
 
-def _image_files(root: Path, files: list[PurePosixPath], camera: str):
-    """Videos by subject, extracted frames by subject and number, and doubts about either."""
+def _image_files(
+    root: Path, files: list[PurePosixPath], camera: str
+) -> tuple[dict[str, Path], dict[str, dict[int, Path]], list[Problem]]:
+    """Find videos by subject, extracted frames by subject and number, and problems with either."""
     stem = _VIDEO.format(side=camera)
     video, folder = re.compile(stem + _VIDEO_END, re.IGNORECASE), re.compile(stem, re.IGNORECASE)
     videos: dict[str, Path] = {}
@@ -98,25 +119,32 @@ def _image_files(root: Path, files: list[PurePosixPath], camera: str):
     for path in files:
         if match := video.fullmatch(path.name):
             subject = match[1].upper()
-            taken = videos.setdefault(subject, root / path)
-            if taken != root / path:
-                problems.append(Problem(records.AMBIGUOUS, subject, f"{taken} is taken, {path} is not"))
+            used = videos.setdefault(subject, root / path)
+            if used != root / path:
+                problems.append(Problem(records.AMBIGUOUS, subject, f"{used} is taken, {path} is not"))
         elif path.suffix.lower() in records.IMAGE_SUFFIXES and (match := folder.fullmatch(path.parent.name)):
             digits = re.search(r"(\d+)$", path.stem)
             if digits:
                 frames[match[1].upper()].append((int(digits[1]), root / path))
     numbered = {}
     for subject, images in frames.items():
-        numbered[subject], doubts = records.by_number(subject, images)
-        problems += doubts
+        numbered[subject], more = records.by_number(subject, images)
+        problems += more
     return videos, numbered, problems
 
 
 def _sequence(
-    subject: str, files, media, partition: Partition, wanted
+    subject: str,
+    files: Mapping[int, Path],
+    *,
+    video: Path | None,
+    images: Mapping[int, Path],
+    partition: Partition,
+    aus: tuple[int, ...],
+    threshold: float,
+    camera: str,
 ) -> tuple[LabelledSequence | None, list[Problem]]:
-    """One subject's frames, or why there are none."""
-    (video, images), (aus, threshold, camera) = media, wanted
+    """Read a subject's sequence of label files by AU; None, with the problems, where it cannot be used."""
     if subject not in partition:
         return None, [Problem(records.NO_FOLD, subject, "not in the partition", 0)]
     if not files:
@@ -140,12 +168,21 @@ def _sequence(
         if len(images) != len(frames):
             detail = f"{len(images)} images, {len(frames)} label lines"
             problems.append(Problem(records.FRAME_COUNT, subject, detail, abs(len(images) - len(frames))))
-    labels = np.where(intensities < 0, -1, intensities >= threshold).astype(np.int8)
-    return LabelledSequence(subject, camera, partition[subject], frames, labels, intensities, images, video), problems
+    sequence = LabelledSequence(
+        subject=subject,
+        name=camera,
+        fold=partition[subject],
+        frames=frames,
+        labels=np.where(intensities < 0, -1, intensities >= threshold).astype(np.int8),
+        intensities=intensities,
+        images=images,
+        video=video,
+    )
+    return sequence, problems
 
 
-def _intensities(subject: str, files: dict[int, Path], aus) -> tuple[np.ndarray, list[Problem]]:
-    """(frames, K) float32; -1 for an AU whose file is missing or bad."""
+def _intensities(subject: str, files: Mapping[int, Path], aus: tuple[int, ...]) -> tuple[np.ndarray, list[Problem]]:
+    """Read a subject's intensities, (frames, K) float32; -1 for an AU whose file is missing or bad."""
     columns: dict[int, dict[int, int]] = {}
     problems = []
     for au in aus:
@@ -161,16 +198,15 @@ def _intensities(subject: str, files: dict[int, Path], aus) -> tuple[np.ndarray,
     for k, au in enumerate(aus):
         for frame, intensity in columns.get(au, {}).items():
             values[frame - 1, k] = intensity
-        short = count - len(columns.get(au, {}))
-        if au in columns and short:
-            problems.append(
-                Problem(records.FRAME_COUNT, str(files[au]), f"{short} of {count} lines are missing", short)
-            )
+        missing = count - len(columns.get(au, {}))
+        if au in columns and missing:
+            detail = f"{missing} of {count} lines are missing"
+            problems.append(Problem(records.FRAME_COUNT, str(files[au]), detail, missing))
     return values, problems
 
 
 def read_intensities(path: Path) -> dict[int, int]:
-    """Frame, from 1, to intensity 0 to 5, of one label file.
+    """Read a label file: intensities, 0 to 5, by frame, from 1.
 
     Raises:
       FileError: for a line that is not `frame,intensity`, or a frame that comes twice.

@@ -1,9 +1,10 @@
-"""FG-Net's own layout: faces that are aligned already, their landmarks, and a table of labels per fold.
+"""Reads FG-Net's own layout: faces that are aligned already, their landmarks, and a table of labels per fold.
 
 `BP4D/aligned_images/F001/T1/02440.jpg`, `BP4D/aligned_landmarks/F001/T1/02440.npy`, `BP4D/labels/0/test.csv`; the same
 below `DISFA`.
 """
 
+import dataclasses
 import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -20,25 +21,25 @@ IMAGES, LANDMARKS, LABELS = "aligned_images", "aligned_landmarks", "labels"
 
 
 def corpora_in(root: Path) -> dict[str, Path]:
-    """Name of each corpus below (or at) a folder to its own folder: {"bp4d": …/BP4D}.
+    """Find the corpora below a folder, or the one that it is: their folders by name, {"bp4d": …/BP4D}.
 
     Raises:
       LayoutError: if there is none.
     """
     folders = [root, *(sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else [])]
-    found = {p.resolve().name.lower(): p for p in folders if (p / IMAGES).is_dir() and (p / LABELS).is_dir()}
-    known = {name: path for name, path in found.items() if name in CORPUS_AUS}
-    if not known:
+    named = {p.resolve().name.lower(): p for p in folders if (p / IMAGES).is_dir() and (p / LABELS).is_dir()}
+    corpora = {name: path for name, path in named.items() if name in CORPUS_AUS}
+    if not corpora:
         files = [PurePosixPath(p.name) for p in folders[1:]]
-        raise records.refuse(root, files, f"a folder BP4D or DISFA with {IMAGES} and {LABELS} in it")
-    return known
+        raise records.not_found(root, files, f"a folder BP4D or DISFA with {IMAGES} and {LABELS} in it")
+    return corpora
 
 
 def read(folder: Path, corpus: str) -> CorpusRecords:
-    """Finds labels and faces of one corpus; folds are those of the tables `labels/FOLD/test.csv`.
+    """Find labels and faces of one corpus; folds are those of the tables `labels/FOLD/test.csv`.
 
-    The training set of a fold is the union of the other two, so that train.csv is not needed; where it is there and
-    says otherwise, the report says so.
+    The training set of a fold is the union of the other two, so that train.csv is not needed; where it exists and
+    differs, the report says so.
 
     Args:
       folder: `…/BP4D`.
@@ -48,47 +49,70 @@ def read(folder: Path, corpus: str) -> CorpusRecords:
       LayoutError: for a missing or broken table, or a subject in two folds.
     """
     aus = CORPUS_AUS[corpus]
-    rows: dict[tuple[str, str], dict[int, tuple[int, list[int], Path]]] = defaultdict(dict)
-    problems: list[Problem] = []
-    folds: dict[str, int] = {}
+    labelled = _Labelled()
     for fold in range(folds_lib.NUM_FOLDS):
-        table = _table(folder, fold, "test", aus)
-        path_column = _path_column(table)
-        for row in table.rows:
-            try:
-                face = _face(folder, row, path_column)
-                labels = [label_table.binary(row, table.aus[au]) for au in aus]
-            except FileError as error:
-                problems.append(Problem(records.BAD_FILE, f"{table.path} line {row.line}", str(error)))
-                continue
-            subject, name, number, path = face
-            if folds.setdefault(subject, fold) != fold:
-                raise records.LayoutError(
-                    f"{table.path} line {row.line}: {subject} is in fold {folds[subject]} as well"
-                )
-            if number in rows[subject, name]:
-                problems.append(
-                    Problem(records.AMBIGUOUS, f"{subject}/{name} frame {number}", f"{table.path} {row.line}")
-                )
-                continue
-            rows[subject, name][number] = fold, labels, path
-    if not rows:
-        raise records.LayoutError(
-            f"{folder / LABELS}: no row of any test.csv can be read; {problems[0].detail if problems else ''}"
-        )
-    sequences = [_sequence(key, faces) for key, faces in rows.items()]
-    ordered = sorted(sequences, key=lambda s: (s.fold, s.subject, s.name))
-    notes = [note for fold in range(folds_lib.NUM_FOLDS) if (note := _train_note(folder, fold, folds, aus))]
-    return CorpusRecords(corpus, aus, folder / IMAGES, tuple(ordered), tuple(problems), tuple(notes))
+        _read_fold(folder, fold, aus, labelled)
+    if not labelled.faces:
+        detail = labelled.problems[0].detail if labelled.problems else ""
+        raise records.LayoutError(f"{folder / LABELS}: no row of any test.csv can be read; {detail}")
+    sequences = [_sequence(key, faces) for key, faces in labelled.faces.items()]
+    notes = [_train_note(folder, fold, labelled.folds, aus) for fold in range(folds_lib.NUM_FOLDS)]
+    return CorpusRecords(
+        name=corpus,
+        aus=aus,
+        root=folder / IMAGES,
+        sequences=tuple(sorted(sequences, key=lambda s: (s.fold, s.subject, s.name))),
+        problems=tuple(labelled.problems),
+        notes=tuple(filter(None, notes)),
+    )
 
 
-def landmarks_beside(found: CorpusRecords) -> Path | None:
-    """The folder of landmarks beside the images'; None where there is none."""
-    folder = found.root.parent / LANDMARKS
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+    """Labelled faces of the tables read so far.
+
+    Attributes:
+      faces: Of each subject and sequence, by frame number: fold, labels and path.
+      folds: Folds by subject.
+      problems: Rows that cannot be used.
+    """
+
+    faces: dict[tuple[str, str], dict[int, tuple[int, list[int], Path]]] = dataclasses.field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    folds: dict[str, int] = dataclasses.field(default_factory=dict)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+
+
+def _read_fold(folder: Path, fold: int, aus: tuple[int, ...], labelled: _Labelled) -> None:
+    """Add the faces of a fold's table."""
+    table = _table(folder, fold, "test", aus)
+    path_column = _path_column(table)
+    for row in table.rows:
+        try:
+            subject, name, number, path = _face(folder, row, path_column)
+            labels = [label_table.binary(row, table.aus[au]) for au in aus]
+        except FileError as error:
+            labelled.problems.append(Problem(records.BAD_FILE, f"{table.path} line {row.line}", str(error)))
+            continue
+        other = labelled.folds.setdefault(subject, fold)
+        if other != fold:
+            raise records.LayoutError(f"{table.path} line {row.line}: {subject} is in fold {other} as well")
+        if number in labelled.faces[subject, name]:
+            where = f"{subject}/{name} frame {number}"
+            labelled.problems.append(Problem(records.AMBIGUOUS, where, f"{table.path} {row.line}"))
+            continue
+        labelled.faces[subject, name][number] = fold, labels, path
+
+
+def landmarks_beside(corpus: CorpusRecords) -> Path | None:
+    """Return the folder of landmarks beside that of the images; None where there is none."""
+    folder = corpus.root.parent / LANDMARKS
     return folder if folder.is_dir() else None
 
 
-def _table(folder: Path, fold: int, name: str, aus) -> label_table.LabelTable:
+def _table(folder: Path, fold: int, name: str, aus: tuple[int, ...]) -> label_table.LabelTable:
+    """Read a fold's table, which must have a column of each AU."""
     path = folder / LABELS / str(fold) / f"{name}.csv"
     if not path.is_file():
         raise records.LayoutError(f"no table {path}: expected labels/0, 1 and 2, each with a test.csv")
@@ -100,6 +124,7 @@ def _table(folder: Path, fold: int, name: str, aus) -> label_table.LabelTable:
 
 
 def _path_column(table: label_table.LabelTable) -> str:
+    """Return the column of the images' paths."""
     column = table.column("image_path")
     if column is None:
         raise records.LayoutError(
@@ -109,7 +134,7 @@ def _path_column(table: label_table.LabelTable) -> str:
 
 
 def _face(folder: Path, row: label_table.LabelRow, column: str) -> tuple[str, str, int, Path]:
-    """Subject, sequence, frame number and path: "BP4D/F001/T1/02440.jpg", whatever stands in front of the subject."""
+    """Return subject, sequence, frame number and path of "BP4D/F001/T1/02440.jpg", whatever precedes the subject."""
     parts = PurePosixPath(row.cells[column].replace("\\", "/")).parts
     starts = [k for k, part in enumerate(parts[:-1]) if re.fullmatch(r"[FM]\d{3}|SN\d{3}", part, re.IGNORECASE)]
     if not starts or not PurePosixPath(parts[-1]).stem.isdecimal() or ".." in parts:
@@ -120,16 +145,22 @@ def _face(folder: Path, row: label_table.LabelRow, column: str) -> tuple[str, st
 
 
 def _sequence(key: tuple[str, str], faces: dict[int, tuple[int, list[int], Path]]) -> LabelledSequence:
+    """Build a sequence, `key` its subject and name, of faces by frame number: fold, labels and path."""
     numbers = sorted(faces)
     labels = np.array([faces[number][1] for number in numbers], np.int8)
-    images = {number: faces[number][2] for number in numbers}
-    intensities = np.full(labels.shape, -1, np.float32)
-    fold = faces[numbers[0]][0]
-    return LabelledSequence(key[0], key[1], fold, np.array(numbers, np.int32), labels, intensities, images)
+    return LabelledSequence(
+        subject=key[0],
+        name=key[1],
+        fold=faces[numbers[0]][0],
+        frames=np.array(numbers, np.int32),
+        labels=labels,
+        intensities=np.full(labels.shape, -1, np.float32),
+        images={number: faces[number][2] for number in numbers},
+    )
 
 
-def _train_note(folder: Path, fold: int, folds: dict[str, int], aus) -> str:
-    """What is to be said of a train.csv: nothing where it is missing or has the subjects of the other folds."""
+def _train_note(folder: Path, fold: int, folds: dict[str, int], aus: tuple[int, ...]) -> str:
+    """Return a note if a train.csv has other subjects than the other folds; empty also where it is missing."""
     if not (folder / LABELS / str(fold) / "train.csv").is_file():
         return ""
     table = _table(folder, fold, "train", aus)
@@ -140,8 +171,8 @@ def _train_note(folder: Path, fold: int, folds: dict[str, int], aus) -> str:
             subjects.add(_face(folder, row, column)[0])
         except FileError:
             continue  # the same row of a test.csv is what is read and reported
-    others = {name for name, place in folds.items() if place != fold}
+    others = {name for name, other in folds.items() if other != fold}
     if subjects == others:
         return ""
-    differ = ", ".join(sorted(subjects ^ others))
-    return f"{table.path} has other subjects than the test sets of the other folds ({differ}): it is not used"
+    differing = ", ".join(sorted(subjects ^ others))
+    return f"{table.path} has other subjects than the test sets of the other folds ({differing}): it is not used"

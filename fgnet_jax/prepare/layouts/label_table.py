@@ -1,9 +1,9 @@
-"""Tables of images, as CSV: one row an image, with AU columns known by their names."""
+"""Reads tables of labels, as CSV: one row per image, with AU columns recognised by their names."""
 
 import csv
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fgnet_jax.prepare.layouts.records import FileError, LayoutError
@@ -13,7 +13,7 @@ _AU = re.compile(r"au[_ ]?0*(\d+)", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class LabelRow:
-    """A row: its line in the file, and its cells by column, stripped."""
+    """A row: its line number in the file, and its cells by column, stripped."""
 
     line: int
     cells: dict[str, str]
@@ -21,12 +21,12 @@ class LabelRow:
 
 @dataclasses.dataclass(frozen=True)
 class LabelTable:
-    """A table.
+    """A table of labels.
 
     Attributes:
       path: The file.
       columns: Names in the header; an unnamed index column is "".
-      aus: AU number to the name of its column, in the header's order.
+      aus: Names of the AU columns by AU number, in the header's order.
       rows: All rows.
     """
 
@@ -36,20 +36,20 @@ class LabelTable:
     rows: tuple[LabelRow, ...]
 
     def column(self, *names: str) -> str | None:
-        """The column of one of these names, in any case; None if there is none."""
+        """Return the column that has one of these names, in any case; None if there is none."""
         lower = {column.lower(): column for column in self.columns}
         return next((lower[name] for name in names if name in lower), None)
 
 
 def read(path: Path) -> LabelTable:
-    """Reads a table.
+    """Read a table.
 
     Raises:
       LayoutError: if it cannot be read, has no AU column, or has one twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(csv.reader(file)))
+            rows = list(_rows(file))
     except (OSError, UnicodeDecodeError, csv.Error, FileError) as error:
         raise LayoutError(f"{path}: {error}") from error
     if not rows:
@@ -66,20 +66,23 @@ def read(path: Path) -> LabelTable:
     return LabelTable(path, header, aus, tuple(_row(path, header, line, cells) for line, cells in rows[1:]))
 
 
-def _rows(reader) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Read the rows that are not empty, with their line numbers."""
+    reader = csv.reader(file)
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, cells
 
 
 def _row(path: Path, header: tuple[str, ...], line: int, cells: list[str]) -> LabelRow:
+    """Build a row of as many cells as the header has."""
     if len(cells) != len(header):
         raise LayoutError(f"{path} line {line}: expected {len(header)} cells as in the header, got {len(cells)}")
     return LabelRow(line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
 
 
 def binary(row: LabelRow, column: str) -> int:
-    """A label: 1, 0, or -1 for an empty cell, 9 or -1.
+    """Read a label: 1, 0, or -1 for an empty cell, 9 or -1.
 
     Raises:
       FileError: for anything else.
@@ -92,7 +95,7 @@ def binary(row: LabelRow, column: str) -> int:
 
 
 def intensity(row: LabelRow, column: str) -> float:
-    """An intensity of 0 to 5; -1 for an empty cell, 9 or -1.
+    """Read an intensity of 0 to 5; -1 for an empty cell, 9 or -1.
 
     Raises:
       FileError: for anything else.

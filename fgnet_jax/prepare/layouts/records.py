@@ -1,4 +1,4 @@
-"""What a reader of a corpus' folders finds: sequences of labelled frames, and what was wrong."""
+"""Records that the readers of layouts return: sequences of labelled frames, and problems."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from fgnet_jax.data import folds as folds_lib
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Names that images end with, in lower case."""
+"""File name suffixes of images, in lower case."""
 
 NO_FACE = "no face"
 UNREADABLE = "unreadable"
@@ -23,26 +23,26 @@ NO_FOLD = "subject without a fold"
 AMBIGUOUS = "more than one file for the same"
 NOT_KNOWN = "code 9, not known"
 KINDS = (NO_FACE, UNREADABLE, NO_IMAGE, NO_LABEL, FRAME_COUNT, BAD_FILE, NO_FOLD, AMBIGUOUS, NOT_KNOWN)
-"""Every kind of trouble, as reports name it."""
+"""Every kind of problem, as reports name it."""
 
 
 class LayoutError(ValueError):
-    """A folder that is not laid out as expected, as a whole; the message says what was looked for and what is there."""
+    """A folder that is not laid out as expected; the message says what was searched and what the folder has."""
 
 
 class FileError(ValueError):
-    """One bad file; the message says in which line, and what was expected."""
+    """A single bad file; the message says in which line, and what was expected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something that is left out, or done with a doubt.
+    """Something that is left out, or is in doubt.
 
     Attributes:
       kind: One of `KINDS`.
       where: File, or subject, sequence and frame.
       detail: Why.
-      count: Frames that it is about.
+      count: Number of frames concerned.
     """
 
     kind: str
@@ -56,14 +56,14 @@ class LabelledSequence:
     """The labelled frames of one recording.
 
     Attributes:
-      subject: Who.
-      name: Which recording of the subject.
+      subject: Name of the subject.
+      name: Name of the recording among the subject's.
       fold: The fold that the subject belongs to.
-      frames: (N,) int32, numbers of the labelled frames, growing.
+      frames: (N,) int32, numbers of the labelled frames, increasing.
       labels: (N, K) int8, 1 present, 0 absent, -1 unknown.
       intensities: (N, K) float32, 0 to 5, -1 unknown.
-      images: Number of a frame to its image; empty where there is a video.
-      video: Whose k-th frame, from 1, is frame k; None where there are images.
+      images: Images by the number of their frame; empty if there is a video.
+      video: The video whose k-th frame, from 1, is frame k; None if there are images.
     """
 
     subject: str
@@ -77,24 +77,24 @@ class LabelledSequence:
 
     @property
     def key(self) -> str:
-        """What distinguishes it: "F001/T1"."""
+        """Return the subject's and the recording's name, "F001/T1"."""
         return f"{self.subject}/{self.name}"
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusRecords:
-    """A corpus as it lies on disk.
+    """A corpus as it is on disk.
 
     Attributes:
-      corpus: The dataset's name.
+      name: The dataset's name.
       aus: AU numbers of the columns of labels.
-      root: The folder that landmarks on disk mirror.
+      root: The folder whose paths landmarks on disk mirror.
       sequences: In the order in which they are written.
-      problems: What is wrong so far.
-      notes: What a reader of the report should know.
+      problems: Problems found while reading.
+      notes: Lines for the report.
     """
 
-    corpus: str
+    name: str
     aus: tuple[int, ...]
     root: Path
     sequences: tuple[LabelledSequence, ...]
@@ -103,29 +103,29 @@ class CorpusRecords:
 
 
 def files_under(root: Path) -> list[PurePosixPath]:
-    """All files under a folder, relative to it, in an order that depends on their names alone.
+    """List all files under a folder, relative to it, in an order that depends on their names alone.
 
     Raises:
-      LayoutError: if it is no folder.
+      LayoutError: if there is no such folder.
     """
     if not root.is_dir():
         raise LayoutError(f"no folder {root}")
-    found = []
+    files = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [PurePosixPath(os.path.relpath(os.path.join(folder, name), root)) for name in names]
-    return sorted(found, key=str)
+        files += [PurePosixPath(os.path.relpath(os.path.join(folder, name), root)) for name in names]
+    return sorted(files, key=str)
 
 
-def refuse(root: Path, files: Iterable[PurePosixPath], wanted: str) -> LayoutError:
-    """The error that says what was looked for in vain, with a glance at what is there."""
-    there = sorted({path.parts[0] for path in files})
-    shown = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
-    return LayoutError(f"nothing in {root} is {wanted}; there is: {shown or 'nothing'}")
+def not_found(root: Path, files: Iterable[PurePosixPath], expected: str) -> LayoutError:
+    """Return the error that says what was not found in a folder, and what the folder has."""
+    names = sorted({path.parts[0] for path in files})
+    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return LayoutError(f"nothing in {root} is {expected}; there is: {listed or 'nothing'}")
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
-    """Lines of a text file that are not empty, with their numbers from 1.
+    """Read the lines of a text file that are not empty, stripped, with their numbers from 1.
 
     Raises:
       FileError: if it cannot be read as text.
@@ -142,51 +142,51 @@ Partition = Mapping[str, int]
 
 
 def standard_partition(corpus: str) -> Partition:
-    """The published folds of BP4D or DISFA."""
+    """Return the published folds of BP4D or DISFA."""
     return {name: fold for fold, names in enumerate(folds_lib.FOLDS[corpus]) for name in names}
 
 
 def read_partition(path: Path) -> Partition:
-    """A partition of one's own: JSON, a list of subjects per fold, `[["SN001", …], […], […]]`.
+    """Read a custom partition: JSON, a list of subjects per fold, `[["SN001", …], […], […]]`.
 
     Raises:
       LayoutError: if the file is not of that form, or a subject is in two folds.
     """
-    wanted = f'expected {folds_lib.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
+    form = f'expected {folds_lib.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
     try:
         folds = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise LayoutError(f"partition {path} cannot be read: {error}; {wanted}") from error
+        raise LayoutError(f"partition {path} cannot be read: {error}; {form}") from error
     is_list = isinstance(folds, list) and all(isinstance(fold, list) and fold for fold in folds)
     if not is_list or len(folds) != folds_lib.NUM_FOLDS or not all(isinstance(s, str) for f in folds for s in f):
-        raise LayoutError(f"partition {path} is of another form: {wanted}")
+        raise LayoutError(f"partition {path} is of another form: {form}")
     names = [name for fold in folds for name in fold]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise LayoutError(f"partition {path} has {', '.join(twice)} more than once")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise LayoutError(f"partition {path} has {', '.join(repeated)} more than once")
     return {name: k for k, fold in enumerate(folds) for name in fold}
 
 
 def in_order(sequences: Iterable[LabelledSequence], partition: Partition) -> tuple[LabelledSequence, ...]:
-    """Sequences by fold, then subject in the partition's order, then name: the order in which they are written."""
+    """Sort sequences by fold, then subject in the partition's order, then name: the order in which they are written."""
     place = {name: k for k, name in enumerate(partition)}
     return tuple(sorted(sequences, key=lambda s: (s.fold, place[s.subject], s.name)))
 
 
 def span(key: str, numbers: Iterable[int]) -> str:
-    """Where some frames are, for messages: "F001/T1 frame 7", "F001/T1 frame 7 to 20"."""
+    """Name frames of a sequence for messages: "F001/T1 frame 7", "F001/T1 frame 7 to 20"."""
     first, *others = sorted(numbers)
     return f"{key} frame {first}" + (f" to {others[-1]}" if others else "")
 
 
 def unlabelled(key: str, images: Mapping[int, Path], frames: np.ndarray) -> list[Problem]:
-    """The problem of images that have no label, in one line for a sequence."""
+    """Return the problem of a sequence's images that have no label, as one line; none if all have one."""
     extra = set(images) - set(frames.tolist())
     return [Problem(NO_LABEL, span(key, extra), count=len(extra))] if extra else []
 
 
 def by_number(key: str, numbered: Iterable[tuple[int, Path]]) -> tuple[dict[int, Path], list[Problem]]:
-    """Images by the number in their name; of two with the same number, 1.jpg and 001.jpg, the first is kept."""
+    """Index images by the number in their name; of two with the same number, 1.jpg and 001.jpg, the first is used."""
     images: dict[int, Path] = {}
     problems = []
     for number, path in numbered:

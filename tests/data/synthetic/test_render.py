@@ -7,38 +7,38 @@ import pytest
 
 from fgnet_jax import aus
 from fgnet_jax.data.synthetic.identity import Identity, sample_identity
-from fgnet_jax.data.synthetic.projection import View, frame_face
-from fgnet_jax.data.synthetic.render import render_face, render_shape
-from fgnet_jax.data.synthetic.shape import MOVED, face_shape
+from fgnet_jax.data.synthetic.projection import PosedFace, View, align_face
+from fgnet_jax.data.synthetic.render import render_face, render_posed
+from fgnet_jax.data.synthetic.shape import RENDERED_AUS, face_shape
 
 QUIET = View(noise=0.0)
 
 
 @pytest.fixture(scope="module")
-def who() -> Identity:
-    """A symmetrical person."""
-    return dataclasses.replace(sample_identity(np.random.default_rng(3)), lean=0.0)
+def identity() -> Identity:
+    """Return a symmetrical identity."""
+    return dataclasses.replace(sample_identity(np.random.default_rng(3)), asymmetry=0.0)
 
 
 def _centres(au: int, landmarks: np.ndarray) -> list[np.ndarray]:
-    place = aus.CENTRES[au]
-    drop = np.array((0, place.down * np.linalg.norm(landmarks[42] - landmarks[39])))
-    return [landmarks[list(part)].mean(0) + drop for part in (place.first, place.second)]
+    centre = aus.CENTRES[au]
+    drop = np.array((0, centre.down * np.linalg.norm(landmarks[42] - landmarks[39])))
+    return [landmarks[list(part)].mean(0) + drop for part in (centre.first, centre.second)]
 
 
-def test_same_seed_same_bytes(who: Identity) -> None:
+def test_same_seed_same_bytes(identity: Identity) -> None:
     """A face depends on its arguments alone."""
     view = View(yaw=3, pitch=-2, seed=5, blur=1)
-    first, second = (render_face(who, {12: 3.0}, view) for _ in range(2))
+    first, second = (render_face(identity, {12: 3.0}, view) for _ in range(2))
     assert first.image.tobytes() == second.image.tobytes()
     assert first.landmarks.tobytes() == second.landmarks.tobytes()
-    other = render_face(who, {12: 3.0}, dataclasses.replace(view, seed=6))
+    other = render_face(identity, {12: 3.0}, dataclasses.replace(view, seed=6))
     assert (other.image != first.image).any()
 
 
-def test_face_is_framed_as_ffhq_does(who: Identity) -> None:
+def test_face_is_framed_as_ffhq_does(identity: Identity) -> None:
     """Eyes level and a little above the middle, the mouth about three quarters down."""
-    face = render_face(who, {}, View())
+    face = render_face(identity, {}, View())
     assert face.image.shape == (256, 256, 3) and face.image.dtype == np.uint8
     assert face.landmarks.shape == (68, 2) and face.landmarks.dtype == np.float32
     left, right = face.landmarks[36:42].mean(0), face.landmarks[42:48].mean(0)
@@ -47,13 +47,15 @@ def test_face_is_framed_as_ffhq_does(who: Identity) -> None:
     assert 0.70 < face.landmarks[48:55:6, 1].mean() / 256 < 0.78
 
 
-@pytest.mark.parametrize("au", MOVED)
-def test_every_au_shows_near_its_centres(who: Identity, au: int) -> None:
-    """In one frame, pixels change at least three times as much around an AU's heatmap centres as elsewhere."""
+@pytest.mark.parametrize("au", RENDERED_AUS)
+def test_every_au_shows_near_its_centres(identity: Identity, au: int) -> None:
+    """Under one projection, pixels change at least three times as much around an AU's heatmap centres as elsewhere."""
     base = {25: 3.0} if au == 26 else {}  # a jaw drops visibly where the lips let it
-    shapes = face_shape(who, base), face_shape(who, {**base, au: 4.0})
-    frame = frame_face(shapes[0], QUIET)
-    rest, face = (render_shape(who, shape, frame, QUIET) for shape in shapes)
+    shapes = face_shape(identity, base), face_shape(identity, {**base, au: 4.0})
+    projection = align_face(shapes[0], QUIET)
+    rest, face = (
+        render_posed(PosedFace(identity=identity, shape=shape, projection=projection, view=QUIET)) for shape in shapes
+    )
     change = np.abs(face.image.astype(float) - rest.image).mean(-1)
     rows, columns = np.mgrid[:256, :256]
     near = np.zeros((256, 256), bool)
@@ -63,13 +65,15 @@ def test_every_au_shows_near_its_centres(who: Identity, au: int) -> None:
     assert change[near].mean() > 3 * change[~near].mean()
 
 
-@pytest.mark.parametrize("au", MOVED)
-def test_change_grows_with_intensity(who: Identity, au: int) -> None:
-    """The further an AU goes, the further the face is from rest; a little step changes it a little."""
-    rest = render_face(who, {}, QUIET).image.astype(float)
-    change = [np.abs(render_face(who, {au: k}, QUIET).image - rest).mean() for k in (0.5, 1, 2, 3, 4, 5)]
+@pytest.mark.parametrize("au", RENDERED_AUS)
+def test_change_grows_with_intensity(identity: Identity, au: int) -> None:
+    """The higher an AU's intensity, the more the face differs from rest; a small step changes it little."""
+    rest = render_face(identity, {}, QUIET).image.astype(float)
+    change = [np.abs(render_face(identity, {au: k}, QUIET).image - rest).mean() for k in (0.5, 1, 2, 3, 4, 5)]
     assert all(a < b for a, b in zip(change, change[1:], strict=False))
-    close = np.abs(render_face(who, {au: 3.02}, QUIET).image - render_face(who, {au: 3.0}, QUIET).image.astype(float))
+    close = np.abs(
+        render_face(identity, {au: 3.02}, QUIET).image - render_face(identity, {au: 3.0}, QUIET).image.astype(float)
+    )
     assert close.mean() < 0.1 * change[3]
 
 
@@ -93,15 +97,15 @@ def test_change_grows_with_intensity(who: Identity, au: int) -> None:
         (26, 8, 1, 1),
     ],
 )
-def test_landmarks_follow(who: Identity, au: int, landmark: int, axis: int, sign: int) -> None:
+def test_landmarks_follow(identity: Identity, au: int, landmark: int, axis: int, sign: int) -> None:
     """Brows rise with AU 1 and 2, lip corners with 12, the chin drops with 26 ... by at least two pixels."""
-    rest, moved = face_shape(who, {}).landmarks, face_shape(who, {au: 5}).landmarks
-    assert sign * (moved - rest)[landmark, axis] > 2
+    rest, shown = face_shape(identity, {}).landmarks, face_shape(identity, {au: 5}).landmarks
+    assert sign * (shown - rest)[landmark, axis] > 2
 
 
-def test_symmetrical_face_has_symmetrical_landmarks(who: Identity) -> None:
+def test_symmetrical_face_has_symmetrical_landmarks(identity: Identity) -> None:
     """Left and right landmarks mirror each other: the numbering is dlib's on both sides."""
-    points = face_shape(who, {1: 3, 12: 4, 26: 3, 25: 3}).landmarks
+    points = face_shape(identity, {1: 3, 12: 4, 26: 3, 25: 3}).landmarks
     for left, right in [
         (0, 16),
         (17, 26),
@@ -118,17 +122,17 @@ def test_symmetrical_face_has_symmetrical_landmarks(who: Identity) -> None:
 
 
 def test_lips_never_cross() -> None:
-    """Upper landmarks stay above lower ones, whatever is shown and by whom."""
+    """Upper landmarks stay above lower ones, for any AUs and any identity."""
     rng = np.random.default_rng(0)
     for _ in range(50):
-        shown = {au: float(rng.integers(0, 6)) for au in MOVED}
-        points = face_shape(sample_identity(rng), shown).landmarks
+        intensities = {au: float(rng.integers(0, 6)) for au in RENDERED_AUS}
+        points = face_shape(sample_identity(rng), intensities).landmarks
         assert (points[[61, 62, 63], 1] <= points[[67, 66, 65], 1] + 1e-4).all()
         assert (points[[50, 51, 52], 1] < points[[61, 62, 63], 1]).all()
         assert (points[[37, 38, 43, 44], 1] < points[[41, 40, 47, 46], 1]).all()
 
 
-def test_unknown_au_is_refused(who: Identity) -> None:
-    """An AU that the renderer cannot draw is an error, not a face at rest."""
-    with pytest.raises(ValueError, match="cannot draw AU 5"):
-        render_face(who, {5: 3}, QUIET)
+def test_unknown_au_is_refused(identity: Identity) -> None:
+    """An AU that the renderer cannot show is an error, not a face at rest."""
+    with pytest.raises(ValueError, match="cannot render AU 5"):
+        render_face(identity, {5: 3}, QUIET)

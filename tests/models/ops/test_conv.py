@@ -1,65 +1,32 @@
-"""Convolutions, values and gradients, against XLA's own in float64."""
+"""Convolution of NHWC maps: padding, and the choice of the method."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.models.ops.conv import conv
+from fgnet_jax.models.ops import direct, switches
+from fgnet_jax.models.ops.conv import _method, conv2d
+from fgnet_jax.models.ops.cpu import taps
 
 
-@pytest.mark.parametrize(
-    ("taps", "features_in", "padding", "stride"),
-    [
-        ((2, 2), 3, ((1, 1), (1, 1)), 1),
-        ((2, 1), 3, ((1, 1), (0, 0)), 1),
-        ((3, 3), 128, ((1, 1), (1, 1)), 1),
-        ((3, 3), 128, ((1, 1), (1, 1)), 2),
-        ((5, 5), 32, ((2, 2), (2, 2)), 1),
-    ],
-)
-@pytest.mark.parametrize("side", [(7, 6), (70, 40)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-14)])
-def test_gradients(taps, features_in, padding, stride, side, dtype, tolerance):
-    """Of the map and of the kernel, all of a small map at once, a large one in strips; and the value."""
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (3, 1), (3, 2), (5, 1)])
+def test_conv2d_pads_by_half_the_kernel(side, stride):
+    """On every side, also with a stride."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, *side, features_in)).astype(np.float32)
-    kernel = rng.uniform(-0.1, 0.1, (*taps, features_in, 5)).astype(np.float32)
-
-    def xlas(x, kernel):
-        layout = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout)
-
-    def ours(x, kernel):
-        return conv(x, kernel, padding, stride)
-
-    weights = rng.standard_normal(jax.eval_shape(ours, x, kernel).shape).astype(np.float32)
-    arrays = x, kernel, weights
-    with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
-        made = _value_and_gradients(ours, *(jnp.asarray(array, dtype) for array in arrays))
-    with jax.enable_x64(True):
-        exact = _value_and_gradients(xlas, *(jnp.asarray(array, np.float64) for array in arrays))
-    for actual, expected in zip(made, exact, strict=True):
-        assert actual.dtype == dtype
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
-
-
-def _value_and_gradients(fn, *arrays: jax.Array) -> list[np.ndarray]:
-    @jax.jit
-    def compute(x, kernel, weights):
-        out, gradients = jax.vjp(fn, x, kernel)
-        return out, *gradients(weights)
-
-    return [np.asarray(array) for array in compute(*arrays)]
-
-
-def test_without_a_gradient_a_wide_large_one_is_the_same():
-    """Winograd's way, against the value that comes with a gradient; another program."""
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((1, 64, 64, 256)).astype(np.float32))
-    kernel = jnp.asarray(rng.standard_normal((3, 3, 256, 256)).astype(np.float32) / 48)
+    x = jnp.asarray(rng.standard_normal((2, 8, 6, 3)).astype(np.float32))
+    kernel = jnp.asarray(rng.standard_normal((side, side, 3, 5)).astype(np.float32))
+    half = side // 2
     with jax.default_matmul_precision("highest"):
-        alone = conv(x, kernel, ((1, 1), (1, 1)))
-        with_gradient = jax.vjp(lambda x: conv(x, kernel, ((1, 1), (1, 1))), x)[0]
-    np.testing.assert_allclose(alone, with_gradient, rtol=0, atol=2e-5)
-    assert bool((alone != with_gradient).any()) == (jax.default_backend() == "cpu")
+        expected = direct.conv(x, kernel, ((half, half), (half, half)), stride)
+        np.testing.assert_allclose(conv2d(x, kernel, stride), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have one method")
+def test_the_method_suits_kernel_and_switch():
+    """Tap by tap where XLA's gradient is slow, on even kernels and on many channels, unless it is switched off."""
+    small, large, even = (jnp.zeros(shape) for shape in ((3, 3, 3, 8), (3, 3, 32, 8), (2, 1, 3, 8)))
+    assert _method(small) is taps.direct_conv
+    assert _method(large) is _method(even) is taps.conv_by_taps
+    with switches.without(["taps"]):
+        assert _method(large) is taps.direct_conv

@@ -1,4 +1,4 @@
-"""StyleGAN2's upsampling, against its definition in PyTorch: zeros put in, padding, a 4x4 filter."""
+"""StyleGAN2's upsampling, against its definition in PyTorch: inserted zeros, padding, a 4x4 filter."""
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ def test_upsample_conv(side, plain):
 def test_upsample_rgb(side):
     """Zeros between pixels and the low-pass with padding (2, 1)."""
     x = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
-    spread = np.zeros((2, 2 * side, 2 * side, 3), np.float32)
-    spread[:, ::2, ::2] = x
-    np.testing.assert_allclose(upsample_rgb(jnp.asarray(x)), _nhwc(_filter(_nchw(spread), (2, 1))), rtol=0, atol=1e-6)
+    with_zeros = np.zeros((2, 2 * side, 2 * side, 3), np.float32)
+    with_zeros[:, ::2, ::2] = x
+    np.testing.assert_allclose(
+        upsample_rgb(jnp.asarray(x)), _nhwc(_filter(_nchw(with_zeros), (2, 1))), rtol=0, atol=1e-6
+    )

@@ -1,5 +1,7 @@
 """The last resolution at patches only, against all of it."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from fgnet_jax.models.ops.filters import upsample_conv
 from fgnet_jax.models.ops.resize import shrink
 
 SIZES = [(8, 4), (16, 4), (32, 8), (32, 16)]
-"""Side of the small map and of what is read in the end: blocks of four and of eight pixels."""
+"""Sides of the map before upsampling and after the shrink: blocks of four and of eight pixels."""
 
 
 def _random(*shape: int) -> jax.Array:
@@ -19,64 +21,81 @@ def _random(*shape: int) -> jax.Array:
 
 
 def _at_patches(x, size):
-    """The patches of maps (N, side, side, C), zero outside: (N, 16 * size, size, C)."""
-    maps = [patches.patches(one, size) for one in x.transpose(0, 3, 1, 2).reshape(-1, *x.shape[1:3])]
+    """Take the patches (N, 16 * size, size, C) of maps (N, side, side, C), zero outside."""
+    maps = [patches.patches(channel, size) for channel in x.transpose(0, 3, 1, 2).reshape(-1, *x.shape[1:3])]
     maps = jnp.stack(maps).reshape(x.shape[0], x.shape[3], -1, size).transpose(0, 2, 3, 1)
     return maps * patches.inside(x.shape[1], size)
 
 
 def _same_with_gradients(actual, expected, *arrays, rtol=0.0):
-    """Values, and gradients to within a few roundings of the largest."""
+    """Compare values, and gradients to within a few roundings of the largest."""
 
     def both(function):
         out, gradients = jax.vjp(function, *arrays)
         return out, gradients(_random(*out.shape))
 
     with jax.default_matmul_precision("highest"):
-        (one, of_one), (other, of_other) = (jax.jit(both, static_argnums=0)(f) for f in (actual, expected))
-        np.testing.assert_allclose(one, other, rtol=rtol, atol=5e-6)
-        for one, other in zip(of_one, of_other, strict=True):
+        (value, gradients), (other, others) = (jax.jit(both, static_argnums=0)(f) for f in (actual, expected))
+        np.testing.assert_allclose(value, other, rtol=rtol, atol=5e-6)
+        for gradient, other in zip(gradients, others, strict=True):
             scale = float(jnp.abs(other).max())
-            np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=2e-6)
+            np.testing.assert_allclose(gradient / scale, other / scale, rtol=0, atol=2e-6)
 
 
 def test_patches_lie_around_what_is_read():
-    """Of eight pixels a block, the two that are read and their neighbours; the first and the last are at the rim."""
+    """Of blocks of eight pixels, the two that are read and their neighbours; the first and the last are at the rim."""
     rows = patches.patch_rows(1024, 128)
     assert rows[0].tolist() == [-1, 0, 1, 2] and rows[-1].tolist() == [1022, 1023, 1024, 1025]
     position = np.arange(128) * 1023 / 127
     assert (np.abs(rows[:, 1] - np.floor(position)) == 0).all()
 
 
+def _drawing(block: int, side: int, size: int) -> list[str]:
+    """Draw a block of 4x4 pixels, with a rim of one pixel, as the module's docstring does."""
+    rows = patches.patch_rows(side, size)[block] - block * (side // size)
+    grid = [["." if 0 <= y < 4 and 0 <= x < 4 else " " for x in range(-1, 5)] for y in range(-1, 5)]
+    for y, x in itertools.product(range(4), repeat=2):
+        is_read = 0 < y < 3 and 0 < x < 3
+        grid[rows[y] + 1][rows[x] + 1] = "#" if is_read else "o"
+    return [" ".join(line) for line in grid]
+
+
+def test_the_figure_is_what_the_code_does():
+    """The docstring's six lines show blocks 0, 3 and 6 of a map of 32x32 that is shrunk to 8x8."""
+    drawings = [_drawing(block, 32, 8) for block in (0, 3, 6)]
+    drawn = [("    " + "      ".join(lines)).rstrip() for lines in zip(*drawings, strict=True)]
+    assert "\n".join(["", *drawn, ""]) in (patches.__doc__ or "")
+
+
 @pytest.mark.parametrize(("side", "size"), SIZES)
 def test_upsample_conv_patches(side, size):
-    """Values and gradients are those of the whole map, taken at the patches; zero outside it."""
+    """Values and gradients are those of the whole map, taken at the patches, with zeros outside it."""
 
-    def whole(x, kernel):
+    def full(x, kernel):
         return _at_patches(upsample_conv(x, kernel), size)
 
     def at_patches(x, kernel):
         return patches.upsample_conv_patches(x, kernel, size)
 
-    _same_with_gradients(at_patches, whole, _random(2, side, side, 3), _random(3, 3, 3, 5))
+    _same_with_gradients(at_patches, full, _random(2, side, side, 3), _random(3, 3, 3, 5))
 
 
 @pytest.mark.parametrize(("side", "size"), SIZES)
 def test_conv_and_shrink_of_patches(side, size):
-    """Those of the whole map, shrunk."""
+    """Values and gradients are those of the whole map, shrunk."""
 
-    def whole(x, kernel):
+    def full(x, kernel):
         return shrink(conv2d(x, kernel), size)
 
     def at_patches(x, kernel):
         return patches.shrink_patches(patches.conv_patches(_at_patches(x, size), kernel), side)
 
-    _same_with_gradients(at_patches, whole, _random(2, side, side, 3), _random(3, 3, 3, 5), rtol=1e-6)
+    _same_with_gradients(at_patches, full, _random(2, side, side, 3), _random(3, 3, 3, 5), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "size"), [(32, 8), (64, 8), (1024, 128)])
 def test_shrink_patches(side, size):
-    """What a shrink of the whole map gives."""
-    whole = _random(side, side)
-    actual = patches.shrink_patches(patches.read_places(patches.patches(whole, size))[None, :, :, None], side)
-    np.testing.assert_allclose(actual, shrink(whole[None, :, :, None], size), rtol=0, atol=1e-6)
+    """It gives what a shrink of the whole map does."""
+    full = _random(side, side)
+    actual = patches.shrink_patches(patches.read_places(patches.patches(full, size))[None, :, :, None], side)
+    np.testing.assert_allclose(actual, shrink(full[None, :, :, None], size), rtol=0, atol=1e-6)

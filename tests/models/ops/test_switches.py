@@ -1,4 +1,4 @@
-"""Every fast path against the plain one: the whole network's heatmaps and gradients."""
+"""Every fast path against the plain one: heatmaps and gradients of the whole network."""
 
 import subprocess
 import sys
@@ -20,8 +20,8 @@ def _loss(variables, images):
     return jnp.square(heatmaps).mean(), heatmaps
 
 
-def _computed(paths):
-    """Heatmaps, and the gradient of every parameter; and how many convolutions and products the program has."""
+def _compute(paths):
+    """Compute heatmaps and the gradient of every parameter without these paths; and the program's text."""
     with switches.without(paths), jax.default_matmul_precision("highest"):
         lowered = jax.jit(jax.value_and_grad(lambda v, x: _loss(v, x), has_aux=True)).lower(_variables(), IMAGES)
         (_, heatmaps), gradients = lowered.compile()(_variables(), IMAGES)
@@ -35,36 +35,39 @@ def _variables():
 
 @pytest.fixture(scope="module")
 def fastest():
-    """With all paths on."""
-    return _computed([])
+    """Results with all paths on."""
+    return _compute([])
 
 
 @pytest.mark.parametrize("path", switches.PATHS)
 def test_a_path_changes_the_program_and_not_its_result(path, fastest):
-    """Forwards to 1e-5, and each gradient to a thousandth of its norm; the switch does something."""
-    heatmaps, gradients, program = _computed([path])
+    """Heatmaps agree to 1e-5, and each gradient to a thousandth of its norm; the switch changes the program."""
+    heatmaps, gradients, program = _compute([path])
     assert program != fastest[2]
     np.testing.assert_allclose(heatmaps, fastest[0], rtol=0, atol=1e-5)
     largest = max(float(jnp.linalg.norm(g)) for g in gradients.values())
     for name, gradient in gradients.items():
-        apart = float(jnp.linalg.norm(gradient - fastest[1][name]))
-        assert apart <= 1e-3 * float(jnp.linalg.norm(gradient)) + 1e-6 * largest, name
+        error = float(jnp.linalg.norm(gradient - fastest[1][name]))
+        assert error <= 1e-3 * float(jnp.linalg.norm(gradient)) + 1e-6 * largest, name
 
 
-@pytest.mark.parametrize(("named", "said"), [("sparse,taps", "True False"), ("all", "False False"), ("", "True True")])
-def test_the_environment_names_what_is_off(named, said):
-    """When the process starts."""
-    program = "from fgnet_jax.models.ops import fast; print(fast.is_on('mix'), fast.is_on('sparse'))"
+@pytest.mark.parametrize(
+    ("value", "output"), [("patches,taps", "True False"), ("all", "False False"), ("", "True True")]
+)
+def test_the_environment_switches_paths_off(value, output):
+    """It is read when the process starts."""
+    program = "from fgnet_jax.models.ops.switches import is_on; print(is_on('mix'), is_on('patches'))"
     run = subprocess.run(
         [sys.executable, "-c", program],
-        env={"FGNET_JAX_PLAIN": named, "PYTHONPATH": "."},
+        env={"FGNET_JAX_PLAIN": value, "PYTHONPATH": "."},
         capture_output=True,
         text=True,
     )
-    assert run.stdout.strip() == said, run.stderr
+    assert run.stdout.strip() == output, run.stderr
 
 
-def test_an_unknown_path_is_refused():
-    """With those that there are."""
-    with pytest.raises(ValueError, match="'sparce': expected sparse, mix"), switches.without(["sparce"]):
+@pytest.mark.parametrize("name", ["patch", "sparse", "lean"])
+def test_an_unknown_path_is_refused(name):
+    """The message lists the known paths; names of former versions are unknown, too."""
+    with pytest.raises(ValueError, match=f"'{name}': expected patches, mix"), switches.without([name]):
         pass

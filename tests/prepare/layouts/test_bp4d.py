@@ -1,4 +1,4 @@
-"""BP4D's folders: images by number, codes by the header's AUs, 9 as asked, and what is wrong by file and line."""
+"""BP4D's folders: images by number, codes by the header's AUs, 9 by the option, problems by file and line."""
 
 import numpy as np
 import pytest
@@ -30,13 +30,18 @@ def _images(root, *numbers, folder="Sequences(2D+3D)/F001/T1"):
 
 
 def test_columns_are_read_by_their_header(tmp_path):
-    """In whatever order it has them, and whatever other AUs it has."""
+    """In any order, and beside other AUs."""
     _codes(tmp_path)
     _images(tmp_path, "0010", "0011", "0012", "0013")
-    (one,) = bp4d.read(tmp_path).sequences
-    assert (one.subject, one.name, one.fold, one.frames.tolist()) == ("F001", "T1", 0, [10, 11, 12, 13])
-    np.testing.assert_array_equal(one.labels, [[(frame + au) % 2 for au in AUS] for frame in range(10, 14)])
-    assert (one.intensities == -1).all()
+    (sequence,) = bp4d.read(tmp_path).sequences
+    assert (sequence.subject, sequence.name, sequence.fold, sequence.frames.tolist()) == (
+        "F001",
+        "T1",
+        0,
+        [10, 11, 12, 13],
+    )
+    np.testing.assert_array_equal(sequence.labels, [[(frame + au) % 2 for au in AUS] for frame in range(10, 14)])
+    assert (sequence.intensities == -1).all()
 
 
 @pytest.mark.parametrize("folder", ["Sequences(2D+3D)", "2D+3D", "sequences(2d+3d)", "BP4D/Sequences(2D+3D)_part2"])
@@ -45,46 +50,46 @@ def test_images_are_matched_by_their_number(tmp_path, folder):
     _codes(tmp_path)
     _images(tmp_path, "010", "0011", "00012", "13", folder=f"{folder}/F001/T1")
     _images(tmp_path, "0010", folder="Thermal/F001/T1")
-    (one,) = bp4d.read(tmp_path).sequences
-    assert {number: path.name for number, path in one.images.items()} == {
+    (sequence,) = bp4d.read(tmp_path).sequences
+    assert {number: path.name for number, path in sequence.images.items()} == {
         10: "010.jpg",
         11: "0011.jpg",
         12: "00012.jpg",
         13: "13.jpg",
     }
-    assert all(folder in str(path) for path in one.images.values())
+    assert all(folder in str(path) for path in sequence.images.values())
 
 
 @pytest.mark.parametrize(("unknown", "label", "frames"), [("mask", -1, 4), ("negative", 0, 4), ("drop", None, 3)])
-def test_code_9_becomes_what_was_asked(tmp_path, unknown, label, frames):
+def test_code_9_is_taken_as_the_option_says(tmp_path, unknown, label, frames):
     """And is reported with its frame and AU."""
     _codes(tmp_path, codes={(11, 12): 9})
     _images(tmp_path, *range(10, 14))
-    what = bp4d.read(tmp_path, unknown=unknown)
-    (one,) = what.sequences
-    assert len(one.frames) == len(one.labels) == frames
+    corpus = bp4d.read(tmp_path, unknown=unknown)
+    (sequence,) = corpus.sequences
+    assert len(sequence.frames) == len(sequence.labels) == frames
     if label is not None:
-        assert one.labels[1, AUS.index(12)] == label and (np.delete(one.labels, AUS.index(12), 1) >= 0).all()
-    (problem,) = what.problems
+        assert sequence.labels[1, AUS.index(12)] == label and (np.delete(sequence.labels, AUS.index(12), 1) >= 0).all()
+    (problem,) = corpus.problems
     assert (problem.kind, problem.where) == (records.NOT_KNOWN, "F001/T1 frame 11") and "AU 12 in 1" in problem.detail
 
 
-def test_code_9_of_an_au_that_is_not_kept_is_nothing(tmp_path):
+def test_code_9_of_an_au_that_is_not_prepared_does_not_matter(tmp_path):
     """AU 28 is not among the twelve."""
     _codes(tmp_path, codes={(11, 28): 9})
     _images(tmp_path, *range(10, 14))
     assert bp4d.read(tmp_path, unknown="drop").problems == ()
 
 
-def test_what_does_not_match_is_reported(tmp_path):
-    """Uncoded images in a line, codes without images, two images of a number, no fold."""
+def test_mismatches_are_reported(tmp_path):
+    """Uncoded images in one line, codes without images, two images of a number, no fold."""
     for name in ("F001_T1", "F001_T2", "F099_T1"):
         _codes(tmp_path, name)
     _images(tmp_path, *range(1, 13), "0012")
     _images(tmp_path, 1, folder="2D+3D/F001/T3")
-    what = bp4d.read(tmp_path)
-    assert [one.key for one in what.sequences] == ["F001/T1"]
-    assert {(p.kind, p.where, p.count) for p in what.problems} == {
+    corpus = bp4d.read(tmp_path)
+    assert [sequence.key for sequence in corpus.sequences] == ["F001/T1"]
+    assert {(p.kind, p.where, p.count) for p in corpus.problems} == {
         (records.NO_LABEL, "F001/T1 frame 1 to 9", 9),
         (records.AMBIGUOUS, "F001/T1 frame 12", 1),
         (records.NO_IMAGE, "F001/T2", 4),
@@ -108,7 +113,7 @@ def test_what_does_not_match_is_reported(tmp_path):
     ],
 )
 def test_a_bad_file_is_named_by_line(tmp_path, change, message):
-    """It costs its sequence, not the others."""
+    """Its sequence is left out, the others are not."""
     bad = _codes(tmp_path)
     _codes(tmp_path, "F001_T2")
     _images(tmp_path, *range(10, 14))
@@ -116,25 +121,25 @@ def test_a_bad_file_is_named_by_line(tmp_path, change, message):
     bad.write_text("\n".join(change(bad.read_text().splitlines())))
     with pytest.raises(FileError, match=message):
         bp4d.read_codes(bad, AUS)
-    what = bp4d.read(tmp_path)
-    assert [one.key for one in what.sequences] == ["F001/T2"]
-    ((kind, where),) = [(p.kind, p.where) for p in what.problems]
+    corpus = bp4d.read(tmp_path)
+    assert [sequence.key for sequence in corpus.sequences] == ["F001/T2"]
+    ((kind, where),) = [(p.kind, p.where) for p in corpus.problems]
     assert (kind, where) == (records.BAD_FILE, str(bad))
 
 
 def test_intensities_of_the_same_name_are_not_codes(tmp_path):
-    """Files in AU_INT are named alike."""
+    """Files in AU_INT have the same names."""
     occurrence = _codes(tmp_path)
     intensity = tmp_path / "AUCoding/AU_INT/AU06/F001_T1.csv"
     intensity.parent.mkdir(parents=True)
     intensity.write_text(occurrence.read_text())
     _images(tmp_path, *range(10, 14))
-    what = bp4d.read(tmp_path)
-    assert len(what.sequences) == 1 and what.problems == ()
+    corpus = bp4d.read(tmp_path)
+    assert len(corpus.sequences) == 1 and corpus.problems == ()
 
 
 def test_a_wrong_folder_is_refused(tmp_path):
-    """With what was looked for; also where every file of codes is of another kind."""
+    """With what was not found; also where every file of codes has other AUs."""
     (tmp_path / "ActionUnit_Labels").mkdir()
     (tmp_path / "ActionUnit_Labels/x.txt").write_text("")
     with pytest.raises(LayoutError, match="AUCoding/AU_OCC/F001_T1.csv; there is: ActionUnit_Labels"):

@@ -1,4 +1,4 @@
-"""DISFA's folders: found by name in every spelling, lines by number, and what is wrong by file and line."""
+"""DISFA's folders: files in every spelling, lines by number, problems by file and line."""
 
 import numpy as np
 import pytest
@@ -22,21 +22,24 @@ def _touch(root, *names):
         (root / name).write_bytes(b"x")
 
 
-def _kinds(what):
-    return [(problem.kind, problem.where) for problem in what.problems]
+def _kinds(corpus):
+    return [(problem.kind, problem.where) for problem in corpus.problems]
 
 
 def test_labels_by_name_and_threshold(tmp_path):
-    """Columns are the wanted AUs in their order, present from intensity 2 on, intensities beside."""
+    """Columns are the chosen AUs in their order, present from intensity 2 on, with their intensities."""
     _labels(tmp_path)
     _touch(tmp_path, "Videos_LeftCamera/LeftVideoSN001_comp.avi")
-    what = disfa.read(tmp_path)
-    (one,) = what.sequences
-    assert (what.aus, one.subject, one.name, one.fold) == (CORPUS_AUS["disfa"], "SN001", "left", 0)
-    assert one.frames.tolist() == [1, 2, 3, 4] and one.video == tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi"
-    wanted = np.array([[(k + au) % 6 for au in CORPUS_AUS["disfa"]] for k in range(1, 5)])
-    np.testing.assert_array_equal(one.intensities, wanted)
-    np.testing.assert_array_equal(one.labels, wanted >= 2)
+    corpus = disfa.read(tmp_path)
+    (sequence,) = corpus.sequences
+    assert (corpus.aus, sequence.subject, sequence.name, sequence.fold) == (CORPUS_AUS["disfa"], "SN001", "left", 0)
+    assert (
+        sequence.frames.tolist() == [1, 2, 3, 4]
+        and sequence.video == tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi"
+    )
+    expected = np.array([[(k + au) % 6 for au in CORPUS_AUS["disfa"]] for k in range(1, 5)])
+    np.testing.assert_array_equal(sequence.intensities, expected)
+    np.testing.assert_array_equal(sequence.labels, expected >= 2)
     (strict,) = disfa.read(tmp_path, threshold=4, aus=(25, 5)).sequences
     np.testing.assert_array_equal(strict.labels, np.array([[(k + au) % 6 >= 4 for au in (25, 5)] for k in range(1, 5)]))
 
@@ -51,7 +54,7 @@ def test_labels_by_name_and_threshold(tmp_path):
     ],
 )
 def test_videos_in_every_spelling(tmp_path, name):
-    """Case, plural, and where they lie do not matter; the right camera's is not taken."""
+    """Case, plural and folder do not matter; the right camera's video is not used."""
     _labels(tmp_path)
     _touch(tmp_path, name, "Video_RightCamera/RightVideoSN001_Comp.avi")
     assert disfa.read(tmp_path).sequences[0].video == tmp_path / name
@@ -61,15 +64,15 @@ def test_videos_in_every_spelling(tmp_path, name):
 
 @pytest.mark.parametrize(("pattern", "first"), [("{:05d}.jpg", 1), ("{:d}.PNG", 1), ("{:04d}.jpeg", 0)])
 def test_extracted_frames_by_number(tmp_path, pattern, first):
-    """However padded; numbered from 0 they are the same frames, and the report says so."""
+    """With any padding; numbered from 0 they are the same frames, and the report says so."""
     _labels(tmp_path, frames=12)
     stem = "Left_frames/LeftVideoSN001_comp/LeftVideoSN001_comp_"
     _touch(tmp_path, *(stem + pattern.format(k + first) for k in range(12)))
-    what = disfa.read(tmp_path)
-    (one,) = what.sequences
-    assert sorted(one.images) == list(range(1, 13)) and one.video is None
-    assert one.images[12].name.endswith(pattern.format(11 + first))
-    assert _kinds(what) == ([(records.FRAME_COUNT, "SN001")] if first == 0 else [])
+    corpus = disfa.read(tmp_path)
+    (sequence,) = corpus.sequences
+    assert sorted(sequence.images) == list(range(1, 13)) and sequence.video is None
+    assert sequence.images[12].name.endswith(pattern.format(11 + first))
+    assert _kinds(corpus) == ([(records.FRAME_COUNT, "SN001")] if first == 0 else [])
 
 
 def test_label_files_in_other_spellings(tmp_path):
@@ -79,17 +82,17 @@ def test_label_files_in_other_spellings(tmp_path):
     assert len(disfa.read(tmp_path).sequences[0].frames) == 4
 
 
-def test_what_does_not_match_is_reported(tmp_path):
+def test_mismatches_are_reported(tmp_path):
     """Labels without a video, a video without labels, a subject without a fold, two videos, a missing label file."""
     for subject in ("SN001", "SN002", "SN014"):
         _labels(tmp_path, subject)
     (tmp_path / "ActionUnit_Labels/SN001/SN001_au9.txt").unlink()
     _touch(tmp_path, "a/LeftVideoSN001_comp.avi", "b/LeftVideoSN001_comp.avi", "a/LeftVideoSN003_comp.avi")
     _touch(tmp_path, "a/LeftVideoSN014_comp.avi")
-    what = disfa.read(tmp_path)
-    assert [one.subject for one in what.sequences] == ["SN001"]
-    assert (what.sequences[0].labels[:, CORPUS_AUS["disfa"].index(9)] == -1).all()
-    assert set(_kinds(what)) == {
+    corpus = disfa.read(tmp_path)
+    assert [sequence.subject for sequence in corpus.sequences] == ["SN001"]
+    assert (corpus.sequences[0].labels[:, CORPUS_AUS["disfa"].index(9)] == -1).all()
+    assert set(_kinds(corpus)) == {
         (records.AMBIGUOUS, "SN001"),
         (records.BAD_FILE, "SN001_au9.txt"),
         (records.NO_IMAGE, "SN002"),
@@ -117,24 +120,24 @@ def test_a_bad_label_file_is_named_by_line(tmp_path, text, message):
     bad.write_text(text)
     with pytest.raises(FileError, match=message):
         disfa.read_intensities(bad)
-    what = disfa.read(tmp_path)
-    ((kind, where),) = _kinds(what)
-    assert (kind, where) == (records.BAD_FILE, str(bad)) and "this AU is unknown" in what.problems[0].detail
-    assert (what.sequences[0].labels[:, 2] == -1).all() and (what.sequences[0].labels[:, :2] >= 0).all()
+    corpus = disfa.read(tmp_path)
+    ((kind, where),) = _kinds(corpus)
+    assert (kind, where) == (records.BAD_FILE, str(bad)) and "this AU is unknown" in corpus.problems[0].detail
+    assert (corpus.sequences[0].labels[:, 2] == -1).all() and (corpus.sequences[0].labels[:, :2] >= 0).all()
 
 
 def test_missing_lines_are_unknown(tmp_path):
-    """Lines are known by their number; windows line ends and spaces do not matter."""
+    """Lines are identified by their number; Windows line ends and spaces do not matter."""
     _labels(tmp_path)
     (tmp_path / "ActionUnit_Labels/SN001/SN001_au1.txt").write_bytes(b"\xef\xbb\xbf2, 3\r\n4,0\r\n")
     _touch(tmp_path, "LeftVideoSN001_comp.avi")
-    what = disfa.read(tmp_path)
-    assert what.sequences[0].labels[:, 0].tolist() == [-1, 1, -1, 0]
-    assert what.problems[0].kind == records.FRAME_COUNT and "2 of 4 lines are missing" in what.problems[0].detail
+    corpus = disfa.read(tmp_path)
+    assert corpus.sequences[0].labels[:, 0].tolist() == [-1, 1, -1, 0]
+    assert corpus.problems[0].kind == records.FRAME_COUNT and "2 of 4 lines are missing" in corpus.problems[0].detail
 
 
 def test_a_wrong_folder_is_refused(tmp_path):
-    """With what was looked for and what is there."""
+    """With what was not found and what the folder has."""
     with pytest.raises(LayoutError, match="no folder .*nowhere"):
         disfa.read(tmp_path / "nowhere")
     _touch(tmp_path, "Sequences/F001/T1/0001.jpg")
@@ -150,15 +153,15 @@ def test_a_wrong_folder_is_refused(tmp_path):
         disfa.read(tmp_path)
 
 
-def test_a_partition_of_ones_own(tmp_path):
+def test_a_custom_partition(tmp_path):
     """Replaces the published folds; broken ones are refused."""
     _labels(tmp_path)
     _labels(tmp_path, "SN014")
     _touch(tmp_path, "LeftVideoSN001_comp.avi", "LeftVideoSN014_comp.avi")
     file = tmp_path / "folds.json"
     file.write_text('[["SN014"], ["SN002"], ["SN001"]]')
-    what = disfa.read(tmp_path, records.read_partition(file))
-    assert [(one.subject, one.fold) for one in what.sequences] == [("SN014", 0), ("SN001", 2)]
+    corpus = disfa.read(tmp_path, partition=records.read_partition(file))
+    assert [(sequence.subject, sequence.fold) for sequence in corpus.sequences] == [("SN014", 0), ("SN001", 2)]
     for text, message in (
         ('[["SN001"], ["SN002"]]', "is of another form: expected 3 lists"),
         ('[["SN001"], ["SN001"], ["SN003"]]', "has SN001 more than once"),
@@ -170,9 +173,15 @@ def test_a_partition_of_ones_own(tmp_path):
 
 
 def test_order_is_by_fold_and_the_partitions_order(tmp_path):
-    """Whatever the folder's listing gives."""
+    """Whatever the order of the folder's listing."""
     for subject in ("SN003", "SN032", "SN001", "SN006", "SN002"):
         _labels(tmp_path, subject)
         _touch(tmp_path, f"LeftVideo{subject}_comp.avi")
-    assert [one.subject for one in disfa.read(tmp_path).sequences] == ["SN001", "SN002", "SN032", "SN006", "SN003"]
+    assert [sequence.subject for sequence in disfa.read(tmp_path).sequences] == [
+        "SN001",
+        "SN002",
+        "SN032",
+        "SN006",
+        "SN003",
+    ]
     assert records.standard_partition("disfa")["SN032"] == folds.fold_of("disfa", "SN032") == 0

@@ -6,7 +6,7 @@ from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.prepare.layouts import fgnet, records
 from fgnet_jax.prepare.layouts.records import LayoutError
 
-PEOPLE = {"BP4D": ("F001", "F003", "M003"), "DISFA": ("SN001", "SN006", "SN003")}
+SUBJECTS = {"BP4D": ("F001", "F003", "M003"), "DISFA": ("SN001", "SN006", "SN003")}
 
 
 def _table(path, faces, aus, index):
@@ -22,8 +22,8 @@ def _layout(root, name="BP4D", index=False):
     """Three folds of a subject and three faces; columns in another order than the channels'."""
     aus = CORPUS_AUS[name.lower()]
     middle = "T1/" if name == "BP4D" else ""
-    for fold, person in enumerate(PEOPLE[name]):
-        faces = [f"{name}/{person}/{middle}{number:05d}.jpg" for number in (2440, 7, 2441)]
+    for fold, subject in enumerate(SUBJECTS[name]):
+        faces = [f"{name}/{subject}/{middle}{number:05d}.jpg" for number in (2440, 7, 2441)]
         _table(root / name / f"labels/{fold}/test.csv", faces, aus, index)
         for face in faces:
             path = root / name / "aligned_images" / face.removeprefix(f"{name}/")
@@ -37,17 +37,19 @@ def _layout(root, name="BP4D", index=False):
 def test_tables_become_folds(tmp_path, name, index):
     """Columns by name, frames in order of their numbers, an unnamed index column or none."""
     folder = _layout(tmp_path, name, index)
-    what = fgnet.read(folder, name.lower())
-    assert [(one.subject, one.fold) for one in what.sequences] == list(zip(PEOPLE[name], range(3), strict=True))
-    first = what.sequences[0]
+    corpus = fgnet.read(folder, name.lower())
+    assert [(sequence.subject, sequence.fold) for sequence in corpus.sequences] == list(
+        zip(SUBJECTS[name], range(3), strict=True)
+    )
+    first = corpus.sequences[0]
     assert first.name == ("T1" if name == "BP4D" else "left") and first.frames.tolist() == [7, 2440, 2441]
-    assert first.labels.tolist() == [[(k + au) % 2 for au in what.aus] for k in (1, 0, 2)]
-    assert what.root == folder / "aligned_images" and first.images[7].is_file()
-    assert what.problems == () and what.notes == ()
+    assert first.labels.tolist() == [[(k + au) % 2 for au in corpus.aus] for k in (1, 0, 2)]
+    assert corpus.root == folder / "aligned_images" and first.images[7].is_file()
+    assert corpus.problems == () and corpus.notes == ()
 
 
 def test_both_corpora_are_found(tmp_path):
-    """Below a folder; or the folder of one itself."""
+    """Below a folder, or the folder of one itself."""
     _layout(tmp_path)
     _layout(tmp_path, "DISFA")
     assert fgnet.corpora_in(tmp_path).keys() == {"bp4d", "disfa"}
@@ -57,7 +59,7 @@ def test_both_corpora_are_found(tmp_path):
 
 
 def test_train_tables_are_compared(tmp_path):
-    """They are not needed; one that says otherwise than the test sets is told of."""
+    """They are not needed; one that differs from the test sets is reported."""
     folder = _layout(tmp_path)
     aus = CORPUS_AUS["bp4d"]
     _table(folder / "labels/0/train.csv", ["BP4D/F003/T1/00007.jpg", "BP4D/M003/T1/00007.jpg"], aus, False)
@@ -68,7 +70,7 @@ def test_train_tables_are_compared(tmp_path):
 
 
 def test_bad_rows_are_named_by_line(tmp_path):
-    """And cost themselves."""
+    """And left out."""
     folder = _layout(tmp_path)
     table = folder / "labels/0/test.csv"
     lines = table.read_text().splitlines()
@@ -76,9 +78,9 @@ def test_bad_rows_are_named_by_line(tmp_path):
     lines[3] = lines[3].replace("F001/T1", "somebody")
     lines.append(lines[1])
     table.write_text("\n".join(lines))
-    what = fgnet.read(folder, "bp4d")
-    assert what.sequences[0].frames.tolist() == [2440]
-    assert [(p.kind, p.where) for p in what.problems] == [
+    corpus = fgnet.read(folder, "bp4d")
+    assert corpus.sequences[0].frames.tolist() == [2440]
+    assert [(p.kind, p.where) for p in corpus.problems] == [
         (records.BAD_FILE, f"{table} line 3"),
         (records.BAD_FILE, f"{table} line 4"),
         (records.AMBIGUOUS, "F001/T1 frame 2440"),
@@ -100,7 +102,7 @@ def test_bad_rows_are_named_by_line(tmp_path):
     ],
 )
 def test_broken_tables_stop_before_work(tmp_path, break_, message):
-    """With the file, and the line where there is one."""
+    """With the file, and the line if it has one."""
     folder = _layout(tmp_path)
     break_(folder)
     with pytest.raises(LayoutError, match=message):

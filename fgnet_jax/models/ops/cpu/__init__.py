@@ -1,1 +1,1 @@
-"""What is there for CPUs alone: convolutions as matrix products, Winograd's method, XLA's options."""
+"""Operations and settings for CPUs only: convolutions as matrix products, Winograd's method, compiler options."""

@@ -1,24 +1,25 @@
-"""What XLA is told when it compiles the network, for `compiler_options` of `jax.jit`: on CPUs alone."""
+"""XLA's options for compiling the network on CPUs, for `compiler_options` of `jax.jit`; other devices need none."""
 
 import functools
 
 import jax
 
 CompilerOptions = dict[str, str | bool]
+"""Values by XLA's names."""
 
 _MEMORY: CompilerOptions = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 _NO_YNNPACK: CompilerOptions = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def inference() -> CompilerOptions:
-    """Options of a forward pass: a schedule that minds memory; the usual one takes twice as much, and is slower."""
+    """Return options for a forward pass: a schedule that saves memory; the default takes twice as much, and longer."""
     return _on_cpus(_MEMORY)
 
 
 def training() -> CompilerOptions:
-    """Options of a training step: a schedule that minds memory, and no YNNPACK.
+    """Return options for a training step: a schedule that saves memory, and no YNNPACK.
 
-    YNNPACK's kernels round differently on each kind of processor: a step goes without them, a twentieth slower.
+    YNNPACK's kernels round differently on each kind of processor. Without them, a step takes a twentieth longer.
     """
     return _on_cpus(_MEMORY | _NO_YNNPACK)
 
@@ -31,7 +32,7 @@ def _on_cpus(options: CompilerOptions) -> CompilerOptions:
 
 @functools.cache
 def _is_known(name: str, value: str | bool) -> bool:
-    """Whether this JAX takes the option. They are hints, and XLA renames them: another release goes without."""
+    """Return whether this JAX knows an option. XLA renames options; one that a release does not know is left out."""
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError as error:

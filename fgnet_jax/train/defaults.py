@@ -1,13 +1,28 @@
-"""FG-Net's published training, which every experiment starts from; disfa.py and bp4d.py are the experiments."""
+"""The keys of a training configuration with FG-Net's published values, and where configurations are found.
 
-from typing import Any
+An experiment is a file with a function `get_config`, which starts from `get_config` here and changes values only: those
+that are installed with the package are found by name (`--config demo`), others by their path.
+"""
+
+import difflib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
+Config: TypeAlias = Any
+"""An `ml_collections.ConfigDict` with the keys of `get_config`, whose types a type checker cannot know."""
 
-def get_config() -> Any:
-    """Every key there is, with the published value where the paper has one."""
-    config: Any = ConfigDict()
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the key and what was expected."""
+
+
+def get_config() -> Config:
+    """Return a new configuration with every key there is, at the published value where the paper has one."""
+    config: Config = ConfigDict()
     config.name = "base"  # names the default workdir, runs/NAME
     config.seed = 0
     config.init_from = ""  # a weights directory (`python -m convert_weights`); empty: from scratch
@@ -20,8 +35,8 @@ def get_config() -> Any:
     config.data.held_out = 0.15  # share of training subjects that the best epoch is selected on
     config.data.also_train = ()  # further corpora, trained together with it on the union of their AUs
     config.data.also_test = ()  # further corpora, scored at the end on the AUs that both have
-    config.data.frames = 4000  # of a synthetic corpus, which is drawn where it is missing
-    config.data.threads = 4  # that decode pictures
+    config.data.frames = 4000  # of a synthetic corpus, which is rendered where it is missing
+    config.data.threads = 4  # that decode images
 
     config.model = ConfigDict()
     config.model.image_size = 256
@@ -61,7 +76,7 @@ def get_config() -> Any:
     config.train.epochs = 15
     config.train.steps_per_epoch = 500  # at most; fewer where the training set has fewer batches
     config.train.equal_updates = False  # steps_per_epoch even so, by going through few faces several times an epoch
-    config.train.accumulate = 1  # parts that a batch is worked through in
+    config.train.accumulate = 1  # parts that a batch is split into, one after the other
     config.train.flip = False
     config.train.colour = 0.0  # strength of brightness, contrast and saturation changes
     config.train.select_on = "held_out"  # or "test", the published habit
@@ -74,8 +89,12 @@ def get_config() -> Any:
     return config
 
 
-def arguments(text: str | None, **defaults):
-    """Values after the colon of `--config FILE:key=value,key=value`, by the type of their defaults.
+def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:  # noqa: ANN401 - str, int, float, as a file needs
+    """Parse the arguments after the colon of `--config NAME:key=value,key=value`, each by the type of its default.
+
+    Args:
+      text: The arguments; None or empty for the defaults.
+      **defaults: The keys that a configuration takes, with their default values.
 
     Raises:
       ValueError: for a key that is not among the defaults, or a value that is not of its type.
@@ -92,8 +111,13 @@ def arguments(text: str | None, **defaults):
     return values
 
 
-def published(corpus: str, text: str | None) -> Any:
-    """The published protocol on a corpus: arguments fold, samples, select_on and updates (published, or equal)."""
+def published(corpus: str, text: str | None) -> Config:
+    """Return the configuration of the published protocol on a corpus.
+
+    Args:
+      corpus: The corpus' name.
+      text: Arguments fold, samples, select_on and updates ("published" or "equal"), as `arguments` takes them.
+    """
     values = arguments(text, fold=0, samples=0, select_on="held_out", updates="published")
     config = get_config()
     choose(config, corpus, values)
@@ -103,8 +127,13 @@ def published(corpus: str, text: str | None) -> Any:
     return config
 
 
-def choose(config: Any, corpus: str, values: dict) -> None:
-    """Sets what a run of a protocol is trained on, and its name: a corpus, and by name fold, samples and updates.
+def choose(config: Config, corpus: str, values: dict[str, Any]) -> None:
+    """Set what a run of a protocol is trained on, and the run's name after it.
+
+    Args:
+      config: The configuration to change.
+      corpus: The corpus' name.
+      values: By name: fold, samples (the first n of a permutation; 0: all) and updates ("published" or "equal").
 
     Raises:
       ValueError: for another way of counting updates.
@@ -117,3 +146,46 @@ def choose(config: Any, corpus: str, values: dict) -> None:
     config.data.fold = values["fold"]
     config.data.samples = values["samples"]
     config.train.equal_updates = values["updates"] == "equal"
+
+
+def config_files() -> dict[str, Path]:
+    """Return the configurations that have a name, with their files: the package's, in a checkout those beside it."""
+    for folder in (Path(__file__).with_name("configs"), Path(__file__).parents[2] / "configs"):
+        files = {file.stem: file for file in sorted(folder.glob("*.py")) if file.stem.isidentifier()}
+        files.pop("__init__", None)
+        if files:
+            return files
+    return {}
+
+
+def find_config_file(name: str) -> Path:
+    """Find a configuration by its name, such as `demo`, or a file by its path.
+
+    Args:
+      name: What stands behind `--config`, without arguments.
+
+    Raises:
+      ConfigError: for a file that does not exist, with the nearest name there is.
+    """
+    named = config_files()
+    path = named.get(name, Path(name))
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(Path(name).stem, named, n=1)
+    hint = f"; did you mean --config {near[0]}?" if near else f"; configurations with a name: {', '.join(named)}"
+    raise ConfigError(f"--config {name}: there is no such file{hint}")
+
+
+def load_config_file(name: str) -> ModuleType:
+    """Load a configuration by its name, such as `demo`, or a file by its path; return the module with `get_config`.
+
+    Raises:
+      ConfigError: for a file that does not exist.
+    """
+    path = find_config_file(name)
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config {name}: expected a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

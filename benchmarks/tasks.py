@@ -1,8 +1,8 @@
-"""What is measured: the network, its stages and its training step, ours and PyTorch's, each ready to be called.
+"""Tasks that are measured: the network, its stages and its training step, in JAX and in PyTorch, ready to be called.
 
-The rival is `benchmarks.torch_fgnet`, the same network in plain PyTorch, in two ways: as the published code computes
-it, and at its best (channels_last, shared convolutions, nothing that the heatmaps do not need; on request compiled by
-`torch.compile`; in bfloat16 by autocast). It runs on the card where JAX does, on the same threads where there is none.
+The baseline is `benchmarks.torch_fgnet`, the same network in plain PyTorch, in two variants: as the published code
+computes it, and at its best (channels_last, shared convolutions, nothing that the heatmaps do not need; on request
+compiled by `torch.compile`; in bfloat16 by autocast). It runs on the GPU if JAX does, else on the same CPU threads.
 """
 
 import dataclasses
@@ -26,17 +26,23 @@ from fgnet_jax.train import state, steps, targets
 OURS, PUBLISHED, BEST, COMPILED = (
     "fgnet_jax", "PyTorch, as published", "PyTorch, at its best", "the same, torch.compile",
 )  # fmt: skip
+"""Names of the networks in the tables."""
+
 STAGES = ("encoder", "synthesis", "interpreter")
+"""Stages of the network, each of which reads what the one before it computes."""
+
+Torch = Any
+"""A network or tensor of PyTorch, which is imported only in the processes that measure it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Figures:
-    """What is known of a job before it runs.
+class ProgramCost:
+    """Cost of a task that is known before it runs; None where it is unknown.
 
     Attributes:
-      gflop: Of one run, where they were counted.
-      temporaries: Bytes that the compiled program takes beside arguments and results, where the compiler tells.
-      compile_seconds: Tracing and compilation, where there is any.
+      gflop: Operations of one run, in 1e9.
+      temporaries: Bytes that the compiled program needs beside arguments and results.
+      compile_seconds: Time of tracing and compilation.
     """
 
     gflop: float | None = None
@@ -45,40 +51,47 @@ class Figures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Something to time: `run` does it once, to the end."""
+class Task:
+    """Work to time.
+
+    Attributes:
+      run: Does it once, and waits for its end.
+      cost: Its cost, as far as it is known.
+    """
 
     run: Callable[[], object]
-    figures: Figures = Figures()
+    cost: ProgramCost = ProgramCost()
 
 
 def compiled(
     fn: Callable[..., Any], *arguments: Any, donate: bool = False, options: compiler_options.CompilerOptions
-) -> tuple[Any, Job]:
-    """`fn` compiled for these arguments, and a job with the compiler's figures that calls it on them."""
+) -> tuple[Callable[..., Any], Task]:
+    """Compile `fn` for these arguments; return the program, and a task with its cost that calls it on them."""
     begin = time.perf_counter()
     jitted = jax.jit(fn, donate_argnums=0 if donate else None, compiler_options=options)
     program = jitted.lower(*arguments).compile()
     seconds = time.perf_counter() - begin
     memory: Any = program.memory_analysis()
     counted = flops.count(fn, *arguments) / 1e9
-    run = lambda: jax.block_until_ready(program(*arguments))  # noqa: E731
-    return program, Job(run, Figures(counted, memory.temp_size_in_bytes if memory else None, seconds))
+    cost = ProgramCost(
+        gflop=counted, temporaries=memory.temp_size_in_bytes if memory else None, compile_seconds=seconds
+    )
+    return program, Task(lambda: jax.block_until_ready(program(*arguments)), cost)
 
 
-def inference(config: ModelConfig, batch: int) -> dict[str, Job]:
-    """Our network on a batch: its stages, and the whole. Weights are random."""
+def inference(config: ModelConfig, batch: int) -> dict[str, Task]:
+    """Create the tasks of our network on a batch, with random weights: its stages, and the whole."""
     variables = jax.device_put(fgnet.init(config))
     images = jax.device_put(_images(config, batch))
     fns = _stages(config)
-    jobs, value = {}, images
+    tasks, value = {}, images
     for stage in STAGES:
-        program, jobs[stage] = compiled(fns[stage], variables, value, options=compiler_options.inference())
+        program, tasks[stage] = compiled(fns[stage], variables, value, options=compiler_options.inference())
         value = program(variables, value)
-    jobs["whole"] = compiled(
+    tasks["whole"] = compiled(
         functools.partial(fgnet.apply, config), variables, images, options=compiler_options.inference()
     )[1]
-    return jobs
+    return tasks
 
 
 def _stages(config: ModelConfig) -> dict[str, Callable[[fgnet.Variables, Any], Any]]:
@@ -94,47 +107,48 @@ def _stages(config: ModelConfig) -> dict[str, Callable[[fgnet.Variables, Any], A
     return dict(zip(STAGES, (encoder, synthesis, interpreter), strict=True))
 
 
-def training(config: ModelConfig, batch: int) -> dict[str, Job]:
-    """Our training step on DISFA's AUs, FG-Net's recipe."""
-    step = steps.StepConfig(config, optimizer_lib.OptimConfig(), targets.au_centres(CORPUS_AUS["disfa"]))
+def training(config: ModelConfig, batch: int) -> dict[str, Task]:
+    """Create the task of our training step on DISFA's AUs, by FG-Net's recipe."""
+    centres = targets.au_centres(CORPUS_AUS["disfa"])
+    step = steps.StepConfig(model=config, optim=optimizer_lib.OptimConfig(), centres=centres)
     tx = optimizer_lib.optimizer(step.optim, 7500)
-    now: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
+    current: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
     key, faces = jax.random.key(0), jax.device_put(_faces(config, batch))
     fn = functools.partial(steps.train_step, step, tx)
-    program, job = compiled(fn, now["state"], faces, key, donate=True, options=compiler_options.training())
+    program, task = compiled(fn, current["state"], faces, key, donate=True, options=compiler_options.training())
 
     def run() -> object:
-        now["state"], metrics = program(now["state"], faces, key)
-        return jax.block_until_ready((now["state"], metrics))
+        current["state"], metrics = program(current["state"], faces, key)
+        return jax.block_until_ready((current["state"], metrics))
 
-    return {"whole": dataclasses.replace(job, run=run)}
+    return {"whole": dataclasses.replace(task, run=run)}
 
 
-def rival_inference(config: ModelConfig, batch: int, threads: int, way: str) -> dict[str, Job]:
-    """One of PyTorch's ways on the same batch: its stages, and the whole; only the whole where it is compiled."""
+def torch_inference(config: ModelConfig, batch: int, threads: int, variant: str) -> dict[str, Task]:
+    """Create the tasks of a PyTorch variant on the same batch: its stages, and the whole; compiled, only the whole."""
     import torch
 
     from benchmarks.torch_fgnet import FGNet
 
     _prepare_torch(threads)
     images = _tensor(_images(config, batch))
-    network = FGNet(config, way != PUBLISHED).eval().to(_device())
-    if way == COMPILED:
+    network = FGNet(config, fused=variant != PUBLISHED).eval().to(_device())
+    if variant == COMPILED:
         return {"whole": _inferring(config, torch.compile(network), images)}
-    return _rival_stages(config, network, images)
+    return _torch_stages(config, network, images)
 
 
-def _rival_stages(config: ModelConfig, network: Any, images: Any) -> dict[str, Job]:
-    """As `inference`, of a PyTorch network."""
+def _torch_stages(config: ModelConfig, network: Torch, images: Torch) -> dict[str, Task]:
+    """Create the tasks of `inference` for a PyTorch network."""
     fns = dict(zip(STAGES, (network.latents, network.features, network.interpreter), strict=True))
-    jobs, value = {}, images
+    tasks, value = {}, images
     for stage in STAGES:
-        jobs[stage] = _inferring(config, fns[stage], value)
-        value = jobs[stage].run()
-    return jobs | {"whole": _inferring(config, network, images)}
+        tasks[stage] = _inferring(config, fns[stage], value)
+        value = tasks[stage].run()
+    return tasks | {"whole": _inferring(config, network, images)}
 
 
-def _inferring(config: ModelConfig, fn: Callable[[Any], Any], value: Any) -> Job:
+def _inferring(config: ModelConfig, fn: Callable[[Torch], Torch], value: Torch) -> Task:
     import torch
 
     def run() -> object:
@@ -142,35 +156,40 @@ def _inferring(config: ModelConfig, fn: Callable[[Any], Any], value: Any) -> Job
             result = fn(value)
         return _waited(result)
 
-    return Job(run)
+    return Task(run)
 
 
-def rival_training(config: ModelConfig, batch: int, threads: int, way: str) -> dict[str, Job]:
-    """The same training step in PyTorch: squared error, gradients clipped to 0.1, AdamW. Targets are drawn already."""
+def torch_training(config: ModelConfig, batch: int, threads: int, variant: str) -> dict[str, Task]:
+    """Create the task of the same training step in PyTorch: squared error, gradients clipped to 0.1, AdamW.
+
+    The target heatmaps are computed beforehand.
+    """
     import torch
 
     from benchmarks.torch_fgnet import FGNet
 
     _prepare_torch(threads)
-    network = FGNet(config, way != PUBLISHED).train().to(_device())
+    network = FGNet(config, fused=variant != PUBLISHED).train().to(_device())
     optimizer = torch.optim.AdamW(network.parameters(), 5e-5, weight_decay=5e-4)
     faces = _faces(config, batch)
     images = _tensor(fgnet.normalise(faces["image"]))
     centres = targets.au_centres(CORPUS_AUS["disfa"])
     landmarks, labels = jnp.asarray(faces["landmarks"]), jnp.asarray(faces["labels"])
-    wanted = _tensor(targets.targets(landmarks, labels, centres, config.heatmap_size, config.image_size))
-    forward: Any = torch.compile(network) if way == COMPILED else network
+    expected = _tensor(
+        targets.targets(landmarks, labels, centres, size=config.heatmap_size, image_size=config.image_size)
+    )
+    forward: Any = torch.compile(network) if variant == COMPILED else network
 
     def run() -> object:
         optimizer.zero_grad()
         with _autocast(config):
-            drawn = forward(images)[:, : wanted.shape[1]]
-        torch.nn.functional.mse_loss(drawn.float(), wanted).backward()
+            heatmaps = forward(images)[:, : expected.shape[1]]
+        torch.nn.functional.mse_loss(heatmaps.float(), expected).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.1)
         optimizer.step()
         return _waited(None)
 
-    return {"whole": Job(run)}
+    return {"whole": Task(run)}
 
 
 def _images(config: ModelConfig, batch: int) -> np.ndarray:
@@ -187,8 +206,8 @@ def _faces(config: ModelConfig, batch: int) -> dict[str, np.ndarray]:
     }
 
 
-def _tensor(maps: Any) -> Any:
-    """(N, H, W, C) of JAX or NumPy as PyTorch's (N, C, H, W), where the rival runs."""
+def _tensor(maps: jax.Array | np.ndarray) -> Torch:
+    """Convert (N, H, W, C) to PyTorch's (N, C, H, W), on the device that PyTorch is measured on."""
     import torch
 
     return torch.from_numpy(np.array(maps, np.float32).transpose(0, 3, 1, 2).copy()).to(_device())
@@ -198,20 +217,21 @@ def _prepare_torch(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = True  # as its convolutions do by themselves
+    torch.backends.cuda.matmul.allow_tf32 = True  # as its convolutions do by default
 
 
 def _device() -> str:
     return "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
-def _autocast(config: ModelConfig) -> Any:
+def _autocast(config: ModelConfig) -> Torch:
     import torch
 
     return torch.autocast(_device(), torch.bfloat16, enabled=config.dtype == "bfloat16")
 
 
-def _waited(result: Any) -> Any:
+def _waited(result: Torch) -> Torch:
+    """Return the result after the GPU is done."""
     import torch
 
     if _device() == "cuda":

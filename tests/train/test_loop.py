@@ -1,4 +1,4 @@
-"""A whole run in this process: what it starts from, what it leaves, when it stops early, what it refuses to begin."""
+"""A training run in this process: what it starts from, what it writes, when it stops early, and how it resumes."""
 
 import dataclasses
 import json
@@ -9,30 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import tiny
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import folds
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.weights import WeightsMeta
-from fgnet_jax.runtime import files
-from fgnet_jax.train import __main__ as train_main
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import loop
 from fgnet_jax.train.loop import train
+from tests.train import tiny
 
 BP4D, DISFA = ({f"AU{au:02d}" for au in CORPUS_AUS[corpus]} for corpus in ("bp4d", "disfa"))
 
 
-def _config(data, **changes):
-    config = tiny.get_config()
-    small = {"model.image_size": 16, "model.heatmap_size": 8, "model.mapping_layers": 1, "data.frames": 60}
-    config.update_from_flattened_dict({"data.dir": str(data), "train.steps_per_epoch": 2} | small | changes)
-    return config
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run from given weights at a rate so small that no epoch is better than the first: workdir and result."""
+    """Train from given weights at a rate so small that no epoch beats the first; return workdir and results."""
     folder = tmp_path_factory.mktemp("train")
     changes = {
         "init_from": str(folder / "weights"),
@@ -44,7 +35,7 @@ def run(tmp_path_factory):
         "train.epochs": 9,
         "train.patience": 2,
     }
-    config = _config(folder / "data", **changes)
+    config = tiny.short_run(folder / "data", **changes)
     model = config_lib.model_config(config)
     # Written by a run with other training options: only sizes must agree.
     stored = dataclasses.replace(model, dropout=0.5, dtype="bfloat16")
@@ -53,16 +44,16 @@ def run(tmp_path_factory):
 
 
 def test_it_starts_from_the_weights_that_it_is_given(run):
-    """What is frozen comes out as it went in; the rest moved by nothing to speak of."""
+    """Frozen parameters keep their bits; the others hardly change."""
     workdir, _ = run
     config, trained, _ = weights.load(workdir / "best")
-    given = fgnet.init(config, seed=7)
-    for path, value in given.params.items():
+    initial = fgnet.init(config, seed=7)
+    for path, value in initial.params.items():
         np.testing.assert_allclose(trained.params[path], value, rtol=0, atol=1e-9, err_msg=path)
         if path.startswith("interpreter/"):
             np.testing.assert_array_equal(trained.params[path], value)
     assert not np.array_equal(
-        trained.batch_stats["encoder/input_norm/mean"], given.batch_stats["encoder/input_norm/mean"]
+        trained.batch_stats["encoder/input_norm/mean"], initial.batch_stats["encoder/input_norm/mean"]
     )
     assert (trained.batch_stats["interpreter/stages/0/norm/mean"] == 0).all(), "frozen: by its running statistics"
 
@@ -70,18 +61,14 @@ def test_it_starts_from_the_weights_that_it_is_given(run):
 def test_it_stops_when_no_epoch_is_better(run):
     """Patience counts the epochs since the best one; nine were allowed."""
     workdir, result = run
-    epochs = [line["mean_f1"] for line in _lines(workdir) if "mean_f1" in line]
+    epochs = [line["mean_f1"] for line in tiny.metrics(workdir) if "mean_f1" in line]
     best = int(np.argmax(epochs))
     assert len(epochs) == best + 3 < 9
     assert result["step"] == 2 * (best + 1)
 
 
-def _lines(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_it_leaves_its_results(run):
-    """F1 by AU as fractions, their mean, what was tested, and by which rule the step was chosen."""
+def test_it_writes_its_results(run):
+    """F1 by AU as fractions, their mean, the split, and the rule by which the step was selected."""
     workdir, result = run
     assert json.loads((workdir / "results.json").read_text()) == result
     assert set(result["f1"]) <= BP4D and result["mean_f1"] == pytest.approx(np.mean(list(result["f1"].values())))
@@ -89,12 +76,14 @@ def test_it_leaves_its_results(run):
     assert result["selection"] == "best epoch on the test fold, as published"
     other = result["also_test"]["synthetic_disfa fold_0"]
     assert set(other["f1"]) == BP4D & DISFA, "the AUs that both corpora have"
-    selected = next(line["mean_f1"] for line in _lines(workdir) if line["step"] == result["step"] and "mean_f1" in line)
+    selected = next(
+        line["mean_f1"] for line in tiny.metrics(workdir) if line["step"] == result["step"] and "mean_f1" in line
+    )
     assert selected == pytest.approx(result["mean_f1"]), "selected on the same frames"
 
 
-def test_it_leaves_what_made_them(run):
-    """Configuration and versions, images, and weights that say where they are from."""
+def test_it_writes_its_provenance(run):
+    """Configuration and versions, images, and weights that record their training data."""
     workdir, result = run
     assert json.loads((workdir / "config.json").read_text())["train"]["patience"] == 2
     assert json.loads((workdir / "provenance.json").read_text())["versions"]["jax"]
@@ -103,73 +92,54 @@ def test_it_leaves_what_made_them(run):
     meta = weights.load_meta(workdir / "best")
     assert (meta.aus, meta.corpus) == (CORPUS_AUS["bp4d"], "synthetic_bp4d")
     assert meta.extra["step"] == result["step"] and meta.extra["selection"] == result["selection"]
-    seen = meta.extra["trained_on"]
-    assert (seen["corpus"], seen["fold"], seen["samples"], seen["equal_updates"]) == ("synthetic_bp4d", 0, 0, False)
-    assert seen["subjects"] == {"synthetic_bp4d": sorted(folds.subjects("bp4d", [1, 2]))}
-    assert seen["updates"] == 18 and seen["held_out"] == {}, "selected on the test fold"
+    record = meta.extra["trained_on"]
+    assert (record["corpus"], record["fold"], record["samples"], record["equal_updates"]) == (
+        "synthetic_bp4d",
+        0,
+        0,
+        False,
+    )
+    assert record["subjects"] == {"synthetic_bp4d": sorted(folds.subjects("bp4d", [1, 2]))}
+    assert record["updates"] == 18 and record["held_out"] == {}, "selected on the test fold"
 
 
 def test_every_step_is_recorded(run):
     """Loss and gradient norm of each."""
-    steps = [line for line in _lines(run[0]) if "loss" in line]
+    steps = [line for line in tiny.metrics(run[0]) if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
     assert all(line["grad_norm"] > 0 for line in steps)
 
 
-def test_signals_while_a_state_is_scored(run, tmp_path, monkeypatch, capsys):
-    """In the first epoch, the last, and the final test: the state lies on disk by then, and the end is the same."""
-    config = _config(run[0].parent / "data", **{"train.epochs": 2})
-    score, calls = loop.evaluate, []
+def test_signals_while_a_state_is_evaluated(run, tmp_path, monkeypatch, capsys):
+    """In the first epoch, the last, and the final test: the state is on disk by then, and the end is the same."""
+    config = tiny.short_run(run[0].parent / "data", **{"train.epochs": 2})
+    evaluate, calls = loop.evaluate, []
 
     def interrupted(*arguments):
         calls.append(_is_written(tmp_path / "run/checkpoints" / str((2, 4, 4, 4, 4, 4)[len(calls)])))
         if len(calls) in (1, 2, 4):
             signal.raise_signal(signal.SIGTERM)
-        return score(*arguments)
+        return evaluate(*arguments)
 
-    whole = train(config, tmp_path / "undisturbed")
-    monkeypatch.setattr(train_main, "evaluate", interrupted)
-    for scored in (1, 2, 4):
+    undisturbed = train(config, tmp_path / "undisturbed")
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    for evaluations in (1, 2, 4):
         with pytest.raises(SystemExit) as ended:
             train(config, tmp_path / "run")
         assert ended.value.code == 0 and "Stopped by SIGTERM; all is saved" in capsys.readouterr().out
-        assert len(calls) == scored and not (tmp_path / "run/results.json").exists()
+        assert len(calls) == evaluations and not (tmp_path / "run/results.json").exists()
     again = train(config, tmp_path / "run")
-    assert all(calls) and {key: again[key] for key in ("f1", "step")} == {key: whole[key] for key in ("f1", "step")}
-    lines = [[{k: v for k, v in line.items() if k != "time"} for line in _lines(tmp_path / name)]
+    assert all(calls) and {key: again[key] for key in ("f1", "step")} == {
+        key: undisturbed[key] for key in ("f1", "step")
+    }
+    lines = [[{k: v for k, v in line.items() if k != "time"} for line in tiny.metrics(tmp_path / name)]
              for name in ("run", "undisturbed")]  # fmt: skip
     assert lines[0] == lines[1]
 
 
 def _is_written(checkpoint_dir: Path, seconds: float = 60) -> bool:
-    """Whether a checkpoint is on disk, or comes there while nothing else is done: it is written by a thread."""
+    """Return whether a checkpoint is on disk, after waiting for the thread that writes it."""
     deadline = time.monotonic() + seconds
     while not checkpoint_dir.is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
     return checkpoint_dir.is_dir()
-
-
-def test_a_workdir_elsewhere_is_refused(tmp_path):
-    """A bucket's address would become a folder of that name."""
-    with pytest.raises(config_lib.ConfigError, match="gs://bucket/run.*mounted"):
-        config_lib.folder("gs://bucket/run")
-
-
-def test_an_unwritable_workdir_is_refused_before_anything_is_drawn(tmp_path):
-    """Not after an hour."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(files.NotWritableError, match="cannot write to"):
-        train(_config(tmp_path / "data"), tmp_path / "file/run")
-    assert not (tmp_path / "data").exists()
-
-
-def test_weights_that_are_damaged_are_refused(tmp_path):
-    """And the workdir is not taken as begun."""
-    config = _config(tmp_path / "data", init_from=str(tmp_path / "weights"))
-    model = config_lib.model_config(config)
-    weights.save(tmp_path / "weights", model, fgnet.init(model), WeightsMeta())
-    for file in (tmp_path / "weights/params").rglob("d/*"):
-        file.write_bytes(file.read_bytes()[:10])
-    with pytest.raises(weights.WeightsError, match="damaged"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run/config.json").exists()

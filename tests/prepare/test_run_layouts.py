@@ -1,4 +1,4 @@
-"""The command on faces that are aligned already, and on a table of one's own."""
+"""Runs of the command on faces that are aligned already (FG-Net's layout), and on a custom table."""
 
 import json
 import shutil
@@ -13,22 +13,22 @@ from fgnet_jax.data.jpeg import encode
 from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.prepare import __main__ as prepare
 
-PEOPLE = ("F001", "F003", "M003")
+SUBJECTS = ("F001", "F003", "M003")
 
 
 @pytest.fixture(scope="module")
 def faces():
-    """Drawn faces, aligned as the renderer frames them; their landmarks and labels."""
+    """Render aligned faces; returns them with their landmarks and labels."""
     return random_faces("synthetic_bp4d", 9, seed=5)
 
 
 @pytest.fixture(scope="module")
 def published(faces, tmp_path_factory):
-    """FG-Net's layout of BP4D: three folds of a subject with three faces."""
+    """Lay BP4D out as FG-Net's code has it: three folds of a subject with three faces."""
     root = tmp_path_factory.mktemp("published")
     aus = CORPUS_AUS["bp4d"]
     for k, (image, points, labels) in enumerate(zip(*faces, strict=True)):
-        name = f"{PEOPLE[k // 3]}/T1/{2440 + k:05d}"
+        name = f"{SUBJECTS[k // 3]}/T1/{2440 + k:05d}"
         file, landmarks = (root / f"BP4D/aligned_{kind}/{name}" for kind in ("images", "landmarks"))
         for path in (file, landmarks):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,39 +47,39 @@ def _run(layout, source, data, *more):
     return prepare.main([layout, "--source", str(source), "--data_dir", str(data), "--workers", "1", *more])
 
 
-def test_fgnets_faces_come_out_as_they_are(published, faces, tmp_path):
+def test_fgnets_faces_are_left_as_they_are(published, faces, tmp_path):
     """Bytes, landmarks and labels, in its folds; landmarks are found beside the images."""
     assert _run("fgnet", published, tmp_path) == 0
-    for fold, person in enumerate(PEOPLE):
+    for fold, subject in enumerate(SUBJECTS):
         corpus = open_corpus("bp4d", tmp_path, f"fold_{fold}")
-        assert set(corpus.subjects()) == {person} and len(corpus) == 3
+        assert set(corpus.subjects()) == {subject} and len(corpus) == 3
         for k in range(3):
             record, place = corpus.record(k), 3 * fold + k
-            image = published / f"BP4D/aligned_images/{person}/T1/{2440 + place:05d}.jpg"
+            image = published / f"BP4D/aligned_images/{subject}/T1/{2440 + place:05d}.jpg"
             assert record["image"] == image.read_bytes() and record["frame"] == 2440 + place
             np.testing.assert_allclose(record["landmarks"], faces[1][place], atol=1e-4)
             np.testing.assert_array_equal(record["labels"], faces[2][place])
 
 
 def test_without_landmarks_they_are_detected(published, faces, tmp_path):
-    """On the aligned faces, which are left as they are all the same."""
+    """On the aligned faces, which are left as they are nevertheless."""
     root = tmp_path / "copy"
     shutil.copytree(published, root)
     shutil.rmtree(root / "BP4D/aligned_landmarks")
     assert _run("fgnet", root, tmp_path / "data") == 0
     corpus = open_corpus("bp4d", tmp_path / "data", "fold_0")
-    apart = np.abs(corpus.record(0)["landmarks"] - faces[1][0]).mean()
-    assert 0.1 < apart < 8
+    distance = np.abs(corpus.record(0)["landmarks"] - faces[1][0]).mean()
+    assert 0.1 < distance < 8
     for k in range(3):
-        image = root / f"BP4D/aligned_images/{PEOPLE[0]}/T1/{2440 + k:05d}.jpg"
+        image = root / f"BP4D/aligned_images/{SUBJECTS[0]}/T1/{2440 + k:05d}.jpg"
         assert corpus.record(k)["image"] == image.read_bytes()
 
 
 def test_landmarks_of_another_square_do_not_move_an_aligned_face(published, faces, tmp_path):
-    """A tenth of the image further down, say; and what is not square is no aligned face."""
+    """Such as a tenth of the image further down; and an image that is not square is no aligned face."""
     root = tmp_path / "copy"
     shutil.copytree(published, root)
-    files = [f"BP4D/aligned_{{}}/{PEOPLE[0]}/T1/{2440 + k:05d}" for k in range(3)]
+    files = [f"BP4D/aligned_{{}}/{SUBJECTS[0]}/T1/{2440 + k:05d}" for k in range(3)]
     np.save(root / (files[0].format("landmarks") + ".npy"), faces[1][0] + [0, 25])
     Image.new("RGB", (320, 256)).save(root / (files[1].format("images") + ".jpg"))
     assert _run("fgnet", root, tmp_path / "data") == 0
@@ -89,8 +89,8 @@ def test_landmarks_of_another_square_do_not_move_an_aligned_face(published, face
     assert "an aligned face is square, this image is 320x256" in report
 
 
-def test_a_table_of_ones_own_becomes_a_corpus(published, faces, tmp_path):
-    """With an AU outside of the fifteen; an image that is not there, and one that is none."""
+def test_a_custom_table_becomes_a_corpus(published, faces, tmp_path):
+    """With an AU outside of the fifteen; a missing image and a broken one are reported."""
     images, points, _ = faces
     for k in range(6):
         Image.fromarray(images[k]).save(tmp_path / f"{k}.png")

@@ -11,16 +11,16 @@ from fgnet_jax.models.ops.cpu import winograd
 
 @pytest.mark.parametrize("shape", [(1, 2, 2, 3), (2, 8, 6, 64), (2, 24, 6, 4)])
 def test_a_map(shape):
-    """To within a few roundings, up to its borders."""
+    """It is the direct convolution to within a few roundings, borders included."""
     _check(shape)
 
 
 @pytest.mark.parametrize(("values", "rows"), [(0, 2), (200, 4), (400, 8), (1 << 20, 8)])
-def test_a_large_map_goes_strip_by_strip(values, rows, monkeypatch):
-    """Of two, four, eight and, since 24 has no larger power of two in it, again eight rows."""
-    monkeypatch.setattr(winograd, "WHOLE", 1000)
+def test_a_large_map_is_split_into_strips(values, rows, monkeypatch):
+    """Of two, four, eight and, since 24 has no larger power of two as a divisor, again eight rows."""
+    monkeypatch.setattr(winograd, "MAX_UNSPLIT", 1000)
     monkeypatch.setattr(winograd, "_STRIP", values)
-    assert winograd._rows(jnp.zeros((2, 24, 6, 4))) == rows
+    assert winograd._rows_per_strip(jnp.zeros((2, 24, 6, 4))) == rows
     _check((2, 24, 6, 4))
 
 

@@ -1,0 +1,111 @@
+"""Messages of a prediction run: its progress, why frames have no result, and a summary in the end."""
+
+from collections.abc import Callable, Sequence
+
+from fgnet_jax.media.frames import VIDEO_KINDS, Frame
+from fgnet_jax.media.sources import Source
+from fgnet_jax.predict import pipeline
+from fgnet_jax.predict.batching import ResumePoint
+from fgnet_jax.predict.pipeline import FrameResult
+from fgnet_jax.runtime.progress import Progress
+
+
+class RunReporter:
+    """Reports a run: its progress, why frames have no result, and in the end how many have one. A context manager.
+
+    Attributes:
+      frames: Frames written by this run.
+      successes: Those of them with a result.
+      faces: Their faces with a result.
+    """
+
+    def __init__(self, sources: Sequence[Source], resume_point: ResumePoint, aligned_size: int | None):
+        """Begin with no frames.
+
+        Args:
+          sources: The run's inputs.
+          resume_point: Where the run resumes.
+          aligned_size: Side of the network's images where inputs are aligned faces; None where they are not.
+        """
+        self.frames = self.successes = self.faces = 0
+        self._sources = len(sources)
+        has_videos = any(source.kind in VIDEO_KINDS for source in sources)
+        self._noun = "frames" if has_videos else "images"
+        self._start = 0 if has_videos else resume_point.written[0] + 1
+        total = None if has_videos else self._sources
+        self._progress = Progress("fgnet_jax.predict", total, self._noun, start=self._start)
+        self._problems = _ProblemLog(self._say, aligned_size)
+
+    def __enter__(self) -> "RunReporter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._problems.finish()
+        seconds = self._progress.seconds
+        self._say(f"{self.successes} of {self.frames} {self._noun} succeeded in {seconds:.1f} s after loading")
+        self._say(f"steady state: {self._progress.rate():.2f} {self._noun} a second")
+        self._progress.__exit__(*error)
+
+    def report_problem(self, result: FrameResult) -> None:
+        """Report why a frame has no result, where it has none."""
+        self._problems.add(result)
+
+    def add(self, frame: Frame, faces: int) -> None:
+        """Count a frame that was written, with so many faces that have a result."""
+        self.frames += 1
+        self.faces += faces
+        self.successes += bool(faces)
+        within = min(frame.number / frame.total, 1.0) if frame.total else 0.0
+        self._progress.update(self._start + self.frames, fraction=(frame.index + within) / self._sources)
+
+    def _say(self, message: str) -> None:
+        self._progress.say(f"fgnet_jax.predict: {message}")
+
+
+class _ProblemLog:
+    """Reports why frames have no result: the first time of each reason in full, then how often it occurred again."""
+
+    def __init__(self, say: Callable[[str], None], aligned_size: int | None):
+        """Begin with no problems.
+
+        Args:
+          say: Prints a line.
+          aligned_size: Side of the network's images where inputs are aligned faces, of which others are resized.
+        """
+        self._say, self._aligned_size = say, aligned_size
+        self._source = -1
+        self._name = ""
+        self._repeats: dict[str, int] = {}
+        self._resized = False
+
+    def add(self, result: FrameResult) -> None:
+        """Report a frame's problem, if it has one that its source had not before."""
+        frame = result.detected.frame
+        if frame.index != self._source:
+            self.finish()
+            self._source, self._name = frame.index, frame.source.name
+        if frame.image is not None and result.detected.faces:
+            self._check_size(frame.source.name, frame.image.shape)
+        reason = pipeline.problem(result)
+        if reason is None:
+            return
+        if reason not in self._repeats:
+            where = f", frame {frame.number}" if frame.seconds is not None or frame.number > 1 else ""
+            self._say(f"{frame.source.name}{where}: {reason}")
+        self._repeats[reason] = self._repeats.get(reason, -1) + 1
+
+    def finish(self) -> None:
+        """Report how often each problem of the last source occurred again."""
+        for reason, count in self._repeats.items():
+            if count:
+                self._say(f"{self._name}: {reason} (the same in {count} other frames)")
+        self._repeats = {}
+
+    def _check_size(self, name: str, shape: tuple[int, ...]) -> None:
+        size = self._aligned_size
+        if size is not None and shape[0] != size and not self._resized:
+            self._resized = True
+            height, width = shape[:2]
+            self._say(
+                f"{name}: resized from {width}x{height} to {size}x{size}, as others may be without further notice"
+            )

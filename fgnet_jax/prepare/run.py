@@ -1,0 +1,159 @@
+"""Runs the preparation command after its arguments are parsed."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fgnet_jax.data import schema
+from fgnet_jax.faces.detection import DetectorError
+from fgnet_jax.faces.dlib_detector import LICENCE
+from fgnet_jax.prepare import builders, pool, report, report_figure, settings
+from fgnet_jax.prepare.layouts import bp4d, csv_table, disfa, fgnet, records
+from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
+from fgnet_jax.runtime.command_line import fail, status
+from fgnet_jax.runtime.files import NotWritableError, check_writable, replacing, write_text
+from fgnet_jax.runtime.workers import WorkerEnded
+
+Options = argparse.Namespace
+LayoutOptions = dict[str, Any]
+"""Options of a layout that decide what is prepared: part of a dataset's metadata, as JSON."""
+
+_PROG = "fgnet_jax.prepare"
+_RESUMES = "finished work is kept, and the same command resumes"
+
+
+class NoFaceError(Exception):
+    """A corpus of which no face could be prepared."""
+
+
+def run(options: Options) -> int:
+    """Prepare every corpus in the source, report what cannot be prepared, and return the exit status."""
+    try:
+        for corpus, layout_options in _read(options):
+            prepare(corpus, layout_options, options)
+        return 0
+    except (LayoutError, DetectorError, NotWritableError) as error:
+        return fail(_PROG, error, 2)
+    except NoFaceError as error:
+        return fail(_PROG, error, 1)
+    except WorkerEnded:
+        reason = "a worker was killed, perhaps out of memory (--workers 1 takes least)"
+        return fail(_PROG, f"{reason}; {_RESUMES}", 1)
+    except OSError as error:
+        return fail(_PROG, f"{error}; {_RESUMES}", 1)
+    except KeyboardInterrupt:
+        status("prepare", f"interrupted; {_RESUMES}")
+        return 130
+
+
+def prepare(corpus: CorpusRecords, layout_options: LayoutOptions, options: Options) -> None:
+    """Prepare one corpus unless it is prepared already, and write the report.
+
+    Raises:
+      LayoutError: for a source without anything to prepare, or an existing dataset of another source.
+      DetectorError: if a detector is needed and not available.
+      NotWritableError: if the folder of datasets cannot be written to.
+      NoFaceError: if no face could be prepared.
+    """
+    settings.check(corpus)
+    builders.builder_class(corpus.name)
+    data_dir = Path(options.data_dir)
+    chosen = _settings(corpus, options)
+    if chosen.predictor:
+        status("prepare", f"faces are detected by dlib. Note: {LICENCE}.")
+    preparation = settings.preparation(corpus, chosen, layout_options)
+    existing = builders.prepared_as(corpus.name, data_dir)
+    if existing is not None:
+        return _check_same(corpus.name, data_dir, existing, preparation)
+    check_writable(data_dir)
+    folder = data_dir / corpus.name
+    with schema.only_writer(folder):
+        plan = builders.DatasetPlan(
+            corpus=corpus, work=folder / f".work-{preparation['source'][:12]}", preparation=preparation
+        )
+        frames, seconds = pool.process_all(corpus.sequences, chosen, plan.work, options.workers)
+        speed = report.ProcessingSpeed(frames=frames, seconds=seconds, workers=options.workers)
+        values, samples = report.collect(plan, preparation, speed)
+        _write_report(options.report or data_dir / "reports" / corpus.name, values, samples)
+        if not values["faces"]:
+            raise NoFaceError(f"no face of {corpus.name} could be prepared; see the report")
+        builders.write(plan, data_dir)
+        shutil.rmtree(plan.work)
+
+
+def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettings:
+    """Return how the faces are prepared."""
+    is_aligned = options.layout == "fgnet"
+    return settings.settings(
+        corpus,
+        landmarks=options.landmarks or (fgnet.landmarks_beside(corpus) if is_aligned else None),
+        predictor=options.predictor,
+        aligned_landmarks=options.aligned_landmarks,
+        is_aligned=is_aligned,
+    )
+
+
+def _check_same(name: str, data_dir: Path, existing: dict[str, Any], preparation: dict[str, Any]) -> None:
+    """Accept a dataset that was prepared from the same source in the same way, and refuse any other.
+
+    Raises:
+      LayoutError: with everything that differs.
+    """
+    if existing == preparation:
+        status("prepare", f"{data_dir / name} is prepared already, from this source and with these options")
+        return
+    keys = sorted(existing.keys() | preparation.keys())
+    differing = [key for key in keys if existing.get(key) != preparation.get(key)]
+    lines = [f"{key}: {existing.get(key)!r} in the dataset, {preparation.get(key)!r} now" for key in differing]
+    text = "\n  ".join(lines)
+    raise LayoutError(
+        f"{data_dir / name} was prepared from another source or with other options; remove it, or choose another "
+        f"--data_dir\n  {text}"
+    )
+
+
+def _write_report(folder: Path, values: dict[str, Any], samples: list[report.Sample]) -> None:
+    """Print the report, and write it as text, JSON and a figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = report.text(values)
+    print(text)
+    write_text(folder / "report.txt", text)
+    write_text(folder / "report.json", json.dumps(values, indent=1) + "\n")
+    with replacing(folder / "report.png") as temporary:
+        temporary.write_bytes(report_figure.draw(values, samples))
+    print(f"report: {folder}")
+
+
+def _read(options: Options) -> list[tuple[CorpusRecords, LayoutOptions]]:
+    """Read the corpora of the source, each with the options that decide what is prepared."""
+    source = Path(options.source)
+    if options.layout == "fgnet":
+        folders = fgnet.corpora_in(source)
+        return [(fgnet.read(folder, name), {"layout": "fgnet"}) for name, folder in sorted(folders.items())]
+    partition = records.read_partition(options.partition) if options.partition else None
+    chosen: LayoutOptions = {"layout": options.layout, "partition": "own" if partition else "standard"}
+    if options.layout == "disfa":
+        chosen |= {"threshold": options.threshold, "camera": options.camera}
+        corpus = disfa.read(
+            source, partition=partition, aus=options.aus, threshold=options.threshold, camera=options.camera
+        )
+    elif options.layout == "bp4d":
+        chosen |= {"unknown": options.unknown}
+        corpus = bp4d.read(source, partition=partition, aus=options.aus, unknown=options.unknown)
+    else:
+        chosen |= {"threshold": options.threshold}
+        corpus = csv_table.read(_table(source), options.name, partition=partition, threshold=options.threshold)
+    return [(corpus, chosen)]
+
+
+def _table(source: Path) -> Path:
+    """Return the table that the source is, or the only one in that folder."""
+    if not source.is_dir():
+        return source
+    tables = sorted(source.glob("*.csv"))
+    if len(tables) != 1:
+        names = ", ".join(path.name for path in tables) or "none"
+        raise LayoutError(f"{source} must hold one table, *.csv, or --source name it; found: {names}")
+    return tables[0]

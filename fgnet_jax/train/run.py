@@ -1,0 +1,195 @@
+"""A training run and its start: configuration checked, data opened, steps jitted, first state placed on the devices."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+
+from fgnet_jax.data.pipeline import ProcessShard
+from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.runtime import files, sharding
+from fgnet_jax.runtime import provenance as provenance_lib
+from fgnet_jax.train import checkpoints, splits, state, steps
+from fgnet_jax.train import config as config_lib
+from fgnet_jax.train.config import Config
+from fgnet_jax.train.evaluator import EvalStep
+from fgnet_jax.train.optimizer import optimizer
+
+
+class CompiledSteps(NamedTuple):
+    """The jitted steps of a run.
+
+    Attributes:
+      train: State, batch and random key to the next state and the step's metrics.
+      evaluate: Variables and batch to scores, labels, indices and validity; see `EvalStep`.
+      heatmaps: Variables and batch to the heatmaps of the K AUs, not clipped.
+    """
+
+    train: Callable[[state.TrainState, steps.Batch, jax.Array], tuple[state.TrainState, dict[str, jax.Array]]]
+    evaluate: EvalStep
+    heatmaps: Callable[[fgnet.Variables, steps.Batch], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+    """Everything that stays the same during a run.
+
+    Attributes:
+      config: Its configuration.
+      workdir: Its folder.
+      data: The faces to train on, to select the best epoch on, and to test on.
+      step: What its steps are compiled for.
+      schedule: How many steps it has.
+      sharding: Placement of arrays on devices.
+      shard: What this process loads of every batch.
+      compiled: Its jitted steps.
+      is_first: Whether this process is the one that writes files and prints.
+      trained_on: What its weights record about the training data.
+    """
+
+    config: Config
+    workdir: Path
+    data: splits.RunData
+    step: steps.StepConfig
+    schedule: config_lib.Schedule
+    sharding: sharding.Sharding
+    shard: ProcessShard
+    compiled: CompiledSteps
+    is_first: bool
+    trained_on: dict[str, Any]
+
+    def say(self, text: str) -> None:
+        """Print text, in the first process alone."""
+        if self.is_first:
+            print(text, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch so far, stored with every checkpoint; one at an epoch's end precedes that epoch's evaluation.
+
+    Attributes:
+      mean_f1: On the selection set, as a fraction.
+      step: Its last step.
+      epochs_since: Epochs evaluated since.
+    """
+
+    mean_f1: float = -1.0
+    step: int = 0
+    epochs_since: int = 0
+
+
+def prepare_run(config: Config, workdir: Path) -> TrainingRun:
+    """Check configuration and workdir, open the data, and set up the steps; nothing is compiled yet."""
+    config_lib.check_same(config, workdir)
+    layout = sharding.create(config.train.shard_params)
+    config_lib.check_divides(config, layout.mesh.size)
+    files.check_writable(workdir, disk_needed(config, (workdir / "config.json").exists()))
+    data = splits.open_run(config)
+    step = config_lib.step_config(config, data.aus)
+    schedule = config_lib.schedule(config, len(data.train.indices))
+    # With a constant rate, runs of any length share a program.
+    schedule_end = 0 if step.optim.schedule == "constant" else schedule.total
+    return TrainingRun(
+        config=config,
+        workdir=workdir,
+        data=data,
+        step=step,
+        schedule=schedule,
+        sharding=layout,
+        shard=ProcessShard(jax.process_index(), jax.process_count()),
+        compiled=compile_steps(step, schedule_end, layout),
+        is_first=jax.process_index() == 0,
+        trained_on=splits.trained_on(config, data, schedule.total),
+    )
+
+
+def disk_needed(config: Config, is_begun: bool) -> int:
+    """Compute how many bytes a run still writes at most: a third checkpoint beside two, and two sets of best weights.
+
+    A checkpoint holds parameters and two moments. A run that was begun has its two checkpoints and best weights.
+    """
+    shapes = fgnet.abstract(config_lib.model_config(config))
+    return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+@functools.lru_cache(maxsize=4)  # several runs of one process compile once
+def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sharding) -> CompiledSteps:
+    """Jit the steps of a run: the state is placed as `layout` says, batches are split over the devices."""
+    tx = optimizer(step.optim, total_steps)
+    placement = layout.of(_state_shapes(step, total_steps))
+    train_step = jax.jit(
+        functools.partial(steps.train_step, step, tx),
+        in_shardings=(placement, layout.batch, layout.replicated),
+        out_shardings=(placement, layout.replicated),
+        donate_argnums=0,
+        compiler_options=compiler_options.training(),
+    )
+
+    def evaluate(variables: fgnet.Variables, batch: steps.Batch) -> dict[str, jax.Array]:
+        passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
+        return passed_on | {"scores": steps.eval_step(step, variables, batch)}
+
+    def heatmaps(variables: fgnet.Variables, batch: steps.Batch) -> jax.Array:
+        return fgnet.au_heatmaps(step.model, variables, batch["image"], len(step.centres))
+
+    jitted = functools.partial(jax.jit, out_shardings=layout.replicated, compiler_options=compiler_options.inference())
+    return CompiledSteps(train_step, jitted(evaluate), jitted(heatmaps))
+
+
+def _state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:
+    """Return the training state, of `jax.ShapeDtypeStruct`."""
+    tx = optimizer(step.optim, total_steps)
+    return jax.eval_shape(lambda variables: state.create(variables, step.optim, tx), fgnet.abstract(step.model))
+
+
+def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[state.TrainState, BestEpoch]:
+    """Return the first state: of the workdir's latest checkpoint, or of given weights, or from scratch."""
+    shapes = _state_shapes(run.step, run.schedule.total)
+    placement = run.sharding.of(shapes)
+    latest = manager.latest_step()
+    if latest is not None:
+        run.say(f"Resuming {run.workdir} at step {latest} of {run.schedule.total}")
+        restored, metadata = checkpoints.restore_step(manager, latest, like=shapes, shardings=placement)
+        return restored, BestEpoch(**metadata["best"])
+    variables = initial_variables(run)
+    tx = optimizer(run.step.optim, run.schedule.total)
+    fresh = jax.jit(lambda variables: state.create(variables, run.step.optim, tx), out_shardings=placement)
+    return fresh(sharding.place(variables, run.sharding.of(variables))), BestEpoch()
+
+
+def initial_variables(run: TrainingRun) -> fgnet.Variables:
+    """Load the weights that `init_from` names, or initialise the network anew.
+
+    Raises:
+      ConfigError: The weights are of another network.
+    """
+    model, source = run.step.model, run.config.init_from
+    if not source:
+        run.say(f"Training from scratch in {run.workdir}")
+        return fgnet.init(model, run.config.seed)
+    run.say(f"Training from {source} in {run.workdir}")
+    stored, variables, _ = weights.load(source)
+    options = {name: getattr(model, name) for name in ("dropout", "dtype", "precision", "remat")}
+    if dataclasses.replace(stored, **options) != model:
+        lines = config_lib.differences(stored.to_dict(), model.to_dict())
+        raise config_lib.ConfigError(
+            f"{source} holds another network than the configuration's:\n  " + "\n  ".join(lines)
+        )
+    return variables
+
+
+def write_provenance(run: TrainingRun) -> None:
+    """Write configuration and provenance into the workdir.
+
+    Once the run has begun: a run that was refused leaves none, so that its configuration can be corrected.
+    """
+    if run.is_first:
+        for name, content in (("config", run.config.to_dict()), ("provenance", provenance_lib.provenance())):
+            files.write_text(run.workdir / f"{name}.json", json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,114 @@
+"""FG-Net's protocols: which runs they take, and how thresholds and metrics are described.
+
+What they compute is tested in test_main.py, on trained runs.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgnet_jax.evaluate import protocols
+from fgnet_jax.evaluate.frame_predictions import FramePredictions
+from fgnet_jax.evaluate.protocols import EQUAL_UPDATES, PUBLISHED_UPDATES, EvalOptions
+from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError
+from fgnet_jax.models.weights import WeightsMeta
+
+
+def _run(name: str, fold: int | None, corpus: str = "disfa", **trained_on: object) -> EvaluatedRun:
+    meta = WeightsMeta(aus=(1,), corpus=corpus, extra={"trained_on": trained_on})
+    return EvaluatedRun(name=name, weights=Path(name), meta=meta, config=None, fold=fold)
+
+
+def test_runs_are_found_by_pattern(tmp_path):
+    """Refuse a pattern without trained runs, naming a folder that has no weights yet."""
+    (tmp_path / "disfa_f0").mkdir()
+    with pytest.raises(EvaluationError, match=r"no trained run matches .*disfa_f0 has no best/ \(yet\)"):
+        protocols.find_runs(str(tmp_path / "disfa_*"))
+    with pytest.raises(EvaluationError, match="no trained run matches .*bp4d"):
+        protocols.find_runs(str(tmp_path / "bp4d_*"))
+
+
+def test_one_run_per_fold_is_taken():
+    """Take runs on all samples, ascending by fold, whatever preparation of the corpus is named."""
+    runs = [_run("c", 2), _run("a", 0), _run("few", 0, samples=100), _run("b", 1, corpus="disfa/left")]
+    assert {fold: run.name for fold, run in protocols.by_fold(runs, "disfa/left").items()} == {0: "a", 1: "b", 2: "c"}
+    assert list(protocols.by_fold(runs[:2], "disfa", needed=[0])) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([_run("a", 0), _run("b", 0)], "two runs of fold 0: a and b; name one of them with --runs"),
+        ([_run("a", None)], "a does not say which fold was left out of its training: --trained_fold"),
+        ([_run("a", 0, corpus="bp4d")], "a was trained on bp4d, not on disfa"),
+        ([_run("a", 0)], r"no run left out fold 1, 2 of disfa; there is: 0 \(a\)"),
+        ([], "no run left out fold 0, 1, 2 of disfa; there is: none"),
+    ],
+)
+def test_runs_that_do_not_make_three_folds_are_refused(runs, message):
+    """Report what is missing, or wrong."""
+    with pytest.raises(EvaluationError, match=message):
+        protocols.by_fold(runs, "disfa")
+
+
+def _trained(name: str, samples: int, updates: int, fold: int = 0, equal: bool = False) -> EvaluatedRun:
+    return _run(name, fold, samples=samples, updates=updates, frames=samples or 500, equal_updates=equal)
+
+
+def test_runs_are_grouped_for_the_efficiency_curve():
+    """Group by line and samples, ascending; a run of as many updates as with all samples is in both lines."""
+    runs = [_trained("all", 0, 80), _trained("k", 1000, 80), _trained("few", 100, 8), _trained("eq", 100, 80, 0, True)]
+    groups = protocols._efficiency_groups(runs, "disfa")
+    names = {line: {n: [run.name for run in group] for n, group in points.items()} for line, points in groups.items()}
+    assert names == {
+        PUBLISHED_UPDATES: {100: ["few"], 1000: ["k"], 0: ["all"]},
+        EQUAL_UPDATES: {100: ["eq"], 1000: ["k"], 0: ["all"]},
+    }
+    assert [list(points) for points in groups.values()] == [[100, 1000, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([_trained("all", 0, 80)], "needs runs on few and on all samples; train with samples=100"),
+        ([_trained("few", 100, 8)], "needs runs on few and on all samples"),
+        ([_trained("all", 0, 80), _trained("a", 100, 8), _trained("b", 100, 8)], "several runs of one fold with 100"),
+        ([_run("old", 0)], "old was not trained on disfa by a version that counts its samples"),
+    ],
+)
+def test_runs_that_make_no_curve_are_refused(runs, message):
+    """Report what is missing, or twice there."""
+    with pytest.raises(EvaluationError, match=message):
+        protocols._efficiency_groups(runs, "disfa")
+
+
+def test_reports_describe_the_thresholds():
+    """Describe published, given and fitted ones."""
+    assert EvalOptions().thresholds_text == "0, as published"
+    assert EvalOptions(thresholds_file=Path("t.json")).thresholds_text == "those of t.json"
+    fitted = "fitted, per AU, the threshold of the highest F1 on held-out training subjects of each run"
+    assert EvalOptions(fit_thresholds=True).thresholds_text == fitted
+
+
+def _predictions(labels: list[list[int]]) -> FramePredictions:
+    names = np.array(["a", "a", "b"])
+    return FramePredictions(
+        aus=(12, 1, 4),
+        splits=names,
+        subjects=names,
+        sequences=names,
+        frames=np.arange(3),
+        labels=np.array(labels, np.int8),
+        scores=np.array([[0.5, -0.5, 0.1]] * 3, np.float32),
+        thresholds=np.zeros((3, 3)),
+    )
+
+
+def test_metrics_are_of_the_aus_that_are_coded():
+    """Measure them in the order of AU numbers; refuse predictions without any known label."""
+    metrics = protocols.measure(EvalOptions(resamples=5), _predictions([[1, 0, -1], [1, 1, -1], [0, -1, -1]]))
+    assert metrics.aus == (1, 12) and metrics.frames.tolist() == [2, 3]
+    assert metrics.values["f1"].tolist() == [0, 0.8] and metrics.resampled["f1"].shape == (5, 2)
+    with pytest.raises(EvaluationError, match="no frame has a known label"):
+        protocols.measure(EvalOptions(), _predictions([[-1] * 3] * 3))

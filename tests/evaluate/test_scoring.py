@@ -1,0 +1,138 @@
+"""Predictions of a split: kept, read again while weights and faces are the same, and rewritten at other thresholds.
+
+What networks predict is tested in test_main.py, on trained runs.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgnet_jax.data.corpus import Corpus
+from fgnet_jax.evaluate import frame_predictions, runs, scoring
+from fgnet_jax.evaluate.frame_predictions import FramePredictions
+from fgnet_jax.evaluate.leakage import LeakageError
+from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError
+from fgnet_jax.evaluate.scoring import EvalData
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.weights import WeightsMeta
+from fgnet_jax.runtime.progress import Progress
+
+SUBJECTS = ("SN001", "SN001", "SN002")
+SOURCE = [{"subject": name.encode(), "sequence": b"left", "frame": k} for k, name in enumerate(SUBJECTS)]
+CORPUS = Corpus("disfa", (1, 12), ("fold_0", "fold_1"), (SOURCE[:2], SOURCE[2:]))
+RUN = EvaluatedRun(
+    name="bp4d_f0",
+    weights=Path("weights"),
+    meta=WeightsMeta(model=ModelConfig().to_dict(), aus=(12, 2, 1), corpus="bp4d"),
+    config=None,
+    fold=0,
+)
+
+
+def _predictions() -> FramePredictions:
+    return FramePredictions(
+        aus=(12, 1),
+        splits=np.array(["fold_0", "fold_0", "fold_1"]),
+        subjects=np.array(SUBJECTS),
+        sequences=np.full(3, "left"),
+        frames=np.arange(3),
+        labels=np.ones((3, 2), np.int8),
+        scores=np.array([[0.1, 0.2], [0.3, -0.1], [0.2, 0.2]], np.float32),
+        thresholds=np.zeros((3, 2)),
+    )
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> EvalData:
+    """A corpus of three faces, a network whose predictions are known, and a folder to keep them in."""
+    (tmp_path / "dataset_info.json").write_text("{}")
+    monkeypatch.setattr(scoring, "_open_splits", lambda *_: (CORPUS, tmp_path))
+    monkeypatch.setattr(scoring, "checksum", lambda run: str(run.weights))
+    return EvalData(data_dir=tmp_path, predictions=tmp_path / "predictions")
+
+
+@pytest.fixture
+def titles(monkeypatch) -> list[str]:
+    """The titles of what is predicted."""
+    predicted = []
+
+    def predict_split(*_, title: str, aus: tuple[int, ...], indices: np.ndarray) -> FramePredictions:
+        assert aus == (12, 1) and indices.tolist() == [0, 1, 2]
+        predicted.append(title)
+        return _predictions()
+
+    monkeypatch.setattr(scoring, "predict_split", predict_split)
+    return predicted
+
+
+def test_predictions_are_read_again_while_weights_and_faces_are_the_same(data, titles):
+    """Predict again after other weights, and after another preparation of the corpus."""
+    for run in (RUN, RUN, dataclasses.replace(RUN, weights=Path("other")), RUN):
+        predictions = scoring.predict_split_cached(data, run, corpus="disfa/left", split="fold_0")
+        np.testing.assert_array_equal(predictions.scores, _predictions().scores)
+    assert titles == ["bp4d_f0 on disfa/left fold_0"] * 3
+    assert data.predictions and [p.name for p in data.predictions.iterdir()] == ["bp4d_f0-on-disfa-fold_0.parquet"]
+    (data.data_dir / "dataset_info.json").write_text("{ }")
+    scoring.predict_split_cached(data, RUN, corpus="disfa/left", split="fold_0")
+    assert len(titles) == 4
+
+
+def test_predictions_are_kept_in_a_given_folder_alone(data, titles):
+    """Predict each time, and write nothing, without a folder."""
+    data = dataclasses.replace(data, predictions=None)
+    for _ in range(2):
+        scoring.predict_split_cached(data, RUN, corpus="disfa", split="fold_0")
+    assert len(titles) == 2 and [path.name for path in data.data_dir.iterdir()] == ["dataset_info.json"]
+
+
+def test_thresholds_are_written_to_the_file(data, titles):
+    """Rewrite the kept predictions at other thresholds, and leave them at the same ones."""
+    where = {"corpus": "disfa", "split": "fold_0"}
+    predictions = scoring.predict_split_cached(data, RUN, **where)
+    assert data.predictions
+    path = data.predictions / "bp4d_f0-on-disfa-fold_0.parquet"
+    before = path.read_bytes()
+    scoring.apply_thresholds(data, RUN, **where, predictions=predictions, thresholds=[0.0, 0.0])
+    assert path.read_bytes() == before
+    result = scoring.apply_thresholds(data, RUN, **where, predictions=predictions, thresholds=[0.25, 0.1])
+    assert result.thresholds.tolist() == [[0.25, 0.1]] * 3
+    np.testing.assert_array_equal(frame_predictions.read(path)[0].thresholds, result.thresholds)
+    assert scoring.predict_split_cached(data, RUN, **where).thresholds[0].tolist() == [0.25, 0.1] and len(titles) == 1
+
+
+def test_training_subjects_are_not_predicted(data, titles):
+    """Refuse before the network is loaded; so also AUs that nobody shares, and thresholds without held-out subjects."""
+    record = {"subjects": {"disfa": ["SN002"]}, "fold": 0}
+    trained = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, extra={"trained_on": record}))
+    with pytest.raises(LeakageError, match="SN002"):
+        scoring.predict_split_cached(data, trained, corpus="disfa", split="fold_0")
+    other = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, aus=(2,)))
+    with pytest.raises(EvaluationError, match="no AU in common"):
+        scoring.predict_split_cached(data, other, corpus="disfa", split="fold_0")
+    with pytest.raises(EvaluationError, match="no held-out training subjects to fit thresholds on"):
+        scoring.predict_held_out(data, trained)
+    assert not titles
+
+
+def test_records_name_the_split_of_a_face():
+    """Find it by the face's place in all splits."""
+    records = list(scoring._records(CORPUS, np.array([2, 0])))
+    assert [(r["split"], r["subject"], r["frame"]) for r in records] == [("fold_1", "SN002", 2), ("fold_0", "SN001", 0)]
+
+
+def test_progress_is_reported_by_frames(capsys):
+    """Count the last batch by its frames, without its padding."""
+    with Progress("run on disfa", 5, "frames") as progress:
+        step = scoring._with_progress(lambda *_: {}, progress, batch_size=2, total=5)
+        for _ in range(3):
+            step({}, {})  # pyright: ignore[reportArgumentType]
+    assert capsys.readouterr().err.startswith("run on disfa: 5 of 5 frames, ") and progress.done == 5
+
+
+def test_frames_are_loaded_for_all_devices(data):
+    """Round the batch up to a multiple of the devices; load the label columns of the network's AUs."""
+    network = runs.LoadedNetwork(config=ModelConfig(), variables={}, checksum="")  # pyright: ignore[reportArgumentType]
+    loader = scoring._loader_config(data, RUN, network, CORPUS)
+    assert loader.batch_size == 16 and loader.image_size == 256 and loader.columns == (1, -1, 0)

@@ -1,0 +1,61 @@
+"""The network on its devices: one shape for the compiler, and the same as a pure function."""
+
+import jax
+import numpy as np
+import pytest
+
+import fgnet_jax
+from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.config import TINY
+
+AUS = CORPUS_AUS["disfa"]
+FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.image_size, 3), np.uint8)
+
+
+def test_apply_is_the_same_as_a_pure_function(detector):
+    """Other programs can jit it, with the weights as arguments, and it has gradients."""
+
+    @jax.jit
+    def smiles(params, images):
+        scores, heatmaps = fgnet_jax.apply(params, images)
+        return scores[:, params.aus.index(12)], heatmaps
+
+    expected = detector.predict(FACES)
+    scores, heatmaps = smiles(detector.params, FACES)
+    np.testing.assert_allclose(scores, expected.scores[:, AUS.index(12)], atol=1e-6)
+    np.testing.assert_allclose(heatmaps, expected.heatmaps, atol=1e-5)
+    slope = jax.grad(lambda images: smiles(detector.params, images)[0].sum())(FACES[:1].astype(np.float32))
+    assert np.isfinite(slope).all() and np.abs(slope).max() > 0
+
+
+def test_any_number_of_faces_compiles_once(directory, monkeypatch):
+    """One shape, with heatmaps or without."""
+    jax.clear_caches()  # another test may have traced the same shape
+    traces = []
+    apply = fgnet.apply
+    monkeypatch.setattr(fgnet, "apply", lambda *args: traces.append(args) or apply(*args))
+    detector = fgnet_jax.Detector.load(directory, batch_size=3)
+    detector.compile()
+    for count in (1, 2, 3, 4, 0, 5):
+        for heatmaps in (True, False):
+            assert len(detector.predict(FACES[:count], heatmaps=heatmaps).scores) == count
+    assert len(traces) == 1
+
+
+def test_a_batch_is_never_larger_than_stated(detector):
+    """`start` takes what was compiled for."""
+    with pytest.raises(ValueError, match="1 to 2 faces, got 3"):
+        detector.start(FACES[:3])
+
+
+def test_the_checksum_is_that_of_the_weights(directory, detector):
+    """It is recorded in the JSON beside a table."""
+    assert detector.checksum == weights.checksum(weights.load(directory)[1])
+
+
+def test_a_batch_size_for_fewer_faces(detector):
+    """The same weights; nothing is loaded again."""
+    single = detector.with_batch_size(1)
+    assert single.batch_size == 1 and single.variables is detector.variables
+    np.testing.assert_allclose(single.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)

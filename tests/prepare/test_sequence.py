@@ -1,0 +1,89 @@
+"""Sequences: faces, labels and landmarks belong together, also where the work was stopped and resumed."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from fgnet_jax.data.corpus import open_corpus
+from fgnet_jax.prepare import __main__ as prepare
+from fgnet_jax.prepare import sequence
+from fgnet_jax.prepare.layouts import disfa, records
+from tests.prepare.corpora import arguments, dataset_bytes, report_of
+
+
+def test_faces_labels_and_landmarks_belong_together(owners, prepared):
+    """The k-th frame of the video, its line in the label files, and its landmarks carried over."""
+    mini = owners["disfa"]
+    corpus = open_corpus("disfa", prepared, "fold_0")
+    (labelled,) = [s for s in disfa.read(mini.root).sequences if s.subject == "SN001"]
+    exact = np.load(mini.landmarks / "Videos_LeftCamera/LeftVideoSN001_comp.npy")
+    faces = [face for k in range(len(corpus)) if (face := corpus[k])["subject"] == "SN001"]
+    assert [face["frame"] for face in faces] == [1, 3, 4, 6, 7, 8]
+    for face in faces:
+        np.testing.assert_array_equal(face["intensities"], labelled.intensities[face["frame"] - 1])
+        np.testing.assert_array_equal(face["labels"], labelled.intensities[face["frame"] - 1] >= 2)
+        eyes = face["landmarks"][36:48].mean(0)
+        np.testing.assert_allclose(eyes[0], 128, atol=3)
+        assert 110 < eyes[1] < 125
+        shape, expected = face["landmarks"], exact[face["frame"] - 1]
+        scale = np.linalg.norm(shape[45] - shape[36]) / np.linalg.norm(expected[45] - expected[36])
+        size = np.linalg.norm(shape - shape.mean(0)) / np.linalg.norm(expected - expected.mean(0))
+        np.testing.assert_allclose(size, scale, rtol=1e-3)  # a similarity, so it is this frame's face
+        dark = face["image"][tuple(np.rint(shape[[37, 38, 43, 44]]).astype(int).T[::-1])].mean()
+        assert dark < face["image"][110:190, 100:156].mean(), "the upper lids are dark"
+
+
+class Killed(BaseException):
+    """Stops the work half-way in a test."""
+
+
+def test_stopped_work_is_resumed_and_gives_the_same_bytes(owners, tmp_path, monkeypatch, prepared):
+    """Also within a video, at any frame; there is no dataset that opens before the end."""
+    monkeypatch.setattr(sequence, "CHUNK", 3)
+    at_once, stopped = tmp_path / "at_once", tmp_path / "stopped"
+    assert prepare.main(["disfa", *arguments(owners["disfa"], at_once)]) == 0
+    assert dataset_bytes(at_once, "disfa") == dataset_bytes(prepared, "disfa"), "chunks leave no trace"
+    real, calls, stops_at = sequence._prepare, [], [5, 8, 9, 20]
+
+    def stops(frame, *rest):
+        calls.append(frame.number)
+        if stops_at and len(calls) == stops_at[0]:
+            raise Killed
+        return real(frame, *rest)
+
+    monkeypatch.setattr(sequence, "_prepare", stops)
+    while stops_at:
+        with pytest.raises(Killed):
+            prepare.main(["disfa", *arguments(owners["disfa"], stopped)])
+        assert not (stopped / "disfa/1.0.0").exists()
+        stops_at.pop(0)
+        calls.clear()
+    assert prepare.main(["disfa", *arguments(owners["disfa"], stopped)]) == 0
+    assert len(calls) < 47, "finished chunks are not prepared again"
+    assert dataset_bytes(stopped, "disfa") == dataset_bytes(at_once, "disfa")
+    assert not list((stopped / "disfa").glob(".work-*"))
+    report, expected = report_of(stopped, "disfa"), report_of(at_once, "disfa")
+    assert report["problems"] == expected["problems"] and report["folds"] == expected["folds"]
+
+
+def test_dlib_finds_faces_and_its_licence_is_reported(owners, tmp_path, capsys):
+    """Without landmarks on disk: detected again on the aligned face, and their distance from those carried over."""
+    root = tmp_path / "DISFA"
+    for name in ("Videos_LeftCamera/LeftVideoSN001_comp.avi", "ActionUnit_Labels/SN001"):
+        source, target = owners["disfa"].root / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    words = ["disfa", "--source", str(root), "--workers", "1"]
+    assert prepare.main([*words, "--data_dir", str(tmp_path / "again")]) == 0
+    printed = capsys.readouterr()
+    assert "excludes commercial use" in printed.err
+    assert "landmarks detected again lie 0.0" in printed.out and "stored: again" in printed.out
+    assert "fold_1 has no face, so there is no such split" in printed.out
+    distances = report_of(tmp_path / "again", "disfa")["landmarks_apart"]
+    assert distances["faces"] == 6 and 0.005 < distances["mean"] < 0.1
+    assert prepare.main([*words, "--data_dir", str(tmp_path / "carried"), "--aligned_landmarks", "carried"]) == 0
+    pair = [open_corpus("disfa", tmp_path / name, "fold_0")[0]["landmarks"] for name in ("again", "carried")]
+    assert 0 < np.abs(pair[0] - pair[1]).mean() < 8
+    no_face = report_of(tmp_path / "again", "disfa")["problems"][records.NO_FACE]["list"]
+    assert [problem["where"] for problem in no_face] == ["SN001/left frame 2", "SN001/left frame 5"]

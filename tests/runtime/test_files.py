@@ -1,0 +1,104 @@
+"""Files that are written whole or not at all, and folders that can be written to."""
+
+import os
+import threading
+
+import pytest
+
+from fgnet_jax.runtime import files
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """After an error in the middle the former text is there, and no other file."""
+    path = tmp_path / "results.json"
+    files.write_text(path, "first ü\n")
+    assert path.read_bytes() == "first ü\n".encode()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(path, "second")
+    assert path.read_text(encoding="utf-8") == "first ü\n"
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_a_block_that_raises_changes_nothing(tmp_path):
+    """The former file stays, and the temporary one is removed; its error is not hidden."""
+    path = tmp_path / "table.csv"
+    path.write_text("former")
+    with pytest.raises(RuntimeError, match="in the middle"), files.replacing(path) as temporary:
+        temporary.write_text("half of the")
+        raise RuntimeError("in the middle")
+    assert path.read_text() == "former" and os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_a_block_that_writes_no_file_changes_nothing(tmp_path):
+    """Whether there is a former file or not."""
+    for former in (None, "former"):
+        path = tmp_path / "table.csv"
+        if former:
+            path.write_text(former)
+        with files.replacing(path):
+            pass
+        assert (path.read_text() if path.exists() else None) == former
+        assert os.listdir(tmp_path) == (["table.csv"] if former else [])
+
+
+def test_the_file_replaces_the_former_one_at_the_end_of_the_block(tmp_path):
+    """Not before; the path may be a string, and the temporary file is in the same folder."""
+    path = tmp_path / "table.csv"
+    path.write_text("former")
+    with files.replacing(str(path)) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == tmp_path and path.read_text() == "former"
+    assert path.read_text() == "new" and os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_readers_never_see_part_of_a_file(tmp_path):
+    """While it is replaced again and again, each reading is one of the texts."""
+    path, texts = tmp_path / "table.csv", ["a" * 100_000, "b" * 100_000]
+    files.write_text(path, texts[0])
+    done = threading.Event()
+
+    def replace() -> None:
+        for k in range(50):
+            files.write_text(path, texts[k % 2])
+        done.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    readings = {path.read_text() for _ in iter(done.is_set, True)}
+    thread.join()
+    assert readings <= set(texts)
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    """It is not created: `check_writable` does that."""
+    with pytest.raises(FileNotFoundError):
+        files.write_text(tmp_path / "none/table.csv", "text")
+
+
+def test_a_writable_directory_is_made_and_left_empty(tmp_path):
+    """Its parents are created, too."""
+    files.check_writable(tmp_path / "a/b", need_bytes=1)
+    assert os.listdir(tmp_path / "a/b") == []
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    """A file in its place, one above it, and too little free space are errors."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(files.NotWritableError, match=r"file/run: Not a directory"):
+        files.check_writable(tmp_path / "file/run")
+    with pytest.raises(files.NotWritableError, match=r"file: File exists"):
+        files.check_writable(tmp_path / "file")
+    with pytest.raises(files.NotWritableError, match=r"1073741824\.0 GiB are needed, \S+ GiB are free"):
+        files.check_writable(tmp_path, need_bytes=2**60)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")
+def test_a_file_system_that_takes_no_files_is_named():
+    """In /proc even root cannot write."""
+    with pytest.raises(files.NotWritableError, match=r"cannot write to /proc"):
+        files.check_writable("/proc/fgnet")

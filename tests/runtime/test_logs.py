@@ -1,0 +1,35 @@
+"""The log of a run."""
+
+import subprocess
+import sys
+
+import pytest
+
+_LOGGER = """
+import sys, types
+from absl import flags, logging
+flags.FLAGS(["program", *sys.argv[2:]])
+from fgnet_jax.runtime import logs
+logs.setup_logging(active=sys.argv[1] == "1")
+logs.setup_logging(active=sys.argv[1] == "1")
+ours = compile("logging.info('our message'); logging.warning('our warning')", logs.__file__, "exec")
+exec(ours, {"logging": logging})
+logging.info("a library's"); logging.warning("a library's warning")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["1"], ["I our message", "W our warning", "W a library's warning"]),
+        (["0"], ["W our warning", "W a library's warning"]),
+        (["1", "--verbosity=0"], ["I our message", "W our warning", "I a library's", "W a library's warning"]),
+    ],
+    ids=["first process", "other process", "all messages"],
+)
+def test_the_log_is_short(arguments, lines):
+    """Time, level and message; of libraries only warnings, unless all messages are asked for."""
+    process = subprocess.run([sys.executable, "-c", _LOGGER, *arguments], capture_output=True, text=True, check=True)
+    shown = process.stderr.splitlines()
+    assert [line.split(" ", 1)[1] for line in shown] == lines
+    assert all(len(line.split(" ", 1)[0]) == len("12:34:56") for line in shown)

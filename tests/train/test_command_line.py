@@ -1,0 +1,62 @@
+"""The command line of training: spelling, names of configurations, help, and what is refused in a line."""
+
+import pytest
+
+from fgnet_jax.train import command_line, defaults
+from fgnet_jax.train.defaults import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("argument", "near"),
+    [("--config.optim.lrr=1", "optim.lr"), ("--config.traim.epochs", "train.epochs"), ("-config.sed=3", "seed")],
+)
+def test_a_wrong_key_is_refused_with_the_nearest(argument, near):
+    """A right one, and other flags, pass."""
+    command_line.check_overrides(["train", "--config.optim.lr=1", "--workdir=x"], defaults.get_config())
+    with pytest.raises(ConfigError, match=f"there is no such key; did you mean --config.{near}\\?"):
+        command_line.check_overrides(["train", argument], defaults.get_config())
+
+
+def test_absls_tracebacks_are_left_out():
+    """Its message quotes one where a configuration file raised."""
+    quoted = "flag --config=x:\nTraceback (most recent call last):\n  File\nValueError: expected key=value\n"
+    assert str(command_line.without_traceback(ValueError(quoted))) == "expected key=value"
+    assert str(command_line.without_traceback(ValueError("Unknown flag"))) == "Unknown flag"
+
+
+def test_a_refusal_is_one_line_and_status_2(capsys):
+    """On standard error."""
+    with pytest.raises(SystemExit) as ended:
+        command_line.exit_with(ConfigError("train.epochs must be at least 1"))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: train.epochs must be at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--config.train.batch-size=8", "--work_dir", "a-b"], ["--config.train.batch_size=8", "--work_dir", "a-b"]),
+        (["-config.optim.lr-encoder", "-1.0"], ["-config.optim.lr_encoder", "-1.0"]),
+        (["--workdir=my-run", "--", "--a-b"], ["--workdir=my-run", "--", "--a-b"]),
+    ],
+)
+def test_flags_are_spelled_either_way(words, expected):
+    """Names with `-` become those with `_`; values, and all behind a bare `--`, stay."""
+    assert command_line.normalize(words) == expected
+
+
+@pytest.mark.parametrize("form", [["--config=tiny:steps=5"], ["--config", "tiny:steps=5"], ["-config=tiny:steps=5"]])
+def test_names_of_configurations_become_files(form):
+    """With their arguments."""
+    words = command_line.normalize([*form, "--config.seed=1"])
+    assert words[-1] == "--config.seed=1"
+    assert words[-2].endswith(f"{defaults.config_files()['tiny']}:steps=5")
+
+
+def test_the_help_is_about_the_configuration_that_it_is_asked_with():
+    """Its docstring and its values; without one, the published values."""
+    parser = command_line.parser("Train.", ())
+    text = command_line.help_text(parser, ["--config", "tiny:steps=7", "--help"])
+    assert "--config.train.steps_per_epoch=7 " in text and "Argument: steps" in text
+    assert "--config.train.steps_per_epoch=500 " in command_line.help_text(parser, ["--config", "nowhere", "--help"])
+    assert {f"--config.{key}" for key in command_line.MOST_USED} <= set(text.replace("=", " ").split())
