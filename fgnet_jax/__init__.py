@@ -17,7 +17,7 @@ _PUBLIC = {"Detector": "predict.detector", "Predictions": "predict.predictions",
 
 
 def __getattr__(name: str) -> object:
-    """Imports `Detector`, `Predictions` and `apply`, and JAX with them, when they are first asked for."""
+    """Import `Detector`, `Predictions` and `apply`, and JAX with them, when they are first used."""
     if name in _PUBLIC:
         return getattr(importlib.import_module(f"fgnet_jax.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

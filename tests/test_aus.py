@@ -33,7 +33,9 @@ def test_another_order_of_published_channels_does_not_change_the_corpora(tmp_pat
 
 def _aus_of_disfa(tmp_path) -> tuple[int, ...]:
     """AUs that the builder of DISFA names where nothing is prepared yet."""
-    return tuple(Disfa(data_dir=str(tmp_path / "data")).info.metadata["aus"])
+    metadata = Disfa(data_dir=str(tmp_path / "data")).info.metadata
+    assert metadata is not None
+    return tuple(metadata["aus"])
 
 
 @pytest.mark.parametrize("corpus", ["bp4d", "disfa"])

@@ -52,7 +52,7 @@ def run_alone(folder, *counts: int):
 
 
 def test_any_batch_without_this_package(directory, detector, tmp_path, capsys):
-    """One program for batches of one and of three, equal to the detector."""
+    """Run one program for batches of one and of three, with the detector's results."""
     given = ["--weights", str(directory), "--output", str(tmp_path / "model.stablehlo"), "--batch", "symbolic"]
     assert export.main(given) == 0
     printed = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_any_batch_without_this_package(directory, detector, tmp_path, capsys):
 
 
 def test_a_fixed_batch(detector, tmp_path):
-    """The program takes no other, and its JSON names it; it runs on CPU, NVIDIA GPU and TPU."""
+    """Take no other batch, name it in the JSON, and run on CPU, NVIDIA GPU and TPU."""
     export.write(detector, tmp_path / "model.stablehlo", 2)
     assert json.loads((tmp_path / "model.json").read_text())["batch"] == 2
     exported = export.program(detector, 2)
@@ -78,7 +78,7 @@ def test_a_fixed_batch(detector, tmp_path):
 
 
 def test_the_json_describes_inputs_and_outputs(detector):
-    """Enough to use it without the source."""
+    """Describe enough to use the program without the source."""
     description = export.describe(detector, None, {"stablehlo": "m.stablehlo", "weights": "m.npz"})
     assert json.loads(json.dumps(description)) == description
     assert (
@@ -92,7 +92,7 @@ def test_the_json_describes_inputs_and_outputs(detector):
 
 
 def test_refusals_write_nothing(directory, tmp_path, capsys):
-    """Missing weights, files that exist already, a suffix that the other files need."""
+    """Refuse missing weights, files that exist already, and a suffix that the other files need."""
     (tmp_path / "taken.npz").touch()
     for name, where, reason, *options in (
         ("model.stablehlo", tmp_path / "absent", "no such weights directory"),
@@ -107,7 +107,7 @@ def test_refusals_write_nothing(directory, tmp_path, capsys):
 
 @pytest.mark.parametrize(("name", "extra"), [("flatbuffers", "export"), ("jax2onnx", "onnx")])
 def test_missing_libraries_are_named(directory, tmp_path, capsys, monkeypatch, name, extra):
-    """The message names the extra that installs them."""
+    """Name the extra that installs them."""
     monkeypatch.setattr(export, "find_spec", lambda library: None if library == name else object())
     form = "onnx" if extra == "onnx" else "stablehlo"
     given = ["--weights", str(directory), "--output", str(tmp_path / f"model.{form}"), "--format", form]
@@ -117,7 +117,7 @@ def test_missing_libraries_are_named(directory, tmp_path, capsys, monkeypatch, n
 
 @pytest.mark.parametrize("batch", ["0", "-1", "many"])
 def test_a_batch_is_a_number_or_symbolic(batch, capsys):
-    """A usage error."""
+    """Report others as usage errors."""
     with pytest.raises(SystemExit) as exit_:
         export.main(["--weights", "w", "--output", "o.stablehlo", "--batch", batch])
     assert exit_.value.code == 2 and "symbolic or a whole number" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def directory(tmp_path_factory):
 
 
 def test_onnx_runtime_gives_the_detectors_results(directory, tmp_path, capsys):
-    """Within 1e-4, from uint8 faces; and the detector still works after jax2onnx has traced it."""
+    """Agree within 1e-4, from uint8 faces; and the detector still works after jax2onnx has traced it."""
     given = ["--weights", str(directory), "--output", str(tmp_path / "model.onnx"), "--format", "onnx", "--batch", "2"]
     assert export.main(given) == 0, capsys.readouterr().err
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -44,7 +44,7 @@ def test_onnx_runtime_gives_the_detectors_results(directory, tmp_path, capsys):
 
 
 def test_bfloat16_is_refused(directory, tmp_path, capsys):
-    """ONNX Runtime has no such convolutions."""
+    """Refuse it: ONNX Runtime has no such convolutions."""
     given = ["--weights", str(directory), "--output", str(tmp_path / "model.onnx"), "--format", "onnx"]
     assert export.main([*given, "--dtype", "bfloat16"]) == 2
     assert "give --dtype float32" in capsys.readouterr().err

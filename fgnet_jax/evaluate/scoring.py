@@ -28,7 +28,7 @@ from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
 from fgnet_jax.train.evaluator import score
 
-Batch = Mapping[str, jax.Array]
+EvalBatch = Mapping[str, jax.Array]
 """A global batch: `image`, `labels`, `index`, `valid`."""
 
 
@@ -58,18 +58,18 @@ class _Steps:
       heatmaps: Returns the AUs' heatmaps, (N, H, H, K).
     """
 
-    score: Callable[[fgnet.Variables, Batch], dict[str, jax.Array]]
-    heatmaps: Callable[[fgnet.Variables, Batch], jax.Array]
+    score: Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]]
+    heatmaps: Callable[[fgnet.Variables, EvalBatch], jax.Array]
 
 
 @functools.lru_cache(maxsize=4)
 def _steps(config: ModelConfig, count: int) -> _Steps:
     """Compile the steps of a network for the first `count` channels of its output."""
 
-    def heatmaps(variables: fgnet.Variables, batch: Batch) -> jax.Array:
+    def heatmaps(variables: fgnet.Variables, batch: EvalBatch) -> jax.Array:
         return fgnet.au_heatmaps(config, variables, batch["image"], count)
 
-    def evaluate(variables: fgnet.Variables, batch: Batch) -> dict[str, jax.Array]:
+    def evaluate(variables: fgnet.Variables, batch: EvalBatch) -> dict[str, jax.Array]:
         passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
         return passed_on | {"scores": fgnet.scores(heatmaps(variables, batch))}
 
@@ -207,11 +207,11 @@ def predict_split(
 
 
 def _with_progress(
-    step: Callable[[fgnet.Variables, Batch], dict[str, jax.Array]], progress: Progress, batch_size: int, total: int
-) -> Callable[[fgnet.Variables, Batch], dict[str, jax.Array]]:
+    step: Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]], progress: Progress, batch_size: int, total: int
+) -> Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]]:
     """Return the step with a report of progress after every batch."""
 
-    def reporting(variables: fgnet.Variables, batch: Batch) -> dict[str, jax.Array]:
+    def reporting(variables: fgnet.Variables, batch: EvalBatch) -> dict[str, jax.Array]:
         result = step(variables, batch)
         progress.update(min(progress.done + batch_size, total))
         return result

@@ -63,7 +63,7 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="images, videos, folders (all in them), patterns, @FILE with one path a line, or - for standard input",
+        help="images, videos, folders (all in them), patterns, @FILE with one path per line, or - for standard input",
     )
     parser.add_argument("--weights", required=True, metavar="DIR", help="weights from convert_weights or training")
     parser.add_argument("--webcam", type=_number, metavar="N", help="a camera instead, from 0; Ctrl-C ends it")

@@ -98,9 +98,7 @@ class Detector(Network):
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: weights.WeightsMeta) -> None:
     """Check that weights are for detection: that they have AUs, and a heatmap for each."""
     if not meta.aus:
-        raise weights.WeightsError(
-            f"{directory}: these weights know no AU: they are a start for training, not for detection"
-        )
+        raise weights.WeightsError(f"{directory}: these weights detect no AUs: they are for training to start from")
     if len(meta.aus) > config.num_heatmaps:
         raise weights.WeightsError(f"{directory}: {len(meta.aus)} AUs, but {config.num_heatmaps} heatmaps")
 

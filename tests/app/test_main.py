@@ -107,7 +107,7 @@ def wait_for_another(page, source: str) -> None:
 
 
 def test_an_image_gives_all_results(page, photograph):
-    """Face, bars of all AUs, table, CSV under the image's name; each AU's heatmap by the slider."""
+    """Show face, bars and table, offer a CSV of the image's name, and draw each AU's heatmap by the slider."""
     drop(page, photograph)
     page.locator("#status", has_text="1 face").wait_for()
     assert page.locator("#bars .au-bar").count() == len(AUS)
@@ -138,7 +138,7 @@ def _show_each_au(page) -> None:
 
 
 def test_a_text_file_named_jpg_gives_a_message(page, tmp_path):
-    """A message with the file's name, no traceback, and nothing of an earlier file."""
+    """Show a message with the file's name and no traceback, and nothing of an earlier file."""
     path = tmp_path / "notes.jpg"
     path.write_text("milk, eggs, bread")
     drop(page, path)
@@ -150,14 +150,14 @@ def test_a_text_file_named_jpg_gives_a_message(page, tmp_path):
 
 
 def test_an_image_without_a_face_gives_a_message(page, tmp_path):
-    """The image itself can be read."""
+    """Show a message, although the image itself can be read."""
     Image.new("RGB", (320, 240), (30, 90, 160)).save(tmp_path / "sky.png")
     drop(page, tmp_path / "sky.png")
     page.get_by_role("alert").filter(has_text="face").wait_for()
 
 
 def test_a_video_is_shown_frame_by_frame(page, photograph, tmp_path):
-    """The table has every frame, and the slider shows any of them."""
+    """Have every frame in the table, and show any of them by the slider."""
     image = np.asarray(Image.open(photograph).convert("RGB").resize((320, 320)))
     miniature.write_video(tmp_path / "clip.mp4", [np.roll(image, 2 * k, 1) for k in range(4)])
     drop(page, tmp_path / "clip.mp4")
@@ -171,7 +171,7 @@ def test_a_video_is_shown_frame_by_frame(page, photograph, tmp_path):
 
 
 def test_only_this_machine_is_served(url):
-    """Loopback by default: other addresses of this machine accept no connection."""
+    """Serve loopback by default: other addresses of this machine accept no connection."""
     port = int(url.rpartition(":")[2])
     with socket.socket() as probe:
         probe.settimeout(2)
@@ -194,13 +194,13 @@ def _own_address() -> str:
     [(["--weights", "absent"], "no such weights directory"), (["--thresholds", "absent.json"], "absent.json")],
 )
 def test_missing_files_are_reported(directory, capsys, options, reason):
-    """Status 2, before anything is served."""
+    """Exit with status 2 before anything is served."""
     assert app.main(["--weights", str(directory), "--no-browser", *options]) == 2
     assert reason in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_reported(directory):
-    """The message names the port."""
+    """Name the port in the message."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -42,7 +42,7 @@ def ids(view):
 
 
 def test_a_later_frame_shows_the_faces_of_the_table(detector, view):
-    """After a cut their numbers continue; detected alone, that frame's faces would begin at 0 with the largest."""
+    """Keep the table's numbers after a cut: detected alone, that frame's faces would begin at 0 with the largest."""
     assert view.frame == 1 and ids(view) == [0]
     later = view_lib.show_frame(detector, view, 13)
     rows = [row for row in view.table.rows if row.frame == 13]
@@ -53,5 +53,5 @@ def test_a_later_frame_shows_the_faces_of_the_table(detector, view):
 
 
 def test_a_number_after_the_videos_end_is_its_last_frame(detector, view):
-    """The slider's box accepts any number."""
+    """Accept any number, as the slider's box does."""
     assert view_lib.show_frame(detector, view, 99).frame == 14

@@ -9,6 +9,8 @@ import pytest
 
 from fgnet_jax.models.ops import switches
 
+pytestmark = pytest.mark.slow  # benchmarks
+
 
 def _run(folder: Path, *arguments: str) -> tuple[str, dict]:
     """Run the command; return what it prints and the JSON that it writes."""

@@ -12,6 +12,8 @@ from fgnet_jax.aus import label as au_label
 from tests import miniature
 from tests.end_to_end.command import ROOT
 
+pytestmark = pytest.mark.slow  # whole protocols
+
 
 @pytest.fixture(scope="module")
 def command(train):
@@ -46,7 +48,7 @@ def _report(folder) -> dict:
 
 @pytest.mark.parametrize("corpus", ["disfa", "bp4d"])
 def test_within_over_three_folds(command, folder, corpus):
-    """Every prepared frame is tested once; the table has the paper's columns, and the mean beside them."""
+    """Test every prepared frame once, and print the paper's columns with the mean beside them."""
     output = folder / f"within_{corpus}"
     words = ["within", "--corpus", corpus, "--runs", str(folder / f"runs/{corpus}_f*"), "--output", str(output)]
     printed = command("evaluate", "protocol", *words, "--data_dir", str(folder / "data"), "--resamples", "20")
@@ -59,7 +61,7 @@ def test_within_over_three_folds(command, folder, corpus):
 
 @pytest.mark.parametrize(("source", "target"), [("bp4d", "disfa"), ("disfa", "bp4d")])
 def test_across_corpora(command, folder, source, target):
-    """AUs are matched by name; the published row is beside them."""
+    """Match AUs by name, and print the published row beside them."""
     output = folder / f"{source}_to_{target}"
     words = ["cross", "--source", source, "--target", target, "--runs", str(folder / f"runs/{source}_f*")]
     more = ["--data_dir", str(folder / "data"), "--output", str(output), "--resamples", "20"]

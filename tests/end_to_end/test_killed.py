@@ -8,6 +8,8 @@ import pytest
 
 from tests.end_to_end import command
 
+pytestmark = pytest.mark.slow  # runs that are killed
+
 KILLS = 10
 LONG = ("--config.train.epochs=8", "--config.train.steps_per_epoch=4", "--config.train.checkpoint_steps=1")
 """32 steps; a save at each, so that something is always being written."""
@@ -48,7 +50,7 @@ def _kill_in_training(process, workdir, seconds):
 
 
 def test_killed_ten_times_in_a_row(train, undisturbed, tmp_path):
-    """`kill -9` at random moments: in steps, saves, evaluations."""
+    """Send `kill -9` at random moments: in steps, saves, evaluations."""
     moments = random.Random(0)
     for kill in range(KILLS):
         # Most soon after the first step, so that there are steps left for all ten; every third at any time before it.
@@ -65,7 +67,7 @@ def test_killed_ten_times_in_a_row(train, undisturbed, tmp_path):
 
 
 def test_a_signal_saves_and_the_same_command_resumes(train, undisturbed, tmp_path):
-    """As before a pod's pre-emption: exit status 0, and a message."""
+    """Exit with status 0 and a message, as before a pod's pre-emption."""
     process = train.start(tmp_path / "run", *LONG)
     while _count_lines(tmp_path / "run") == 0:
         assert process.poll() is None

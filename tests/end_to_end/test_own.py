@@ -12,6 +12,8 @@ from fgnet_jax.models import weights
 from fgnet_jax.prepare import __main__ as prepare
 from tests.end_to_end import command
 
+pytestmark = pytest.mark.slow  # a whole training
+
 
 @pytest.fixture(scope="module")
 def custom(train):
@@ -31,7 +33,7 @@ def custom(train):
 
 
 def test_two_corpora_train_the_union_of_their_aus(train, tmp_path, custom):
-    """The network has a heatmap for every AU of either; each corpus' fold is tested on the AUs that it has."""
+    """Train a heatmap for every AU of either, and test each corpus' fold on the AUs that it has."""
     changes = {"data.also_train": f"('{custom}',)", "centres": "((43, (37, 38), (43, 44), 0.0),)", "train.epochs": 1}
     words = [f"--config.{key}={value}" for key, value in changes.items()]
     train(tmp_path / "run", *words)
@@ -45,6 +47,6 @@ def test_two_corpora_train_the_union_of_their_aus(train, tmp_path, custom):
 
 
 def test_an_au_without_centres_is_refused(train, tmp_path, custom):
-    """Before anything is trained; the message names the configuration key."""
+    """Refuse before anything is trained, naming the configuration key."""
     output = train(tmp_path / "run", f"--config.data.corpus={custom}", status=2)
     assert "no heatmap centres are known for AU 43" in output and "config.centres" in output

@@ -54,7 +54,7 @@ def landmarks():
 
 
 def test_a_photograph(predict, photograph, landmarks, tmp_path):  # noqa: F811
-    """Her face is detected, scored and drawn over, its heatmaps warped back; the JSON records the settings."""
+    """Detect, score and draw her face, warp its heatmaps back, and record the settings in the JSON."""
     threshold_file = tmp_path / "thresholds.json"
     thresholds.save(threshold_file, aus=AUS, values=[-1.0] * 4 + [1.0] * 4, metadata={})
     predict(
@@ -88,7 +88,7 @@ def face_of(image):
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_aus_rendered_at_landmarks_are_warped_back_to_them(scale):
-    """Within 2 pixels of the image: aligned, rendered as training renders them, and warped back."""
+    """Stay within 2 pixels of the image: aligned, rendered as training renders them, and warped back."""
     image = astronaut(scale)
     face = face_of(image)
     points = face.alignment.to_aligned(face.face.landmarks)[None].astype(np.float32)
@@ -104,7 +104,7 @@ def test_aus_rendered_at_landmarks_are_warped_back_to_them(scale):
 
 
 def test_the_command_writes_the_place_of_an_au(predict, photograph, landmarks, tmp_path, monkeypatch):  # noqa: F811
-    """For a network with AU12 at the corner of the mouth, the peak in the table is within 2 pixels of it."""
+    """Write a peak within 2 pixels of the corner of the mouth, for a network with AU12 there."""
     jax.clear_caches()
     at = face_of(astronaut()).alignment.to_aligned(landmarks[LEFT_CORNER]) * (TINY.heatmap_size / 256)
     size = TINY.heatmap_size
@@ -123,7 +123,7 @@ def test_the_command_writes_the_place_of_an_au(predict, photograph, landmarks, t
 
 
 def test_a_video(predict, clip, tmp_path):  # noqa: F811
-    """One row per frame with its time, the same face_id throughout, and a video of the same length."""
+    """Write one row per frame with its time, the same face_id throughout, and a video of the same length."""
     import av
 
     errors = predict("--csv", tmp_path / "r.csv", "--video", tmp_path / "r.mp4", "--every", 2, "--benchmark", clip)
@@ -155,6 +155,7 @@ def kill(process, path, count, number=signal.SIGKILL):
     return process.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "extra"),
     [
@@ -164,7 +165,7 @@ def kill(process, path, count, number=signal.SIGKILL):
     ids=["smoothed csv, zarr", "parquet, another dialect"],
 )
 def test_killed_and_resumed_it_gives_the_same_file(predict, clip, photograph, tmp_path, name, extra):  # noqa: F811
-    """`kill -9`, twice, once Ctrl-C: face_ids, smoothing and batches are those of a run that was not stopped."""
+    """Keep face_ids, smoothing and batches of a run that was not stopped, after `kill -9` twice and Ctrl-C once."""
     results = {}
     for folder in (tmp_path / "undisturbed", tmp_path / "disturbed"):
         folder.mkdir()
@@ -195,8 +196,9 @@ def _assert_same_archives(folder):
         np.testing.assert_array_equal(np.asarray(array), np.asarray(other[name]))
 
 
+@pytest.mark.slow
 def test_a_complete_run_resumed_stays_as_it_is(predict, photograph, tmp_path):  # noqa: F811
-    """It is not resumed with other arguments, inputs or weights; the weights' folder may be moved."""
+    """Refuse other arguments, inputs or weights; the weights' folder may be moved."""
     words = ("--csv", tmp_path / "r.csv", photograph, photograph)
     predict(*words)
     before = (tmp_path / "r.csv").read_bytes()
@@ -240,7 +242,7 @@ def trouble(tmp_path_factory, photograph, clip):
 
 
 def test_every_bad_input_has_its_row_and_reason(predict, trouble, photograph, tmp_path):  # noqa: F811
-    """Between good ones, which have results: exit status 0."""
+    """Exit with status 0, with results for the good inputs between bad ones."""
     folder, reasons = trouble
     words = [f"@{folder / name[1:]}" if name[0] == "@" else folder / name for name in reasons]
     errors = predict("--csv", tmp_path / "r.csv", photograph, *words, folder / "cut.avi", photograph)
@@ -256,7 +258,7 @@ def test_every_bad_input_has_its_row_and_reason(predict, trouble, photograph, tm
 
 
 def test_a_video_that_cannot_be_read_is_not_drawn(predict, trouble, tmp_path):  # noqa: F811
-    """Its row has no result, and no video file is left that could not be played."""
+    """Write its row without a result, and leave no video file that could not be played."""
     folder, _ = trouble
     errors = predict("--csv", tmp_path / "r.csv", "--video", tmp_path / "r.mp4", folder / "zero.mp4", status=1)
     assert "zero.mp4: cannot be read as video: the file is empty" in errors
@@ -264,14 +266,15 @@ def test_a_video_that_cannot_be_read_is_not_drawn(predict, trouble, tmp_path):  
 
 
 def test_nothing_but_bad_inputs_is_status_1(predict, trouble, tmp_path):  # noqa: F811
-    """Their rows are written nevertheless."""
+    """Write their rows nevertheless."""
     folder, _ = trouble
     predict("--csv", tmp_path / "r.csv", folder / "wall.png", folder / "zero.mp4", "nowhere", status=1)
     assert [row["success"] for row in rows(tmp_path / "r.csv")] == ["0", "0", "0"]
 
 
+@pytest.mark.slow
 def test_paths_on_standard_input_and_several_devices(predict, photograph, clip, tmp_path):  # noqa: F811
-    """The devices split the batch; scores are those of one device."""
+    """Split the batch over the devices, with the scores of one device."""
     (tmp_path / "list.txt").write_text(f"{photograph}\n{clip}\n")
     tables = []
     for devices, batch in ((1, 1), (2, 4), (2, 3)):
@@ -292,7 +295,7 @@ def test_paths_on_standard_input_and_several_devices(predict, photograph, clip, 
 
 
 def test_python_callers_get_the_same_results(predict, photograph, clip, tmp_path):  # noqa: F811
-    """From paths, arrays and iterators: rows, a data frame, heatmaps, drawings."""
+    """Return rows, a data frame, heatmaps and drawings, from paths, arrays and iterators."""
     predict("--csv", tmp_path / "r.csv", photograph, "nowhere.png", clip)
     detector = fgnet_jax.Detector.load(predict.weights, batch_size=1)
     predictions = detector.predict([photograph, "nowhere.png", clip])
@@ -302,7 +305,9 @@ def test_python_callers_get_the_same_results(predict, photograph, clip, tmp_path
     expected = [float(row["AU12_score"] or "nan") for row in table]
     np.testing.assert_allclose(frame["AU12_score"].to_numpy(np.float32), expected, atol=1e-6)
     assert (
-        predictions.problems[0] is None and "no such file" in str(predictions.problems[1]) and frame["AU01_c"].isna().tolist()[1]
+        predictions.problems[0] is None
+        and "no such file" in str(predictions.problems[1])
+        and frame["AU01_c"].isna().tolist()[1]
     )
     assert (
         predictions.heatmaps is not None

@@ -2,8 +2,12 @@
 
 import os
 
+import pytest
+
 from tests.end_to_end.predicting import moving, predict  # noqa: F401
 from tests.miniature import write_video
+
+pytestmark = pytest.mark.slow  # memory of long videos
 
 SHORT, LONG = 400, 2_500
 """Frames."""
@@ -26,7 +30,7 @@ def peak(predict, clip, table):  # noqa: F811
 
 
 def test_memory_does_not_grow_with_the_video(predict, tmp_path):  # noqa: F811
-    """Six times as many frames take at most five per cent more; keeping a sixth of every frame would exceed that."""
+    """Take at most five per cent more for six times the frames; keeping a sixth of each frame would exceed that."""
     frames = moving(48, (240, 200))
     for name, count in (("short", SHORT), ("long", LONG)):
         write_video(tmp_path / f"{name}.mp4", (frames * (count // 48 + 1))[:count], "libx264", 25)

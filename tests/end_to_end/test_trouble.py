@@ -12,8 +12,9 @@ from fgnet_jax.models.config import TINY
 from tests.end_to_end import command
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
-    """Status 1, the step, its eight faces; only the checkpoint before the parameters diverged is kept."""
+    """Exit with status 1, the step and its faces; keep the checkpoint before parameters diverged, and none later."""
     # Steps 1 and 2: the warm-up begins at rate 0, so the first leaves the parameters finite.
     output = train(tmp_path / "run", "--config.optim.lr=1e30", "--config.train.checkpoint_steps=1", status=1)
     assert "error: not finite at step 3: " in output and "loss nan" in output
@@ -29,7 +30,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
 
 
 def test_wrong_arguments_are_refused(train, tmp_path):
-    """In one line, with the closest valid key; nothing is written."""
+    """Print one line with the closest valid key, and write nothing."""
     for word, message in {
         "--config.optim.lrr=1": "error: --config.optim.lrr: there is no such key; did you mean --config.optim.lr?",
         "--config.optim.lr=fast": "error: flag --config.optim.lr=fast: could not convert string to float: 'fast'",
@@ -43,7 +44,7 @@ def test_wrong_arguments_are_refused(train, tmp_path):
 
 
 def test_weights_of_another_network_are_refused_and_can_be_corrected(train, tmp_path):
-    """The message lists the differences; then the same workdir takes the right weights, as no run had begun."""
+    """List the differences; then take the right weights in the same workdir, as no run had begun."""
     weights.save(tmp_path / "weights", TINY, fgnet.init(TINY), weights.WeightsMeta())
     output = train(tmp_path / "run", f"--config.init_from={tmp_path / 'weights'}", status=2)
     assert "holds another network than the configuration's:" in output
@@ -68,8 +69,9 @@ def small_disk(folder, megabytes):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_path):
-    """Status 1 and a message; with free space again the run resumes."""
+    """Exit with status 1 and a message, and resume when there is free space again."""
     more = ("--config.train.epochs=20", "--config.train.checkpoint_steps=1")
     workdir = tmp_path / "disk/run"
     with small_disk(tmp_path / "disk", 40):
@@ -98,7 +100,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_
 
 
 def test_a_disk_too_small_is_refused_before_training(train, tmp_path):
-    """The message names the space that is needed."""
+    """Name the space that is needed."""
     with small_disk(tmp_path / "disk", 1):
         output = train(tmp_path / "disk/run", status=2)
         assert output.startswith(f"error: cannot write to {tmp_path}/disk/run:") and "needed" in output

@@ -18,6 +18,8 @@ from fgnet_jax.metrics import bootstrap, thresholds
 from fgnet_jax.models import weights
 from fgnet_jax.train import loop
 
+pytestmark = pytest.mark.slow  # whole protocols
+
 CONFIG = """
 from fgnet_jax.train import defaults
 

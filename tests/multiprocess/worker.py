@@ -1,9 +1,9 @@
-"""Trains several configurations one after the other in one process, which may be one of several.
+"""Train several configurations one after the other in one process, which may be one of several.
 
     python -m tests.multiprocess.worker SPECS_JSON [COORDINATOR PROCESSES PROCESS]
 
-SPECS_JSON is a list of {"workdir": ..., "overrides": {"optim.name": "sgd", ...}} over configs/tiny.py. It does what the
-command does; starting one command for each would spend most of the time on imports.
+SPECS_JSON is a list of {"workdir": ..., "overrides": {"optim.name": "sgd", ...}} over the configuration `tiny`. It
+does what the command does; starting one command for each would spend most of the time on imports.
 """
 
 import json
@@ -19,7 +19,7 @@ tiny = defaults.load_config_file("tiny")
 
 
 def main(specs: str, coordinator: str = "", processes: str = "", process: str = "") -> None:
-    """Runs every configuration."""
+    """Train every configuration."""
     if coordinator:
         jax.distributed.initialize(coordinator, int(processes), int(process))
     for spec in json.loads(specs):

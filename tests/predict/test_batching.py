@@ -21,7 +21,7 @@ def written(counts, names=None):
 
 
 def test_batches_end_with_frames():
-    """No more faces than a batch has, unless a single frame has; a limited number of frames where there are none."""
+    """Put no more faces in a batch than fit, unless a single frame has more, and limit frames without faces."""
     grouped = batching.grouped([1, 1, 3, 1, 9, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0], lambda n: n, 4)
     assert list(grouped) == [[1, 1], [3, 1], [9], [2, 0, 0, 0, 0, 0, 0, 0], [0, 0]]
 
@@ -29,7 +29,7 @@ def test_batches_end_with_frames():
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("counts", [[1] * 9, [2, 0, 1, 3, 1, 0, 0, 5, 1]], ids=["one face", "several"])
 def test_a_run_resumes_at_the_beginning_of_a_batch(size, counts):
-    """Wherever it was killed, the batches from there on are those of a run that was not."""
+    """Have the batches of a run that was not killed from there on, wherever it was killed."""
     undisturbed = list(batching.grouped(list(enumerate(counts, 1)), lambda pair: pair[1], size))
     for count in range(len(counts)):
         point = batching.resume_point(written(counts[:count]), ["v"], size)
@@ -41,14 +41,14 @@ def test_a_run_resumes_at_the_beginning_of_a_batch(size, counts):
 
 
 def test_sources_that_are_done_are_not_read_again():
-    """Images and videos before the last batch."""
+    """Skip images and videos before the last batch."""
     frames = written([1, 1, 1, 1, 1], ["a.png", "b.png", "v", "v", "v"])
     point = batching.resume_point(frames, ["a.png", "b.png", "v", "c.png"], 2)
     assert (point.source, point.done, point.written, point.rows) == (2, 2, (2, 2), 4)
 
 
 def test_a_batch_over_two_sources():
-    """Resumes with the first of them."""
+    """Resume with the first of them."""
     point = batching.resume_point(
         written([1, 1, 1, 1], ["a.png", "b.png", "c.png", "d.png"]), ["a.png", "b.png", "c.png", "d.png"], 3
     )
@@ -56,21 +56,21 @@ def test_a_batch_over_two_sources():
 
 
 def test_smoothing_computes_the_frames_of_its_window_again():
-    """A second is four frames; they are not written again."""
+    """Compute a second of frames, four, again, and write none of them again."""
     point = batching.resume_point(written([1] * 12), ["v"], 2, window=1.0)
     assert point.written == (0, 10) and point.rows == 10
     assert point.done <= 10 - 4 and point.done % 2 == 0 and point.done >= 4
 
 
 def test_smoothing_looks_back_to_the_videos_beginning_at_most():
-    """Also where its first frames share a batch with an image."""
+    """Stop at the video's beginning where its first frames share a batch with an image, too."""
     frames = written([1, 1, 1, 1], ["a.png", "v", "v", "v"])
     point = batching.resume_point(frames, ["a.png", "v"], 2, window=60.0)
     assert (point.source, point.done, point.written) == (0, 0, (1, 1))
 
 
 def test_other_inputs_are_refused():
-    """Their rows would be mixed."""
+    """Refuse them, or their rows would be mixed."""
     with pytest.raises(ValueError, match="continues with b.png, the command with c.png"):
         batching.resume_point(written([1, 1, 1], ["a.png", "b.png", "c.png"]), ["a.png", "c.png"], 1)
     with pytest.raises(ValueError, match="no more inputs"):
@@ -78,6 +78,6 @@ def test_other_inputs_are_refused():
 
 
 def test_the_same_input_twice():
-    """Is two sources."""
+    """Count it as two sources."""
     frames = list(itertools.chain(written([1, 1]), written([1, 1])))
     assert batching.resume_point(frames, ["v", "v"], 1).source == 1

@@ -30,7 +30,7 @@ def cells(row, *arguments, **options):
 
 
 def test_own_columns():
-    """AU numbers are padded; scores are read back to the last bit of float32."""
+    """Pad AU numbers, and write scores so that they are read back to the last bit of float32."""
     assert cells(FACE) == {
         "input": "clip.mp4", "frame": "8", "timestamp": "0.28", "face_id": "3", "confidence": "1.25", "success": "1",
         "FaceRectX": "10.0", "FaceRectY": "20.0", "FaceRectWidth": "30.0", "FaceRectHeight": "40.0",
@@ -40,7 +40,7 @@ def test_own_columns():
 
 
 def test_a_frame_without_a_face_has_empty_cells():
-    """Never a 0, which would count as an absent AU."""
+    """Never write a 0, which would count as an absent AU."""
     texts = cells(NO_FACE)
     assert {name: text for name, text in texts.items() if text} == {
         "input": "clip.mp4", "frame": "9", "timestamp": "0.32", "success": "0"
@@ -48,14 +48,14 @@ def test_a_frame_without_a_face_has_empty_cells():
 
 
 def test_peaks_follow_the_scores_and_are_empty_where_there_is_none():
-    """In pixels of the image."""
+    """Write peaks in pixels of the image."""
     texts = cells(FACE, peaks=True)
     assert list(texts)[-4:] == ["AU12_c", "AU12_score", "AU12_x", "AU12_y"]
     assert (texts["AU01_x"], texts["AU01_y"], texts["AU12_x"]) == ("5.12", "6.0", "")
 
 
 def test_openface():
-    """FaceLandmarkVidMulti's columns that are known here: no intensities, no pose; the input last."""
+    """Have FaceLandmarkVidMulti's columns that are known here: no intensities, no pose; the input last."""
     names = columns.table_columns(AUS, "openface").names
     assert names[:6] == ["frame", "face_id", "timestamp", "confidence", "success", "x_0"]
     assert names[72:74] == ["x_67", "y_0"] and names[-3:] == ["AU01_c", "AU12_c", "input"]
@@ -65,27 +65,27 @@ def test_openface():
 
 
 def test_pyfeat():
-    """Frames from 0, AUs without suffix, the score of the face; no emotions."""
+    """Count frames from 0, with AUs without suffix and the score of the face; no emotions."""
     texts = cells(FACE, "pyfeat")
     assert list(texts)[:6] == ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore", "x_0"]
     assert (texts["frame"], texts["FaceScore"], texts["AU01"], texts["AU12"]) == ("7", "1.25", "1", "0")
 
 
 def test_libreface():
-    """Frames from 0, milliseconds, AUs unpadded."""
+    """Count frames from 0, with milliseconds and unpadded AUs."""
     texts = cells(FACE, "libreface")
     assert list(texts) == ["frame_idx", "frame_time_in_ms", "au_1", "au_12", "input", "face_id"]
     assert (texts["frame_idx"], texts["frame_time_in_ms"], texts["au_1"]) == ("7", "280.0", "1")
 
 
 def test_another_dialect_is_refused():
-    """The message lists the known ones."""
+    """List the known ones."""
     with pytest.raises(ValueError, match="openface, pyfeat, libreface, got 'spss'"):
         columns.table_columns(AUS, "spss")
 
 
 def test_values_have_types():
-    """For Parquet and pandas: what is empty is None."""
+    """Return None for empty cells, as Parquet and pandas need."""
     values = dict(zip(columns.table_columns(AUS).names, columns.table_columns(AUS).values(NO_FACE), strict=True))
     assert (
         values["frame"] == 9 and values["success"] == 0 and values["face_id"] is None and values["AU01_score"] is None

@@ -24,7 +24,7 @@ def save(path, config=TINY, known=AUS):
 
 
 def test_predictions_are_what_the_network_computes(directory, detector):
-    """Heatmaps of the known AUs, clipped; scores their means; presence their sign."""
+    """Return clipped heatmaps of the weights' AUs, scores as their means, and presence as the scores' sign."""
     predictions = detector.predict(FACES)
     config, variables, _ = weights.load(directory)
     expected = jax.jit(lambda images: fgnet.apply(config, variables, fgnet.normalise(images)))(FACES)
@@ -38,7 +38,7 @@ def test_predictions_are_what_the_network_computes(directory, detector):
 
 
 def test_results_are_plain_numpy_of_the_stated_types(detector):
-    """No arrays of JAX are returned."""
+    """Return no arrays of JAX."""
     predictions = detector.predict(FACES[:3])
     types = {name: getattr(predictions, name) for name in ("aus", "scores", "present", "heatmaps")}
     assert {name: type(value) for name, value in types.items()} == dict.fromkeys(types, np.ndarray)
@@ -57,27 +57,27 @@ def test_results_are_plain_numpy_of_the_stated_types(detector):
 
 
 def test_padding_and_other_faces_change_nothing(detector):
-    """A face has the same scores whatever else is in its batch."""
+    """Give a face the same scores whatever else is in its batch."""
     together = detector.predict(FACES)
     for i, face in enumerate(FACES):
         np.testing.assert_allclose(detector.predict(face[None]).scores[0], together.scores[i], atol=1e-6)
 
 
 def test_heatmaps_are_returned_only_if_requested(detector):
-    """They are most of the bytes."""
+    """Leave them out otherwise: they are most of the bytes."""
     assert detector.predict(FACES, heatmaps=False).heatmaps is None
     assert detector.start(FACES[:2]).result(heatmaps=False).heatmaps is None
 
 
 def test_no_faces_give_empty_results(detector):
-    """Shapes stay right."""
+    """Keep the shapes right."""
     predictions = detector.predict(FACES[:0])
     assert predictions.heatmaps is not None and len(predictions.heatmaps) == 0
     assert predictions.scores.shape == (0, len(AUS))
 
 
 def test_the_weights_own_configuration_counts(tmp_path):
-    """`map_codes`, heatmap size and channels are read, not assumed."""
+    """Read `map_codes`, heatmap size and channels instead of assuming them."""
     config = dataclasses.replace(TINY, heatmap_size=32, num_heatmaps=9)
     mapped = fgnet_jax.Detector.load(save(tmp_path / "a", config, (4, 6))).predict(FACES[:1])
     plain = fgnet_jax.Detector.load(save(tmp_path / "b", dataclasses.replace(config, map_codes=False), (4, 6)))
@@ -86,7 +86,7 @@ def test_the_weights_own_configuration_counts(tmp_path):
 
 
 def test_bfloat16_is_near(directory, detector):
-    """An option with its own tolerance; results are float32 as well."""
+    """Return float32 results within the option's own tolerance."""
     half = fgnet_jax.Detector.load(directory, batch_size=2, dtype="bfloat16").predict(FACES)
     full = detector.predict(FACES)
     assert half.scores.dtype == np.float32
@@ -99,28 +99,28 @@ def test_bfloat16_is_near(directory, detector):
     ids=["one face", "float", "oblong", "grey", "list"],
 )
 def test_other_arrays_are_refused_with_what_is_expected(detector, images):
-    """The message names shape and type."""
+    """Name shape and type."""
     with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got .*; whole images come in a list"):
         detector.predict(images)
 
 
 def test_weights_that_cannot_detect_are_refused_by_name(tmp_path):
-    """Absent, untrained, or with more AUs than heatmaps."""
+    """Refuse absent and untrained weights, and those with more AUs than heatmaps."""
     untrained, crowded = save(tmp_path / "untrained", known=()), save(tmp_path / "crowded", known=tuple(range(1, 19)))
-    for path, reason in ((untrained, "know no AU"), (crowded, "18 AUs, but 16"), (tmp_path / "absent", "no such")):
+    for path, reason in ((untrained, "detect no AUs"), (crowded, "18 AUs, but 16"), (tmp_path / "absent", "no such")):
         with pytest.raises(weights.WeightsError, match=f"{path.name}.*{reason}"):
             fgnet_jax.Detector.load(path)
 
 
 @pytest.mark.parametrize(("options", "reason"), [({"batch_size": 0}, "at least 1"), ({"dtype": "float16"}, "bfloat16")])
 def test_options_out_of_range_are_refused(directory, options, reason):
-    """Before anything is loaded."""
+    """Refuse before anything is loaded."""
     with pytest.raises(ValueError, match=reason):
         fgnet_jax.Detector.load(directory, **options)
 
 
 def test_importing_the_package_is_light():
-    """JAX and Pillow come only with the detector."""
+    """Import JAX and Pillow only with the detector."""
     code = (
         "import sys, fgnet_jax; heavy = {'jax', 'PIL', 'numpy', 'orbax'} & set(sys.modules); assert not heavy, heavy;"
         "fgnet_jax.Detector; assert 'jax' in sys.modules;"
@@ -130,6 +130,6 @@ def test_importing_the_package_is_light():
 
 
 def test_the_package_has_no_other_surprises():
-    """A misspelt name is an AttributeError as usual."""
+    """Raise AttributeError for a misspelt name."""
     with pytest.raises(AttributeError, match="Detektor"):
         _ = fgnet_jax.Detektor  # pyright: ignore[reportAttributeAccessIssue]

@@ -31,7 +31,7 @@ def load(path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_archive_holds_every_row_in_order(tmp_path, name):
-    """Heatmaps, scores, AUs and inputs, with NaN where there is no result, and no pickles."""
+    """Hold heatmaps, scores, AUs and inputs, with NaN where there is no result, and no pickles."""
     with heatmap_files.open_archive(tmp_path / name, AUS, 4) as archive:
         archive.add(row("a.png", MAPS[0], 0), MAPS[0])
         archive.add(row("b.png"), None)
@@ -49,7 +49,7 @@ def test_an_archive_holds_every_row_in_order(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_archive_holds_what_was_added(tmp_path, name):
-    """As the table does."""
+    """Keep the rows that were added, as the table does."""
     with pytest.raises(KeyboardInterrupt), heatmap_files.open_archive(tmp_path / name, AUS, 4) as archive:
         archive.add(row("a.png", MAPS[0]), MAPS[0])
         raise KeyboardInterrupt
@@ -58,7 +58,7 @@ def test_an_interrupted_archive_holds_what_was_added(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_archive_is_valid(tmp_path, name):
-    """A run that was stopped before its first image."""
+    """Write a valid archive for a run that was stopped before its first image."""
     with heatmap_files.open_archive(tmp_path / name, AUS, 4):
         pass
     loaded = load(tmp_path / name)
@@ -67,7 +67,7 @@ def test_an_empty_archive_is_valid(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_of_all_sizes(tmp_path, name):
-    """Heatmaps warped back to the image are one array per row, none for a row without a result."""
+    """Write heatmaps warped back to the image as one array per row, and none for a row without a result."""
     with heatmap_files.open_archive(tmp_path / name, AUS, 4, on_image=True) as archive:
         archive.add(row("a.png", MAPS[0], 0), np.full((6, 8, 2), 0.5, np.float32))
         archive.add(row("b.png"), None)
@@ -80,14 +80,14 @@ def test_images_of_all_sizes(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_heatmaps_of_another_shape_are_refused(tmp_path, name):
-    """They would shift everything after them."""
+    """Refuse them, as they would shift everything after them."""
     with heatmap_files.open_archive(tmp_path / name, AUS, 4) as archive, pytest.raises(ValueError, match="a.png"):
         archive.add(row("a.png", MAPS[0]), np.zeros((4, 4, 3)))
 
 
 @pytest.mark.parametrize("on_image", [False, True])
 def test_zarr_is_resumed(tmp_path, on_image):
-    """What was added beyond the table's rows is replaced."""
+    """Replace what was added beyond the table's rows."""
     path = tmp_path / "out.zarr"
     first = heatmap_files.open_archive(path, AUS, 4, on_image=on_image)
     archive = first.__enter__()  # a killed run: never closed
@@ -102,7 +102,7 @@ def test_zarr_is_resumed(tmp_path, on_image):
 
 
 def test_archives_that_cannot_be_resumed_are_refused(tmp_path):
-    """An npz archive, one of other AUs, and a missing one."""
+    """Refuse an npz archive, one of other AUs, and a missing one."""
     with heatmap_files.open_archive(tmp_path / "out.zarr", AUS, 4) as archive:
         archive.add(row("a", MAPS[0]), MAPS[0])
     cases = {"out.npz": (AUS, 1, "npz"), "out.zarr": ((1, 2), 1, "other AUs"), "no.zarr": (AUS, 1, "no archive")}

@@ -75,7 +75,7 @@ def mixed_run(directory, tmp_path_factory):
 
 
 def test_a_mixed_run_succeeds(mixed_run):
-    """Broken images do not end it, and each is named with its reason; the rate is printed."""
+    """Continue after broken images, name each with its reason, and print the rate."""
     folder, sources, done = mixed_run
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -87,7 +87,7 @@ def test_a_mixed_run_succeeds(mixed_run):
 
 
 def test_the_table_has_a_row_for_every_input_in_order(mixed_run, directory):
-    """Scores are the detector's; failures have empty cells."""
+    """Write the detector's scores, and empty cells for failures."""
     folder, sources, _ = mixed_run
     table = rows(folder / "out" / "r.csv")
     assert [row["input"] for row in table] == sources
@@ -105,7 +105,7 @@ def test_the_table_has_a_row_for_every_input_in_order(mixed_run, directory):
 
 
 def test_the_archive_matches_the_table(mixed_run):
-    """Row by row, with NaN for failures."""
+    """Match row by row, with NaN for failures."""
     folder, sources, _ = mixed_run
     with np.load(folder / "r.npz") as archive:
         assert archive["input"].tolist() == sources and tuple(archive["aus"]) == AUS
@@ -119,7 +119,7 @@ def test_the_archive_matches_the_table(mixed_run):
 
 
 def test_every_success_has_its_overlay(mixed_run):
-    """Equal names from two folders stay apart."""
+    """Keep equal names from two folders apart."""
     folder, _, _ = mixed_run
     assert sorted(os.listdir(folder / "overlays")) == ["large.png", "last.png", "x-a.png", "y-a.png"]
     with Image.open(folder / "overlays" / "x-a.png") as overlay:
@@ -127,7 +127,7 @@ def test_every_success_has_its_overlay(mixed_run):
 
 
 def test_without_a_file_the_table_goes_to_standard_output(directory, tmp_path):
-    """Nothing else does."""
+    """Write nothing else to it."""
     done = command("--weights", directory, "--aligned", face(tmp_path / "a.png"))
     header, row, end = done.stdout.split("\n")
     assert (
@@ -139,7 +139,7 @@ def test_without_a_file_the_table_goes_to_standard_output(directory, tmp_path):
 
 
 def test_nothing_readable_is_status_1(directory, tmp_path):
-    """The rows are written all the same."""
+    """Write the rows nevertheless."""
     status = predict.main(
         ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), str(tmp_path / "no.png")]
     )
@@ -147,7 +147,7 @@ def test_nothing_readable_is_status_1(directory, tmp_path):
 
 
 def test_scores_that_are_not_numbers_are_failures(tmp_path, capfd):
-    """Broken weights must not look like a face without AUs."""
+    """Report broken weights: they must not look like a face without AUs."""
     variables = fgnet.init(TINY)
     variables.params["interpreter/output/bias"] = np.full_like(variables.params["interpreter/output/bias"], np.nan)
     weights.save(tmp_path / "w", TINY, variables, weights.WeightsMeta(model={}, aus=AUS))
@@ -250,7 +250,7 @@ USAGE_CASES = (
 
 @pytest.mark.parametrize("case", USAGE_CASES)
 def test_usage_errors_are_status_2_before_anything_is_touched(directory, tmp_path, capfd, case):
-    """Each message names the mistake, and the folder stays as it was."""
+    """Name the mistake, and leave the folder as it was."""
     arguments, message = usage_cases(tmp_path, directory)[case]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     try:
@@ -263,13 +263,13 @@ def test_usage_errors_are_status_2_before_anything_is_touched(directory, tmp_pat
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_reported(directory, tmp_path):
-    """Status 1 and a sentence, no traceback."""
+    """Exit with status 1 and a sentence, without traceback."""
     done = command("--weights", directory, "--aligned", "--csv", "/dev/full", face(tmp_path / "a.png"))
     assert done.returncode in (1, 2) and "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_reader_that_ends_early_gives_no_traceback(directory, tmp_path):
-    """As in `... | head -1`."""
+    """End quietly, as in `... | head -1`."""
     words = f"{sys.executable} -m fgnet_jax.predict --weights {directory} --aligned {face(tmp_path / 'a.png')}"
     done = subprocess.run(["bash", "-c", f"{words} | true"], capture_output=True, text=True)
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
@@ -277,7 +277,7 @@ def test_a_reader_that_ends_early_gives_no_traceback(directory, tmp_path):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
-    """Rows are on disk as they come; an interrupted run closes its archive too, a killed one leaves none."""
+    """Have rows on disk as they come; close the archive when interrupted, and leave none when killed."""
     image = face(tmp_path / "a.png")
     table, archive = tmp_path / "r.csv", tmp_path / "r.npz"
     words = [sys.executable, "-m", "fgnet_jax.predict", "--weights", directory, "--aligned", "--batch_size", "1"]
@@ -301,7 +301,7 @@ def test_a_stopped_run_leaves_whole_rows(directory, tmp_path, stop):
 
 
 def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
-    """Batches are padded to one shape."""
+    """Pad batches to one shape."""
     sources = [str(face(tmp_path / f"{i}.png", i)) for i in range(5)]
     sources.insert(2, str(tmp_path / "absent"))
     tables = []
@@ -319,7 +319,7 @@ def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
 
 
 def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
-    """Its rows are written as its frames arrive; smoothing is causal, which the JSON records."""
+    """Write rows as frames arrive; smooth causally, and record it in the JSON."""
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     frames = [video.VideoFrame(k + 1, k / 10, image) for k, image in enumerate(images)]
     monkeypatch.setattr(video, "camera", lambda number: iter(frames))
@@ -333,7 +333,7 @@ def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
 
 
 def test_help_does_not_load_jax():
-    """It lists the exit statuses."""
+    """List the exit statuses."""
     code = "import sys; from fgnet_jax.predict import __main__ as predict\n"
     code += "try: predict.main(['--help'])\nfinally: assert 'jax' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

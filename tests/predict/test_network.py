@@ -14,7 +14,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.imag
 
 
 def test_apply_is_the_same_as_a_pure_function(detector):
-    """Other programs can jit it, with the weights as arguments, and it has gradients."""
+    """Jit it in another program, with the weights as arguments, and differentiate it."""
 
     @jax.jit
     def smiles(params, images):
@@ -30,7 +30,7 @@ def test_apply_is_the_same_as_a_pure_function(detector):
 
 
 def test_any_number_of_faces_compiles_once(directory, monkeypatch):
-    """One shape, with heatmaps or without."""
+    """Compile one shape, with heatmaps or without."""
     jax.clear_caches()  # another test may have traced the same shape
     traces = []
     apply = fgnet.apply
@@ -44,18 +44,18 @@ def test_any_number_of_faces_compiles_once(directory, monkeypatch):
 
 
 def test_a_batch_is_never_larger_than_stated(detector):
-    """`start` takes what was compiled for."""
+    """Refuse more faces in `start` than the network was compiled for."""
     with pytest.raises(ValueError, match="1 to 2 faces, got 3"):
         detector.start(FACES[:3])
 
 
 def test_the_checksum_is_that_of_the_weights(directory, detector):
-    """It is recorded in the JSON beside a table."""
+    """Return the checksum that the JSON beside a table records."""
     assert detector.checksum == weights.checksum(weights.load(directory)[1])
 
 
 def test_a_batch_size_for_fewer_faces(detector):
-    """The same weights; nothing is loaded again."""
+    """Share the same weights; load nothing again."""
     single = detector.with_batch_size(1)
     assert single.batch_size == 1 and single.variables is detector.variables
     np.testing.assert_allclose(single.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)

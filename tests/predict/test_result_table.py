@@ -41,7 +41,7 @@ def write_video(path, columns=OWN, frames=3):
 
 
 def test_rows_come_back_as_written(tmp_path):
-    """Names with commas, quotes and newlines, failures as empty cells."""
+    """Keep names with commas, quotes and newlines, and write failures as empty cells."""
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
         table.add([face('a "b", c\nd.png')])
         table.add([ResultRow("e.png")])
@@ -52,7 +52,7 @@ def test_rows_come_back_as_written(tmp_path):
 
 
 def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
-    """What a killed run leaves: whole rows."""
+    """Leave whole rows when killed."""
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
         assert (tmp_path / "out.csv").read_text().count("\n") == 1
         table.add([face("a.png"), face("a.png", face_id=1)])
@@ -60,7 +60,7 @@ def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
 
 
 def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
-    """Linux file names are bytes."""
+    """Keep the bytes, which file names on Linux are."""
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
         table.add([ResultRow(os.fsdecode(b"\xff.png"))])
     assert b"\xff.png,1," in (tmp_path / "out.csv").read_bytes()
@@ -68,7 +68,7 @@ def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
 
 @pytest.mark.parametrize("dialect", [None, *columns.DIALECTS])
 def test_frames_are_read_from_the_columns_of_every_tool(tmp_path, dialect):
-    """All but the last, which may lack rows, with the byte at which each ends."""
+    """Read all frames but the last, which may lack rows, with the byte at which each ends."""
     chosen, path = columns.table_columns(AUS, dialect), tmp_path / "out.csv"
     write_video(path, chosen)
     frames = list(result_table.written(path, chosen))
@@ -82,7 +82,7 @@ def test_frames_are_read_from_the_columns_of_every_tool(tmp_path, dialect):
 
 
 def test_one_image_named_twice_is_two_frames(tmp_path):
-    """Within a frame, face_ids increase."""
+    """Begin a new frame where face_ids do not increase."""
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
         for _ in range(3):
             table.add([face("a.png"), face("a.png", face_id=1)])
@@ -91,7 +91,7 @@ def test_one_image_named_twice_is_two_frames(tmp_path):
 
 @pytest.mark.parametrize("half", [b"c.png,1", b'"c\n', b'"c,d'])
 def test_half_a_row_is_left_out_and_cut_off(tmp_path, half):
-    """Whatever a crash has left, within quotes, too."""
+    """Cut off whatever a crash has left, within quotes, too."""
     path = tmp_path / "out.csv"
     write_video(path)
     complete = path.read_bytes()
@@ -103,7 +103,7 @@ def test_half_a_row_is_left_out_and_cut_off(tmp_path, half):
 
 
 def test_other_tables_are_refused(tmp_path):
-    """By their columns, and by values that this package never writes."""
+    """Refuse other columns, and values that this package never writes."""
     write_video(tmp_path / "out.csv")
     with pytest.raises(result_table.TableError, match="its columns are input, frame.*not frame_idx"):
         list(result_table.written(tmp_path / "out.csv", columns.table_columns(AUS, "libreface")))
@@ -114,7 +114,7 @@ def test_other_tables_are_refused(tmp_path):
 
 
 def test_a_table_is_begun_with_its_first_row(tmp_path):
-    """A header, or a part of it, does not count."""
+    """Count a header, or a part of it, as nothing."""
     path = tmp_path / "out.csv"
     for text, begun in (("", False), ("input,fra", False), (",".join(OWN.names) + "\n", False), ("a,b\n", True)):
         path.write_text(text)
@@ -124,7 +124,7 @@ def test_a_table_is_begun_with_its_first_row(tmp_path):
 
 
 def test_parquet_has_types_and_leaves_nothing_else(tmp_path):
-    """The same rows; empty cells are nulls."""
+    """Write the same rows, with nulls for empty cells."""
     write_video(tmp_path / "out.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == OWN.names and os.listdir(tmp_path) == ["out.parquet"]
@@ -135,7 +135,7 @@ def test_parquet_has_types_and_leaves_nothing_else(tmp_path):
 
 
 def test_parquet_of_a_stopped_run_can_be_read_and_resumed(tmp_path):
-    """Its rows stay beside it, as CSV."""
+    """Keep its rows beside it, as CSV."""
     with pytest.raises(KeyboardInterrupt), result_table.open_table(tmp_path / "out.parquet", OWN) as table:
         table.add([face("a.png")])
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ RECORD = {"version": "1", "aus": (1, 2), "thresholds": {"AU01": 0.0}, "device": 
 
 
 def test_the_record_is_beside_the_table(tmp_path):
-    """It is read as it was written."""
+    """Read it as it was written."""
     run_record.write(tmp_path / "out.csv", RECORD)
     assert json.loads((tmp_path / "out.csv.json").read_text())["aus"] == [1, 2]
     assert run_record.read(tmp_path / "out.csv") == json.loads(json.dumps(RECORD))
@@ -18,21 +18,21 @@ def test_the_record_is_beside_the_table(tmp_path):
 
 
 def test_names_that_are_no_text_are_kept(tmp_path):
-    """File names on Linux are bytes."""
+    """Keep the bytes, which file names on Linux are."""
     run_record.write(tmp_path / "out.csv", RECORD | {"arguments": ["b\udcff.png", "ü.png"]})
     assert (run_record.read(tmp_path / "out.csv") or {})["arguments"] == ["b\udcff.png", "ü.png"]
     assert "ü.png" in (tmp_path / "out.csv.json").read_text(encoding="utf-8")
 
 
 def test_the_same_settings_may_resume_elsewhere(tmp_path):
-    """On another device, with other arguments."""
+    """Allow another device and other arguments."""
     run_record.write(tmp_path / "out.csv", RECORD)
     former = run_record.read(tmp_path / "out.csv") or {}
     run_record.check_same(tmp_path / "out.csv", former, RECORD | {"device": {"kind": "gpu"}, "arguments": ["x"]})
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    """The message names all that differ."""
+    """Name all that differ."""
     run_record.write(tmp_path / "out.csv", RECORD)
     former = run_record.read(tmp_path / "out.csv") or {}
     with pytest.raises(run_record.RunRecordError, match=r"aus: \[1, 2\] there, \[1\] now; every: None there, 2 now"):
@@ -41,7 +41,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
 def test_other_files_are_refused(tmp_path, text):
-    """The message names the file."""
+    """Name the file."""
     (tmp_path / "out.csv.json").write_text(text)
     with pytest.raises(run_record.RunRecordError, match="out.csv.json: not the JSON"):
         run_record.read(tmp_path / "out.csv")

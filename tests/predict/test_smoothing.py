@@ -24,13 +24,13 @@ def smoothed(frames, options=OPTIONS):
 
 
 def test_weights_are_a_hann_window_over_true_times():
-    """A quarter second away weighs half."""
+    """Weigh a quarter of a second away by half."""
     results = smoothed([frame(0.0, 0.0), frame(0.25, 1.0), frame(0.5, 0.0), frame(5.0, 1.0)])
     np.testing.assert_allclose(results, [0.5 / 1.5, 1 / 2, 0.5 / 1.5, 1.0], rtol=1e-6)
 
 
 def test_causal_uses_earlier_frames_alone_and_waits_for_none():
-    """Every frame is returned before the next is read."""
+    """Return every frame before the next is read."""
     read = []
 
     def frames():
@@ -46,14 +46,14 @@ def test_causal_uses_earlier_frames_alone_and_waits_for_none():
 
 
 def test_a_constant_stays_and_a_step_is_not_delayed():
-    """Centred weights have no delay."""
+    """Have no delay with centred weights."""
     np.testing.assert_allclose(smoothed([frame(k / 30, 0.3) for k in range(40)]), 0.3, rtol=1e-6)
     step = smoothed([frame(k / 30, float(k >= 20)) for k in range(40)])
     assert step[19] < 0.5 < step[20] and step[19] + step[20] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_faces_videos_and_images_are_kept_apart():
-    """Each face by its own frames; an image as it is."""
+    """Smooth each face by its own frames, and leave an image as it is."""
     frames = [
         frame(0.0, 0.0), frame(0.1, 1.0, faces=(1,)), frame(0.2, 0.0), frame(0.2, 1.0, "w"),
         frame(None, 0.5, None), frame(0.3, 0.25, "x"), frame(None, 0.125, "x"),
@@ -62,7 +62,7 @@ def test_faces_videos_and_images_are_kept_apart():
 
 
 def test_frames_without_a_face_or_result_take_no_part():
-    """They stay without one."""
+    """Leave them without one."""
     empty = ObservedScores(video="v", seconds=0.1, face_ids=(), scores=np.zeros((0, 1), np.float32))
     frames = [frame(0.0, 1.0), empty, frame(0.2, np.nan), frame(0.3, 1.0)]
     results = [scores for _, scores in smoothing.smooth(frames, lambda frame: frame, OPTIONS)]
@@ -70,13 +70,13 @@ def test_frames_without_a_face_or_result_take_no_part():
 
 
 def test_beginning_a_window_earlier_gives_the_same_bits():
-    """A resumed run relies on it."""
+    """Give the same bits, on which a resumed run relies."""
     rng = np.random.default_rng(0)
     frames = [frame(k / 25, rng.uniform(-1, 1)) for k in range(100)]
     np.testing.assert_array_equal(smoothed(frames)[50:], smoothed(frames[50 - 25 :])[25:])
 
 
 def test_the_description_has_all_options():
-    """They are recorded in the JSON."""
+    """Return them for the JSON."""
     assert OPTIONS.describe() == {"window": "hann", "seconds": 1.0, "causal": False, "of": "scores, per face_id"}
     assert dataclasses.replace(OPTIONS, causal=True).describe()["causal"]

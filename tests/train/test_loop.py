@@ -110,6 +110,7 @@ def test_every_step_is_recorded(run):
     assert all(line["grad_norm"] > 0 for line in steps)
 
 
+@pytest.mark.slow
 def test_signals_while_a_state_is_evaluated(run, tmp_path, monkeypatch, capsys):
     """In the first epoch, the last, and the final test: the state is on disk by then, and the end is the same."""
     config = tiny.short_run(run[0].parent / "data", **{"train.epochs": 2})
