@@ -30,7 +30,7 @@ _RENDERED = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class DetectorError:
+class LandmarkErrorSummary:
     """The detector's error on a corpus, in inter-ocular distances (of the inner corners of the eyes).
 
     Attributes:
@@ -50,7 +50,7 @@ class DetectorError:
     again: float
 
 
-def detector_error(corpus: str, faces: int) -> DetectorError:
+def detector_error(corpus: str, faces: int) -> LandmarkErrorSummary:
     """Measure dlib on frames of 1024x768 of a synthetic corpus."""
     detect = dlib_detector.load(dlib_detector.find_predictor())
     images, landmarks, _ = random_faces(corpus, faces)
@@ -67,7 +67,7 @@ def detector_error(corpus: str, faces: int) -> DetectorError:
         if second:
             again.append(detection.distance(second.landmarks, transform.to_aligned(face.landmarks)))
     by_point = np.array(errors)
-    return DetectorError(
+    return LandmarkErrorSummary(
         corpus=corpus,
         faces=faces,
         missed=faces - len(by_point),
@@ -128,7 +128,7 @@ def _videos(root: Path, frames: int, subjects: int) -> miniature.Miniature:
     return mini
 
 
-def table(errors: list[DetectorError], runs: list[RunSpeed]) -> str:
+def table(errors: list[LandmarkErrorSummary], runs: list[RunSpeed]) -> str:
     """Format both results."""
     lines = ["dlib's landmarks against exact ones, in inter-ocular distances (inner corners of the eyes)"]
     lines.append(

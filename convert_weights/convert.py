@@ -8,12 +8,13 @@ import numpy as np
 
 from convert_weights import engine, sources
 from convert_weights.errors import ConversionError
-from convert_weights.files import read, sha256
+from convert_weights.files import read
 from fgnet_jax.aus import PUBLISHED_CHANNELS
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.initializers import initial
 from fgnet_jax.models.weights import GROUPS, WeightsMeta
+from fgnet_jax.runtime.files import sha256
 
 _FRESH = "interpreter/"
 

@@ -1,7 +1,6 @@
 """Reading of a file of weights of any kind, recognised by its content, as tensors and containers."""
 
 import dataclasses
-import hashlib
 import mmap
 from pathlib import Path
 
@@ -63,12 +62,6 @@ def read(path: str | Path) -> Contents:
         except ConversionError as error:
             raise ConversionError(f"{path}: {error}") from None
     return Contents(path=path, kind=kind, value=value, size=len(data))
-
-
-def sha256(path: str | Path) -> str:
-    """Compute the file's SHA-256, in hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _kind(path: Path, start: bytes) -> str:

@@ -21,12 +21,11 @@ from fgnet_jax.faces.finder import DetectedFace, DetectedFrame
 from fgnet_jax.media import frames, sources, video
 from fgnet_jax.predict import columns, pipeline, predictions, result_table
 from fgnet_jax.predict.predictions import Predictions
-from fgnet_jax.visualization import aligned_face, painting, scene
+from fgnet_jax.visualization import aligned_face, legend, painting, scene
 
 if TYPE_CHECKING:
     from fgnet_jax.predict.network import Network
 
-_FULL_BAR = 0.3  # the score that fills half of a bar: both of an AU's blobs in full
 
 ProgressCallback = Callable[[int, int | None], None]
 """Called with the number of every frame, and with how many there are; None where that is unknown."""
@@ -220,7 +219,7 @@ def bars(view: FileView, face: int) -> str:
 
 
 def _bar(au: int, score: float, is_present: bool) -> str:
-    half = min(abs(score) / _FULL_BAR, 1.0) * 50
+    half = min(abs(score) / legend.FULL_BAR, 1.0) * 50
     left = 50.0 if score > 0 else 50 - half
     colour = f"rgb{painting.colour(au)}" if is_present else "#a3abb8"
     name = html.escape(aus_lib.NAMES.get(au, ""))

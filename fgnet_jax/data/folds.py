@@ -58,6 +58,11 @@ SYNTHETIC = "synthetic_"
 """Prefix of the names of synthetic stand-ins for BP4D and DISFA."""
 
 
+def base_name(corpus: str) -> str:
+    """Return a corpus' name without the preparation: `disfa` for `disfa/left`."""
+    return corpus.split("/")[0]
+
+
 def family(corpus: str) -> str:
     """Return the corpus whose AUs, subjects and folds a corpus has: `bp4d` for `bp4d` and for `synthetic_bp4d`.
 

@@ -1,4 +1,4 @@
-"""How well a trained network detects action units: metrics with confidence intervals, in the paper's layout.
+"""Evaluate how well a trained network detects action units: metrics with confidence intervals, as in the paper.
 
     python -m fgnet_jax.evaluate --weights runs/bp4d_f0/best --corpus bp4d --split fold_0 --data_dir data
     python -m fgnet_jax.evaluate protocol within --corpus disfa --runs 'runs/disfa_f*' --data_dir data

@@ -16,7 +16,7 @@ class LeakageError(ValueError):
 
 def same_corpus(name: str, other_name: str) -> bool:
     """Return whether two names are of the same recordings, whatever preparation (`disfa/…`) they name."""
-    return name.split("/")[0] == other_name.split("/")[0]
+    return folds.base_name(name) == folds.base_name(other_name)
 
 
 def check_no_leakage(
@@ -60,7 +60,7 @@ def training_subjects(meta: WeightsMeta, *, corpus: str, name: str, fold: int | 
             f"{name} was trained on {meta.corpus} but does not say on which folds; "
             "give the one that was left out with --trained_fold"
         )
-    return set(folds.subjects(corpus.split("/")[0], [k for k in range(folds.NUM_FOLDS) if k != left_out]))
+    return set(folds.subjects(folds.base_name(corpus), [k for k in range(folds.NUM_FOLDS) if k != left_out]))
 
 
 def _left_out(meta: WeightsMeta, fold: int | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax.data.folds import NUM_FOLDS, split_name
+from fgnet_jax.data.folds import NUM_FOLDS, base_name, split_name
 from fgnet_jax.evaluate import leakage, published, scoring
 from fgnet_jax.evaluate.frame_predictions import FramePredictions, join
 from fgnet_jax.evaluate.report import Report, ReportRow, notes
@@ -126,11 +126,6 @@ def _thresholds(data: EvalData, options: EvalOptions, run: EvaluatedRun, aus: Se
     if options.thresholds_file:
         return thresholds.load(options.thresholds_file, aus)
     return np.full(len(aus), thresholds.PUBLISHED)
-
-
-def base_name(corpus: str) -> str:
-    """Return a corpus' name without the preparation: `disfa` for `disfa/left`."""
-    return corpus.split("/")[0]
 
 
 def measure(options: EvalOptions, predictions: FramePredictions) -> MeasuredMetrics:

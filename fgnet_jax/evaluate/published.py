@@ -6,6 +6,8 @@ not included, and the two within-corpus means are quoted from second hand: check
 
 import dataclasses
 
+from fgnet_jax.data.folds import base_name
+
 
 @dataclasses.dataclass(frozen=True)
 class PublishedRow:
@@ -42,7 +44,7 @@ def row(source: str, target: str) -> PublishedRow | None:
     Returns:
       For a synthetic stand-in the row of the corpus that it stands in for, with "(real faces)" after its name.
     """
-    names = [name.split("/")[0] for name in (source, target)]
+    names = [base_name(name) for name in (source, target)]
     real_source, real_target = (name.removeprefix("synthetic_") for name in names)
     published = _ROWS.get((real_source, real_target))
     if published is None or names == [real_source, real_target]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fgnet_jax.data.folds import base_name
 from fgnet_jax.evaluate import charts, mistakes, runs, scoring
 from fgnet_jax.evaluate import report as report_lib
 from fgnet_jax.evaluate.frame_predictions import join
-from fgnet_jax.evaluate.protocols import TestedRun, base_name
+from fgnet_jax.evaluate.protocols import TestedRun
 from fgnet_jax.evaluate.report import Report
 from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.metrics import thresholds

@@ -5,9 +5,8 @@ computed again: a stopped evaluation resumes where it was.
 """
 
 import dataclasses
-import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,17 @@ import jax
 import numpy as np
 
 from fgnet_jax.data.corpus import Corpus, find_corpus, open_directory
-from fgnet_jax.data.folds import train_splits
+from fgnet_jax.data.folds import base_name, train_splits
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.evaluate import frame_predictions, leakage
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
 from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError, LoadedNetwork, checksum, load, shared_aus
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import sharding
 from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
-from fgnet_jax.train.evaluator import score
-
-EvalBatch = Mapping[str, jax.Array]
-"""A global batch: `image`, `labels`, `index`, `valid`."""
+from fgnet_jax.train.evaluator import EvalBatch, EvalStep, compile_eval_steps, score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,34 +42,6 @@ class EvalData:
     predictions: Path | None = None
     batch_size: int = 16
     threads: int = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class _Steps:
-    """Jitted functions of variables and a batch.
-
-    Attributes:
-      score: Returns `scores` (N, K) with the batch's `labels`, `index` and `valid`.
-      heatmaps: Returns the AUs' heatmaps, (N, H, H, K).
-    """
-
-    score: Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]]
-    heatmaps: Callable[[fgnet.Variables, EvalBatch], jax.Array]
-
-
-@functools.lru_cache(maxsize=4)
-def _steps(config: ModelConfig, count: int) -> _Steps:
-    """Compile the steps of a network for the first `count` channels of its output."""
-
-    def heatmaps(variables: fgnet.Variables, batch: EvalBatch) -> jax.Array:
-        return fgnet.au_heatmaps(config, variables, batch["image"], count)
-
-    def evaluate(variables: fgnet.Variables, batch: EvalBatch) -> dict[str, jax.Array]:
-        passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
-        return passed_on | {"scores": fgnet.scores(heatmaps(variables, batch))}
-
-    options = {"out_shardings": sharding.create().replicated, "compiler_options": compiler_options.inference()}
-    return _Steps(score=jax.jit(evaluate, **options), heatmaps=jax.jit(heatmaps, **options))
 
 
 def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> FramePredictions:
@@ -150,7 +117,7 @@ def predict_heatmaps(
     opened, _ = _open_splits(data, corpus, split)
     network = load(run)
     images, heatmaps = [opened[int(index)]["image"] for index in indices], []
-    step = _steps(network.config, len(run.meta.aus)).heatmaps
+    step = compile_eval_steps(network.config, len(run.meta.aus), sharding.create()).heatmaps
     layout = sharding.create()
     loader = _loader_config(data, run, network, opened)
     for batch in eval_batches(opened, np.asarray(indices), loader, shard=ProcessShard()):
@@ -179,7 +146,10 @@ def predict_split(
     loader = _loader_config(data, run, network, corpus)
     with Progress(title, len(indices), "frames") as progress:
         step = _with_progress(
-            _steps(network.config, len(run.meta.aus)).score, progress, loader.batch_size, len(indices)
+            compile_eval_steps(network.config, len(run.meta.aus), sharding.create()).score,
+            progress,
+            loader.batch_size,
+            len(indices),
         )
         scored = score(
             step,
@@ -206,9 +176,7 @@ def predict_split(
     )
 
 
-def _with_progress(
-    step: Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]], progress: Progress, batch_size: int, total: int
-) -> Callable[[fgnet.Variables, EvalBatch], dict[str, jax.Array]]:
+def _with_progress(step: EvalStep, progress: Progress, batch_size: int, total: int) -> EvalStep:
     """Return the step with a report of progress after every batch."""
 
     def reporting(variables: fgnet.Variables, batch: EvalBatch) -> dict[str, jax.Array]:
@@ -250,7 +218,7 @@ def _loader_config(data: EvalData, run: EvaluatedRun, network: LoadedNetwork, co
 
 def _predictions_path(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> Path | None:
     """Return the file that predictions are kept in, if they are kept."""
-    name = f"{run.name}-on-{corpus.split('/')[0]}-{split}"
+    name = f"{run.name}-on-{base_name(corpus)}-{split}"
     return data.predictions / f"{name}.parquet" if data.predictions else None
 
 

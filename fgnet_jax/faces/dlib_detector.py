@@ -97,7 +97,7 @@ def _predictor(file: Path) -> Predictor:
     try:
         return _library().shape_predictor(str(file))
     except RuntimeError as error:
-        raise DetectorError(f"{file} is no predictor of dlib's: {error}") from error
+        raise DetectorError(f"{file} is not a dlib shape predictor: {error}") from error
 
 
 def _search(grey: np.ndarray, upsample: int) -> tuple[list[Box], list[float]]:

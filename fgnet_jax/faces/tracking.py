@@ -31,7 +31,7 @@ Measured by `benchmarks media` at `DETECT_EVERY`.
 """
 
 DISTANCE = {"photograph": 0.015, "drawn faces": 0.11}
-"""Distance of the landmarks of tracked faces from those detected in every frame: both have errors, but others."""
+"""Distance of tracked faces' landmarks from those detected in every frame: both have errors, but different ones."""
 
 _SAME = 0.1  # overlap with the expected box from which on a detected face may be a known one
 _DOUBLE = 0.5  # overlap from which on two tracked faces are taken for the same face

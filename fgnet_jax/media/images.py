@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     """
     _check_file(path)
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(path, formats=_readable_formats()) as image:
             _check_pixels(*image.size)
             image.load()
             return np.asarray(_upright(image, _rgb(image)))
@@ -102,7 +102,7 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def _readable_formats() -> tuple[str, ...]:
     """Return `FORMATS` without those that this build of Pillow lacks (it raises KeyError for them)."""
     Image.init()
     if importlib.util.find_spec("pillow_heif"):
@@ -116,9 +116,9 @@ def _unknown(path: str | os.PathLike[str]) -> str:
     """Return why no reader accepts a file."""
     with open(path, "rb") as stream:
         start = stream.read(12)
-    if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _formats():
-        return "a HEIC image, which is read where pillow-heif is: pip install 'fgnet_jax[heic]'"
-    return f"not an image of a kind that is read here ({', '.join(_formats())})"
+    if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _readable_formats():
+        return "a HEIC image; reading it needs pillow-heif: pip install 'fgnet_jax[heic]'"
+    return f"not an image in a supported format ({', '.join(_readable_formats())})"
 
 
 def _check_pixels(width: int, height: int) -> None:

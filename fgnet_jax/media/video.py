@@ -132,7 +132,9 @@ def camera(device: int | str) -> Iterator[VideoFrame]:
     try:
         import cv2
     except ImportError as error:
-        raise VideoError("cameras are read by OpenCV, which is not here: pip install 'fgnet_jax[faces]'") from error
+        raise VideoError(
+            "cameras are read by OpenCV, which is not installed: pip install 'fgnet_jax[faces]'"
+        ) from error
     cv2.utils.logging.setLogLevel(0)  # errors are reported below, and once
     capture = cv2.VideoCapture(device)
     try:
@@ -154,7 +156,7 @@ def _library() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise VideoError("video is read by PyAV, which is not here: pip install 'fgnet_jax[video]'") from error
+        raise VideoError("video is read by PyAV, which is not installed: pip install 'fgnet_jax[video]'") from error
     return av
 
 
@@ -162,7 +164,7 @@ def _frames(av: ModuleType, container: "InputContainer", start: int, threads: in
     """Decode a container's video from frame `start` on."""
     stream = cast("av.VideoStream | None", container.streams.best("video"))
     if stream is None:
-        raise VideoError("has no video in it")
+        raise VideoError("has no video stream")
     _check_size(stream)
     stream.codec_context.thread_count = threads
     stream.thread_type = "SLICE"  # not FRAME: FFmpeg's threads hang or crash on damaged frames
@@ -180,7 +182,7 @@ def _check_size(frame: "av.VideoFrame | av.VideoStream") -> None:
     if frame.width * frame.height > MAX_PIXELS:
         raise VideoError(f"frames of {frame.width}x{frame.height} are larger than {MAX_PIXELS:,} pixels")
     if frame.width * frame.height == 0:
-        raise VideoError("does not say how large its frames are")
+        raise VideoError("does not declare its frame size")
 
 
 def _total(container: "InputContainer", stream: "av.VideoStream") -> int | None:
@@ -205,7 +207,7 @@ def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStrea
         except StopIteration:
             break
         except av.FFmpegError as error:
-            raise VideoError(f"cannot be read on: {error.strerror}") from error
+            raise VideoError(f"cannot be read any further: {error.strerror}") from error
         if packet.pts is not None and packet.time_base:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
@@ -239,7 +241,7 @@ def _decode_inter(av: ModuleType, packets: Iterator["av.Packet"]) -> Iterator[De
             if packet.is_corrupt or frames is None:
                 damaged_at = packet.pts
         elif frames is None:
-            raise VideoError("damaged, and what is left cannot be told apart")
+            raise VideoError("damaged, and the remaining frames cannot be identified")
         for frame in frames or []:
             lost = _before(waiting, frame.pts)
             if damaged_at is not None:

@@ -40,7 +40,7 @@ def check() -> None:
       VideoWriterError: PyAV is not installed.
     """
     if importlib.util.find_spec("av") is None:
-        raise VideoWriterError("video is written by PyAV, which is not here: pip install 'fgnet_jax[video]'")
+        raise VideoWriterError("video is written by PyAV, which is not installed: pip install 'fgnet_jax[video]'")
 
 
 @contextlib.contextmanager

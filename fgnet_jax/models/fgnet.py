@@ -59,7 +59,6 @@ class FGNet(nnx.Module):
     ) -> jax.Array:
         """Predict heatmaps (N, heatmap_size, heatmap_size, num_heatmaps), not clipped, of images (N, S, S, 3).
 
-
         Args:
           images: Aligned faces in [-1, 1].
           train: Parts ("encoder", "interpreter") whose BatchNorm uses the batch's statistics, and updates the running

@@ -17,8 +17,8 @@ keep their numbers, and runs the network only from there on. Rows of a Parquet t
 table is complete.
 
 Exit status: 0 if any face succeeded; 1 if none did or a result could not be written; 2 for a wrong command line,
-missing weights, or outputs that cannot be written (nothing has been touched then); 130 if interrupted: after the
-current batch, the second time at once.
+missing weights, or outputs that cannot be written (nothing has been touched then); 130 if interrupted by
+Ctrl-C and 143 by SIGTERM, after the current batch; a second Ctrl-C interrupts at once.
 
 Set JAX_COMPILATION_CACHE_DIR to a folder to compile the network only once for all runs.
 """
@@ -110,7 +110,7 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="number format to compute in; default as in the weights' JSON"
     )
-    parser.add_argument("--benchmark", action="store_true", help="print the time of each stage in the end")
+    parser.add_argument("--benchmark", action="store_true", help="print the time of each stage at the end")
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Archives of heatmaps: npz, written in the end, or Zarr (the extra `zarr`), which grows and can be resumed.
+"""Archives of heatmaps: npz, written at the end, or Zarr (the extra `zarr`), which grows and can be resumed.
 
 Row i of an archive is row i of the table. Heatmaps are those of the aligned face, all in one array, or warped back to
 the image, one array per row, since images differ in size. No more than one row is held in memory.
@@ -71,7 +71,7 @@ def open_archive(
             archive.close()
         return
     if keep:
-        raise ArchiveError(f"{path}: an npz archive is written in the end and cannot be resumed; .zarr can")
+        raise ArchiveError(f"{path}: an npz archive is written at the end and cannot be resumed; .zarr can")
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryFile(dir=folder) as spool, tempfile.TemporaryFile(dir=folder) as scores:
         archive = NpzArchive(spool, scores, aus, size=size, on_image=on_image)
@@ -83,7 +83,7 @@ def open_archive(
 
 
 class NpzArchive:
-    """Collects results and writes them as an npz archive in the end.
+    """Collects results and writes them as an npz archive at the end.
 
     The archive has the heatmaps, `scores` float32 (N, K), `aus` int32 (K,), `input` (N,) of strings, `frame` and
     `face_id` int32 (N,), -1 for no face; `numpy.load` reads it without pickles.

@@ -153,7 +153,7 @@ def predict_frames(
 
     Args:
       network: The network.
-      frames: Frames with their faces; closed in the end.
+      frames: Frames with their faces; closed at the end.
       heatmaps: Whether to return heatmaps.
       stop: Called before every batch; returns the name of a signal that stops the run, or None to continue.
       on_start: Called with every batch that the device has been given.

@@ -1,4 +1,4 @@
-"""Messages of a prediction run: its progress, why frames have no result, and a summary in the end."""
+"""Messages of a prediction run: its progress, why frames have no result, and a summary at the end."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from fgnet_jax.runtime.progress import Progress
 
 
 class RunReporter:
-    """Reports a run: its progress, why frames have no result, and in the end how many have one. A context manager.
+    """Reports a run: its progress, why frames have no result, and at the end how many have one. A context manager.
 
     Attributes:
       frames: Frames written by this run.
@@ -107,5 +107,5 @@ class _ProblemLog:
             self._resized = True
             height, width = shape[:2]
             self._say(
-                f"{name}: resized from {width}x{height} to {size}x{size}, as others may be without further notice"
+                f"{name}: resized from {width}x{height} to {size}x{size}, further resized images are not reported"
             )

@@ -82,7 +82,7 @@ def load(path: Path) -> Chunk:
 
 
 def _problem(values: dict[str, Any]) -> Problem:
-    """Build a problem of its stored values."""
+    """Build a problem from its stored values."""
     kind = _FORMER_KINDS.get(values["kind"], values["kind"])
     return dataclasses.replace(Problem(**values), kind=kind)
 

@@ -12,6 +12,7 @@ from fgnet_jax.faces import dlib_detector, landmark_files
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
 from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PrepareSettings
+from fgnet_jax.runtime import files
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -28,7 +29,7 @@ def settings(
     aligned_landmarks: str | None,
     is_aligned: bool = False,
 ) -> PrepareSettings:
-    """Return chosen the faces of a corpus are prepared.
+    """Return the settings that the faces of a corpus are prepared with.
 
     Args:
       corpus: The corpus.
@@ -84,9 +85,9 @@ def check(corpus: CorpusRecords) -> None:
       DetectorError: with what to install.
     """
     if importlib.util.find_spec("cv2") is None:
-        raise DetectorError("faces are aligned with OpenCV, which is not here: pip install 'fgnet_jax[faces]'")
+        raise DetectorError("faces are aligned with OpenCV, which is not installed: pip install 'fgnet_jax[faces]'")
     if any(sequence.video for sequence in corpus.sequences) and importlib.util.find_spec("av") is None:
-        raise DetectorError("video is read by PyAV, which is not here: pip install 'fgnet_jax[video]'")
+        raise DetectorError("video is read by PyAV, which is not installed: pip install 'fgnet_jax[video]'")
     if not corpus.sequences:
         reasons = "; ".join(f"{p.where}: {p.kind} {p.detail}".strip() for p in corpus.problems[:3])
         raise LayoutError(f"no sequence of {corpus.name} can be used: {reasons}")
@@ -107,7 +108,7 @@ def preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: dict[st
     values = {
         **options,
         "recipe": _RECIPE,
-        "detector": _file_hash(chosen.predictor) if chosen.predictor else None,
+        "detector": files.sha256(chosen.predictor) if chosen.predictor else None,
         "landmarks": "on disk" if chosen.landmarks else "detected",
         "aligned_landmarks": chosen.aligned_landmarks,
     }
@@ -132,9 +133,3 @@ def _add_file(digest: "_Hash", path: Path, root: Path) -> None:
     """Add a file's name and size to a fingerprint; reading its content would take about as long as preparing it."""
     size = path.stat().st_size if path.is_file() else -1
     digest.update(f"{os.path.relpath(path, root)}:{size}".encode("utf-8", "surrogateescape"))
-
-
-def _file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and checks that a folder can be written to."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file's content, as hexadecimal digits.
+
+    Raises:
+      OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class NotWritableError(OSError):

@@ -183,7 +183,7 @@ class Stages:
                     item = next(iterator, self)
                 if item is self:
                     return
-                yield item  # type: ignore[misc]
+                yield item  # type: ignore[misc]  # not the sentinel
         finally:
             if close := getattr(iterator, "close", None):
                 close()

@@ -23,9 +23,9 @@ from fgnet_jax.train.defaults import ConfigError
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the experiment: a configuration's name or file; see below")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; runs/NAME by default. A run there is continued")
 _MULTIHOST = flags.DEFINE_bool("multihost", False, "train on all hosts that this command was started on")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "address of process 0, where the cluster does not tell")
-_PROCESSES = flags.DEFINE_integer("processes", None, "number of processes, where the cluster does not tell")
-_PROCESS = flags.DEFINE_integer("process", None, "number of this process, where the cluster does not tell")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "address of process 0, if the cluster does not provide it")
+_PROCESSES = flags.DEFINE_integer("processes", None, "number of processes, if the cluster does not provide it")
+_PROCESS = flags.DEFINE_integer("process", None, "number of this process, if the cluster does not provide it")
 _FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS))
 
 
@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; the run itself is `fgnet_jax.train.loop.train`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = command_line.parser(__doc__ or "", _FLAGS)
-    if command_line.is_asked(arguments, ("-h", "--help", "-help", "-?")):
+    if command_line.has_flag(arguments, ("-h", "--help", "-help", "-?")):
         print(command_line.help_text(parser, arguments), end="")
         sys.exit(0)
-    if command_line.is_asked(arguments, ("--version",)):
+    if command_line.has_flag(arguments, ("--version",)):
         parser.parse_args(["--version"])
     try:
         # ml_collections looks for overrides in sys.argv.
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parse as absl does, but refuse what it does not take in a line, a wrong key with the nearest one there is."""
+    """Parse flags as absl does, but report usage errors in one line, a wrong key with the nearest existing one."""
     try:
         rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
@@ -69,7 +69,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _train(rest: list[str]) -> None:
-    """Train what the flags say."""
+    """Train the run that the flags describe."""
     import jax  # here and below: after the help and usage errors, which need not wait for JAX
 
     from fgnet_jax.models import weights
@@ -92,7 +92,7 @@ def _train(rest: list[str]) -> None:
     except (OSError, ValueError) as error:
         if not checkpoints.is_full_disk(error):
             raise
-        saved = f"The last good save stays in {workdir}/checkpoints; with room, the same command resumes from there."
+        saved = f"The last good save stays in {workdir}/checkpoints; with space, the same command resumes from there."
         print(f"error: the disk of {workdir} is full. {saved}\n  {error}", file=sys.stderr)
         raise SystemExit(1) from None
 

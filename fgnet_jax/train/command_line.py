@@ -83,8 +83,8 @@ def parser(doc: str, names: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def is_asked(arguments: Sequence[str], flags: Sequence[str]) -> bool:
-    """Tell if one of some flags is among the arguments, such as --help."""
+def has_flag(arguments: Sequence[str], flags: Sequence[str]) -> bool:
+    """Return whether any of these flags, such as --help, is among the arguments."""
     words = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return any(flag in words for flag in flags)
 

@@ -63,7 +63,7 @@ def step_config(config: Config, aus: tuple[int, ...]) -> StepConfig:
     if model.heatmap_size > model.generator_size:
         raise ConfigError(
             f"model.heatmap_size {model.heatmap_size} is larger than what the generator makes, "
-            f"{model.generator_size} (generator_channels has one width a resolution, from 4 up)"
+            f"{model.generator_size} (generator_channels has one width per resolution, from 4 up)"
         )
     if model.dtype not in DTYPES:
         raise ConfigError(f"model.dtype must be one of {', '.join(DTYPES)}, got {model.dtype!r}")

@@ -75,7 +75,7 @@ def get_config() -> Config:
     config.train.batch_size = 16  # over all devices
     config.train.epochs = 15
     config.train.steps_per_epoch = 500  # at most; fewer where the training set has fewer batches
-    config.train.equal_updates = False  # steps_per_epoch even so, by going through few faces several times an epoch
+    config.train.equal_updates = False  # True: always steps_per_epoch, repeating few faces within an epoch
     config.train.accumulate = 1  # parts that a batch is split into, one after the other
     config.train.flip = False
     config.train.colour = 0.0  # strength of brightness, contrast and saturation changes
@@ -162,7 +162,7 @@ def find_config_file(name: str) -> Path:
     """Find a configuration by its name, such as `demo`, or a file by its path.
 
     Args:
-      name: What stands behind `--config`, without arguments.
+      name: The value of `--config`, without arguments.
 
     Raises:
       ConfigError: for a file that does not exist, with the nearest name there is.

@@ -1,6 +1,7 @@
 """Scoring the faces of a corpus with a jitted evaluation step, on all devices and processes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -9,11 +10,44 @@ import numpy as np
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.metrics.classification import confusion, f1, mean_f1
-from fgnet_jax.models.fgnet import Variables
+from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.fgnet import Variables, au_heatmaps, scores
+from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime.sharding import Sharding, global_batch
 
-EvalStep = Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]]
+EvalBatch = Mapping[str, jax.Array]
+"""A global batch: `image`, `labels`, `index`, `valid`."""
+
+EvalStep = Callable[[Variables, EvalBatch], dict[str, jax.Array]]
 """Variables and a global batch to `scores`, `labels`, `index` and `valid`, each complete in every process."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSteps:
+    """Jitted functions of variables and a global batch; their results are complete in every process.
+
+    Attributes:
+      score: Returns `scores` (N, K) in [-1, 1] with the batch's `labels`, `index` and `valid`.
+      heatmaps: Returns the heatmaps (N, H, H, K) of the AUs, not clipped.
+    """
+
+    score: EvalStep
+    heatmaps: Callable[[Variables, EvalBatch], jax.Array]
+
+
+@functools.lru_cache(maxsize=4)  # several runs of one process compile once
+def compile_eval_steps(model: ModelConfig, count: int, layout: Sharding) -> EvalSteps:
+    """Jit the evaluation of a network on the first `count` channels of its output, those of the AUs."""
+
+    def heatmaps(variables: Variables, batch: EvalBatch) -> jax.Array:
+        return au_heatmaps(model, variables, batch["image"], count)
+
+    def evaluate(variables: Variables, batch: EvalBatch) -> dict[str, jax.Array]:
+        passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
+        return passed_on | {"scores": scores(heatmaps(variables, batch))}
+
+    jitted = functools.partial(jax.jit, out_shardings=layout.replicated, compiler_options=compiler_options.inference())
+    return EvalSteps(score=jitted(evaluate), heatmaps=jitted(heatmaps))
 
 
 @dataclasses.dataclass(frozen=True)

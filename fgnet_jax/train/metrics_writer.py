@@ -21,11 +21,11 @@ from fgnet_jax.runtime.files import replacing
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 
-Event = Any
-"""TensorBoard's protocol buffer around one summary or status: tensorboardX makes the class when it is imported."""
+TensorBoardEvent = Any
+"""A protocol buffer around one summary or status: tensorboardX makes its class when it is imported."""
 
-EventsWriter = Any
-"""tensorboardX' writer of event files: the library has no types for it."""
+TensorBoardFile = Any
+"""tensorboardX' writer of an event file: the library has no types for it."""
 
 
 class MetricsWriter:
@@ -47,7 +47,7 @@ class MetricsWriter:
         self._workdir, self._active, self._resume_step = Path(workdir), active, resume_step
         self._stack = contextlib.ExitStack()
         self._lines: BinaryIO | None = None
-        self._events: EventsWriter = None
+        self._events: TensorBoardFile = None
 
     def __enter__(self) -> "MetricsWriter":
         if self._active:
@@ -122,7 +122,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return metrics
 
 
-def _open_events(folder: Path, resume_step: int) -> EventsWriter:
+def _open_events(folder: Path, resume_step: int) -> TensorBoardFile:
     """Open a new event file, beginning with the event by which TensorBoard hides an earlier file's later steps.
 
     The synchronous writer, not `SummaryWriter`: its thread dies without a message on a full disk, and the run then
@@ -137,7 +137,7 @@ def _open_events(folder: Path, resume_step: int) -> EventsWriter:
     return events
 
 
-def _event(step: int, **fields: object) -> Event:
+def _event(step: int, **fields: object) -> TensorBoardEvent:
     """Return TensorBoard's event with one summary or status."""
     from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
 

@@ -18,7 +18,7 @@ from fgnet_jax.runtime import provenance as provenance_lib
 from fgnet_jax.train import checkpoints, splits, state, steps
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.config import Config
-from fgnet_jax.train.evaluator import EvalStep
+from fgnet_jax.train.evaluator import EvalStep, compile_eval_steps
 from fgnet_jax.train.optimizer import optimizer
 
 
@@ -132,15 +132,8 @@ def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sha
         compiler_options=compiler_options.training(),
     )
 
-    def evaluate(variables: fgnet.Variables, batch: steps.Batch) -> dict[str, jax.Array]:
-        passed_on = {name: batch[name] for name in ("labels", "index", "valid")}
-        return passed_on | {"scores": steps.eval_step(step, variables, batch)}
-
-    def heatmaps(variables: fgnet.Variables, batch: steps.Batch) -> jax.Array:
-        return fgnet.au_heatmaps(step.model, variables, batch["image"], len(step.centres))
-
-    jitted = functools.partial(jax.jit, out_shardings=layout.replicated, compiler_options=compiler_options.inference())
-    return CompiledSteps(train_step, jitted(evaluate), jitted(heatmaps))
+    evaluation = compile_eval_steps(step.model, len(step.centres), layout)
+    return CompiledSteps(train_step, evaluation.score, evaluation.heatmaps)
 
 
 def _state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:

@@ -10,7 +10,7 @@ import optax
 
 from fgnet_jax.aus import Centres
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.fgnet import Arrays, Variables, apply_train, au_heatmaps, normalise, scores
+from fgnet_jax.models.fgnet import Arrays, Variables, apply_train, normalise
 from fgnet_jax.train import augment
 from fgnet_jax.train.losses import heatmap_loss
 from fgnet_jax.train.optimizer import OptimConfig, split
@@ -113,11 +113,6 @@ def _network_inputs(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[j
         images = augment.colour(images, config.colour, colour_key)
     size, image_size = config.model.heatmap_size, batch["image"].shape[1]
     return images, targets(landmarks, batch["labels"], config.centres, size=size, image_size=image_size), dropout_key
-
-
-def eval_step(config: StepConfig, variables: Variables, batch: Batch) -> jax.Array:
-    """Compute the scores (N, K) in [-1, 1] of a batch's images; an AU is present where its score is above 0."""
-    return scores(au_heatmaps(config.model, variables, batch["image"], len(config.centres)))
 
 
 def _gradients(

@@ -18,8 +18,10 @@ WIDTH = 440
 MAX_FACES = 5
 """Columns of the panel: it shows this many faces at most, the first ones."""
 
+FULL_BAR = 0.3
+"""The score that fills half of a bar: that of a heatmap with both of an AU\'s blobs in full."""
+
 _ROW = 48
-_FULL_BAR = 0.3  # the score of a heatmap that has both of an AU's blobs in full
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ def _draw_bar(panel: Image.Image, au: int, score: float, *, top: int, is_present
     pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, painting.font(19 * scale), anchor="lm")
     pen.text((right, top + middle), _score(score), ink, painting.font(22 * scale), anchor="rm")
     y, zero, half = top + round(38 * scale), (left + right) // 2, (right - left) // 2
-    end = zero + round(float(np.clip(np.nan_to_num(score) / _FULL_BAR, -1, 1)) * half)
+    end = zero + round(float(np.clip(np.nan_to_num(score) / FULL_BAR, -1, 1)) * half)
     pen.line((left, y, right, y), painting.LINE, round(2 * scale))
     rgb = painting.colour(au) if is_present else painting.DIM
     pen.line((min(zero, end), y, max(zero, end), y), rgb, round(5 * scale))

@@ -12,11 +12,11 @@ import pytest
 
 from convert_weights import convert, nvidia_rules
 from convert_weights.errors import ConversionError
-from convert_weights.files import sha256
 from fgnet_jax.aus import PUBLISHED_CHANNELS
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.weights import WeightsError
+from fgnet_jax.runtime.files import sha256
 from fgnet_jax.runtime.version import __version__
 from tests.convert_weights import writers
 

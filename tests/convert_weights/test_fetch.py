@@ -8,9 +8,9 @@ from requests.adapters import HTTPAdapter
 
 from convert_weights import download, published
 from convert_weights.__main__ import main
-from convert_weights.files import sha256
 from fgnet_jax.models import weights
 from fgnet_jax.models.config import TINY
+from fgnet_jax.runtime.files import sha256
 from tests.convert_weights.drive import Drive, serve
 
 pytest.importorskip("gdown")

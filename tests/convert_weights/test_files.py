@@ -8,7 +8,8 @@ import pytest
 from convert_weights import nvidia
 from convert_weights.allowed import as_tensor
 from convert_weights.errors import ConversionError
-from convert_weights.files import PICKLE, TORCH_LEGACY, TORCH_ZIP, read, sha256
+from convert_weights.files import PICKLE, TORCH_LEGACY, TORCH_ZIP, read
+from fgnet_jax.runtime.files import sha256
 from tests.convert_weights import make_fixtures, writers
 from tests.convert_weights.writers import EVIL, Call, Name
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from convert_weights.__main__ import main
-from convert_weights.files import sha256
 from fgnet_jax.models import weights
 from fgnet_jax.models.config import TINY
+from fgnet_jax.runtime.files import sha256
 from tests.convert_weights import writers
 
 ROOT = Path(__file__).parents[2]

@@ -68,7 +68,7 @@ def test_a_missing_predictor_is_reported(tmp_path, monkeypatch):
     with pytest.raises(DetectorError, match="no predictor file .*nowhere.dat: expected dlib's shape_predictor_68"):
         dlib_detector.find_predictor(tmp_path / "nowhere.dat")
     (tmp_path / "wrong.dat").write_bytes(b"no predictor")
-    with pytest.raises(DetectorError, match="wrong.dat is no predictor of dlib's"):
+    with pytest.raises(DetectorError, match="wrong.dat is not a dlib shape predictor"):
         dlib_detector.load(tmp_path / "wrong.dat")
     monkeypatch.setattr(dlib_detector, "_PACKAGE", "a_package_that_is_not_here")
     with pytest.raises(DetectorError, match="pip install 'fgnet_jax\\[faces\\]', or name the file with --predictor"):

@@ -84,7 +84,7 @@ def test_frames_without_a_face_say_why(tmp_path):
     problems = [f.problem and f.problem.split(" (")[0] for f in results]
     assert problems == [
         "no face found",
-        "not an image of a kind that is read here",
+        "not an image in a supported format",
         "there is no such file or folder",
         "no face found",
         None,

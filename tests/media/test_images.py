@@ -129,16 +129,16 @@ def test_phones_images_are_read_upright(tmp_path, orientation):
     stored = np.ascontiguousarray(np.rot90(upright, {1: 0, 3: 2, 6: 1, 8: 3}[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    images._formats()  # registers the reader, which writes too
+    images._readable_formats()  # registers the reader, which writes too
     image = images.read(saved(tmp_path / "a.heic", stored, exif=exif.tobytes(), quality=95))
     assert image.shape == upright.shape and np.abs(image.astype(int) - upright).mean() < 4
 
 
 def test_heic_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
     """By the file's first bytes."""
-    images._formats()
+    images._readable_formats()
     path = saved(tmp_path / "a.heic", FACE)
-    monkeypatch.setattr(images, "_formats", lambda: ("PNG", "JPEG"))
+    monkeypatch.setattr(images, "_readable_formats", lambda: ("PNG", "JPEG"))
     with pytest.raises(images.ImageError, match=r"pip install 'fgnet_jax\[heic\]'"):
         images.read(path)
 
@@ -191,7 +191,7 @@ def test_bad_files_are_refused_with_the_reason(tmp_path, content, reason):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "HEIF"])
 def test_truncated_files_are_refused(tmp_path, kind):
     """Half a file is no image, in any format."""
-    images._formats()  # HEIF's writer too
+    images._readable_formats()  # HEIF's writer too
     buffer = io.BytesIO()
     Image.fromarray(FACE).save(buffer, kind)
     (tmp_path / "a").write_bytes(buffer.getvalue()[: buffer.tell() // 2])
@@ -202,7 +202,7 @@ def test_truncated_files_are_refused(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000", "BMP", "PPM", "HEIF"])
 def test_damaged_files_raise_nothing_but_image_error(tmp_path, kind):
     """Random bytes overwritten: read or refused, never another exception."""
-    images._formats()  # HEIF's writer too
+    images._readable_formats()  # HEIF's writer too
     buffer = io.BytesIO()
     Image.fromarray(FACE).save(buffer, kind)
     rng = np.random.default_rng(2)

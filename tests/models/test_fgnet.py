@@ -81,6 +81,7 @@ def gradients(torch_network):
     return torch_network, compute
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["none", "blocks"])
 def test_gradients_and_statistics_equal_pytorchs(gradients, remat):
     """In training mode, for every parameter; those without a gradient in PyTorch have a zero one."""
@@ -101,6 +102,7 @@ def test_gradients_and_statistics_equal_pytorchs(gradients, remat):
                 np.testing.assert_allclose(batch_stats[rule.path], expected, rtol=1e-4, atol=1e-5, err_msg=rule.path)
 
 
+@pytest.mark.slow
 def test_what_only_the_image_needs_has_no_gradient():
     """Gradients of ToRGB and of the last style block are exactly zero."""
     variables = fgnet.init(CONFIG)
@@ -176,6 +178,7 @@ def test_dropout_needs_a_key_and_follows_it():
     assert np.abs(first - other).max() > 0 and np.abs(first - none).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 16])
 def test_features_as_they_are_read(size):
     """Where maps are shrunk, only part of the largest is computed: values and gradients are the same."""

@@ -18,6 +18,8 @@ from fgnet_jax.train import loop
 from fgnet_jax.train.loop import train
 from tests.train import tiny
 
+pytestmark = pytest.mark.slow  # trains a network
+
 BP4D, DISFA = ({f"AU{au:02d}" for au in CORPUS_AUS[corpus]} for corpus in ("bp4d", "disfa"))
 
 
@@ -110,7 +112,6 @@ def test_every_step_is_recorded(run):
     assert all(line["grad_norm"] > 0 for line in steps)
 
 
-@pytest.mark.slow
 def test_signals_while_a_state_is_evaluated(run, tmp_path, monkeypatch, capsys):
     """In the first epoch, the last, and the final test: the state is on disk by then, and the end is the same."""
     config = tiny.short_run(run[0].parent / "data", **{"train.epochs": 2})

@@ -12,7 +12,8 @@ from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.interpreter import PixelInterpreter
 from fgnet_jax.models.ops.resize import shrink, upsample
-from fgnet_jax.train import state, steps, targets
+from fgnet_jax.runtime import sharding
+from fgnet_jax.train import evaluator, state, steps, targets
 from fgnet_jax.train.optimizer import OptimConfig, optimizer
 
 MODEL = ModelConfig(
@@ -109,6 +110,7 @@ def test_a_step_descends_the_published_loss():
     assert_descended(after, grads, stats)
 
 
+@pytest.mark.slow
 def test_everything_that_the_heatmaps_depend_on_is_trained():
     """And nothing else, with the published rate and decay (5e-5 x 5e-4, below float32's resolution)."""
     config = dataclasses.replace(CONFIG, optim=OptimConfig())
@@ -184,6 +186,7 @@ def test_unknown_labels_contribute_no_loss():
     assert np.any(grad[..., :4]) and not np.any(grad[..., 4:])
 
 
+@pytest.mark.slow
 def test_randomness_depends_on_the_seed_and_the_step_alone():
     """Dropout, flip and colour: a resumed run, with the same step and seed, draws the same numbers."""
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, dropout=0.3), flip=True, colour=0.2)
@@ -198,14 +201,19 @@ def test_randomness_depends_on_the_seed_and_the_step_alone():
 
 def test_evaluation_scores_the_aus_and_changes_nothing():
     """(N, K) in [-1, 1], each face independent of the others."""
-    data = batch()
-    score = jax.jit(lambda data: steps.eval_step(CONFIG, _variables(MODEL), data))
+    data = batch() | {"index": jnp.arange(4), "valid": jnp.ones(4, bool)}
+    evaluation = evaluator.compile_eval_steps(MODEL, len(AUS), sharding.create())
+
+    def score(data):
+        return evaluation.score(_variables(MODEL), data)["scores"]
+
     together = score(data)
     assert together.shape == (4, len(AUS)) and np.abs(together).max() <= 1
     alone = score({name: x[2:3] for name, x in data.items()})
     np.testing.assert_allclose(alone[0], together[2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_recomputed_blocks_train_too():
     """The loss is near the exact one; the state stays float32."""
     _, exact = step(CONFIG)
@@ -215,6 +223,7 @@ def test_bfloat16_and_recomputed_blocks_train_too():
     assert {str(x.dtype) for x in jax.tree.leaves(after.variables)} == {"float32"}
 
 
+@pytest.mark.slow
 def test_the_pixel_interpreter_learns():
     """DatasetGAN's baseline through the same step: ten steps on one batch lower the loss."""
     config = dataclasses.replace(CONFIG, model=PIXEL, optim=OptimConfig(lr=1e-2))

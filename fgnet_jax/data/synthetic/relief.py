@@ -14,7 +14,7 @@ from fgnet_jax.data.synthetic.projection import PosedFace
 from fgnet_jax.data.synthetic.shape import Half, Shape
 
 
-class Crease(NamedTuple):  # made some seventy times a face, three times as fast as a frozen dataclass
+class Crease(NamedTuple):  # created about seventy times per face, three times as fast as a frozen dataclass
     """A fold of the skin.
 
     Attributes:

@@ -39,6 +39,7 @@ def fastest():
     return _compute([])
 
 
+@pytest.mark.slow  # compiles the network once for every switch
 @pytest.mark.parametrize("path", switches.PATHS)
 def test_a_path_changes_the_program_and_not_its_result(path, fastest):
     """Heatmaps agree to 1e-5, and each gradient to a thousandth of its norm; the switch changes the program."""

@@ -65,8 +65,8 @@ def test_train_tables_are_compared(tmp_path):
     _table(folder / "labels/0/train.csv", ["BP4D/F003/T1/00007.jpg", "BP4D/M003/T1/00007.jpg"], aus, False)
     assert fgnet.read(folder, "bp4d").notes == ()
     _table(folder / "labels/1/train.csv", ["BP4D/F001/T1/00007.jpg"], aus, False)
-    (note,) = fgnet.read(folder, "bp4d").notes
-    assert "labels/1/train.csv has other subjects" in note and "(M003)" in note
+    (train_note,) = fgnet.read(folder, "bp4d").notes
+    assert "labels/1/train.csv has other subjects" in train_note and "(M003)" in train_note
 
 
 def test_bad_rows_are_named_by_line(tmp_path):
