@@ -153,7 +153,7 @@ def test_damage_ends_at_the_next_key_frame(tmp_path):
         ("a.mp4", b"", "cannot be read as video: the file is empty"),
         ("a.mp4", b"text" * 100, "cannot be read as video: Invalid data found"),
         ("a.jpg", b"", "the file is empty"),
-        ("a.jpg", b"text", "not an image of a kind"),
+        ("a.jpg", b"text", "not an image in a supported format"),
     ],
 )
 def test_broken_files_have_one_frame_that_says_so(tmp_path, name, content, problem):

@@ -171,8 +171,8 @@ def test_pixels_without_a_range_are_refused_by_name(tmp_path, samples):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"hello, I am a text", "not an image of a kind"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a kind"),
+        (b"hello, I am a text", "not an image in a supported format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a supported format"),
         (b"\x89PNG\r\n\x1a\n" + b"\xff" * 40, "broken|not an image"),
         (png_header(100_000, 100_000), "larger than 50,000,000 pixels"),
         (png_header(9_000, 9_000), "larger than 50,000,000 pixels"),
