@@ -95,7 +95,7 @@ def view(storage: Pickled, offset: Pickled, shape: Pickled, strides: Pickled) ->
         raise ConversionError(f"the pickle makes a tensor of {rank} sizes and {len(shape_and_strides) - rank} strides")
     sizes, steps = tuple(shape_and_strides[:rank]), tuple(shape_and_strides[rank:])
     _check_inside(storage, offset, sizes, steps)
-    return Tensor(storage, offset, sizes, steps)
+    return Tensor(storage=storage, offset=offset, shape=sizes, strides=steps)
 
 
 def contiguous(storage: Storage, shape: Pickled, is_fortran: bool = False) -> Tensor:
@@ -109,7 +109,7 @@ def contiguous(storage: Storage, shape: Pickled, is_fortran: bool = False) -> Te
         raise ConversionError(f"the pickle makes an array of shape {sizes} out of {storage.count:,} numbers")
     order = sizes if is_fortran else sizes[::-1]
     steps = [math.prod(order[:i]) for i in range(len(order))]
-    return Tensor(storage, 0, sizes, tuple(steps if is_fortran else steps[::-1]))
+    return Tensor(storage=storage, offset=0, shape=sizes, strides=tuple(steps if is_fortran else steps[::-1]))
 
 
 def from_array(array: np.ndarray) -> Tensor:

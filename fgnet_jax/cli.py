@@ -44,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error("a command is expected")
     name, *rest = arguments
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
-        parser().error(f"there is no command {name!r}; did you mean {near}?")
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        parser().error(f"there is no command {name!r}; {hint}")
     return importlib.import_module(COMMANDS[name].module).main(rest)
 
 
@@ -56,3 +57,7 @@ def parser() -> argparse.ArgumentParser:
     parser.usage = f"{SCRIPT} COMMAND [argument ...]"
     parser.epilog = f"commands:\n{lines}\n\n{parser.epilog}"
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

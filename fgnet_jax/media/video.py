@@ -278,7 +278,7 @@ def _converted(frame: Decoded, number: int, stream: "av.VideoStream", total: int
     if seconds is None:
         seconds = (number - 1) / rate if rate else 0.0
     if isinstance(frame, _Damaged):
-        return VideoFrame(number, seconds, None, total)
+        return VideoFrame(number=number, seconds=seconds, image=None, total=total)
     _check_size(frame)
     image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    return VideoFrame(number, seconds, np.ascontiguousarray(image), total)
+    return VideoFrame(number=number, seconds=seconds, image=np.ascontiguousarray(image), total=total)

@@ -43,7 +43,7 @@ class Interpreter(nnx.Module):
         for i in range(len(widths) - 1):
             is_larger = i + 1 < len(config.generator_channels) and (8 << i) <= config.heatmap_size
             kernel = 3 if i == 0 else 5
-            self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, is_larger))
+            self.stages.append(Stage(config, widths[i], widths[i + 1], kernel, upsample=is_larger))
         self.output = Conv(config, widths[-1], config.num_heatmaps, 5)
         self.heatmap_size = config.heatmap_size
         self.remat = config.remat == "blocks"

@@ -108,11 +108,11 @@ class Generator(nnx.Module):
         self.mapping = nnx.List(EqualLinear(config, dim, dim, MAPPING_LR_MUL) for _ in range(config.mapping_layers))
         constant = jnp.zeros((4, 4, channels[0]), jnp.dtype(config.param_dtype))
         self.constant = nnx.Param(constant)
-        self.convs = nnx.List([StyledConv(config, channels[0], channels[0], 4, False)])
+        self.convs = nnx.List([StyledConv(config, channels[0], channels[0], side=4, upsample=False)])
         for r in range(1, len(channels)):
             side = 4 << r
-            self.convs.append(StyledConv(config, channels[r - 1], channels[r], side, True))
-            self.convs.append(StyledConv(config, channels[r], channels[r], side, False))
+            self.convs.append(StyledConv(config, channels[r - 1], channels[r], side=side, upsample=True))
+            self.convs.append(StyledConv(config, channels[r], channels[r], side=side, upsample=False))
         self.to_rgbs = nnx.List(ToRGB(config, width) for width in channels)
         self.dtype = config.dtype
         self.remat = config.remat == "blocks"

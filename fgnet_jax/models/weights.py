@@ -108,7 +108,7 @@ def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
     """
     meta = load_meta(directory)
     try:
-        config = ModelConfig.from_dict(_without_removed_remat(meta.model))
+        config = ModelConfig.from_dict(meta.model)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
     return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
@@ -132,7 +132,8 @@ def load_meta(directory: str | Path) -> WeightsMeta:
     if not file.exists():
         raise WeightsError(f"{directory}: not a weights directory (it has no meta/{_META_FILE})")
     try:
-        return WeightsMeta.from_dict(json.loads(file.read_text()))
+        meta = WeightsMeta.from_dict(json.loads(file.read_text()))
+        return dataclasses.replace(meta, model=_without_removed_remat(meta.model))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{file}: not the JSON of a weights directory: {error!r}") from error
 

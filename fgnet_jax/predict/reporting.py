@@ -33,7 +33,7 @@ class RunReporter:
         self._noun = "frames" if has_videos else "images"
         self._start = 0 if has_videos else resume_point.written[0] + 1
         total = None if has_videos else self._sources
-        self._progress = Progress("fgnet_jax.predict", total, self._noun, start=self._start)
+        self._progress = Progress("fgnet_jax.predict", total, self._noun, start=self._start, last_line=False)
         self._problems = _ProblemLog(self._say, aligned_size)
 
     def __enter__(self) -> "RunReporter":

@@ -165,7 +165,9 @@ def _video_frames(
         missing = [number for number in rows if number > last]
         if missing:
             where = records.span(sequence.key, missing)
-            end_problems.append(Problem(records.UNREADABLE, where, f"{path}: {error}", len(missing)))
+            end_problems.append(
+                Problem(kind=records.UNREADABLE, where=where, detail=f"{path}: {error}", count=len(missing))
+            )
         return
     end_problems += _count_problems(sequence, path, last, unlabelled)
 
@@ -176,7 +178,9 @@ def _count_problems(sequence: LabelledSequence, path: Path, last: int, unlabelle
     if not missing and not unlabelled:
         return []
     detail = f"{path.name} has {last} frames, {len(sequence.frames)} label lines"
-    problems = [Problem(records.FRAME_COUNT, sequence.key, detail, len(missing) + len(unlabelled))]
+    problems = [
+        Problem(kind=records.FRAME_COUNT, where=sequence.key, detail=detail, count=len(missing) + len(unlabelled))
+    ]
     for kind, numbers in ((records.NO_IMAGE, missing), (records.NO_LABEL, unlabelled)):
         if numbers:
             problems.append(Problem(kind, records.span(sequence.key, numbers), count=len(numbers)))

@@ -35,8 +35,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **options,
         )
-        if doc:
-            self.add_argument("--version", action="version", version=f"fgnet_jax {__version__}")
+        self.add_argument("--version", action="version", version=f"fgnet_jax {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):  # noqa: ANN001, ANN201 - as argparse has it
         """Parse as argparse does, after respelling every flag as it was defined."""

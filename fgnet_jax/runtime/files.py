@@ -1,11 +1,15 @@
 """Files that are written whole or not at all, and checks that a folder can be written to."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_LEFTOVER_SECONDS = 600.0  # since a temporary file was written to last
 
 
 @contextlib.contextmanager
@@ -21,7 +25,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
       OSError: if the file cannot be written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if path.exists() and not path.is_file():
+        yield path  # a device or a pipe is written to: in its place, a file would be no use to anybody
+        return
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -29,8 +37,36 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of processes that were killed while they wrote this file.
+
+    A process of another machine may write to the same folder: what was written to lately stays.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = leftover.name.removesuffix(".tmp").rpartition(".")[2]
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
+            is_old = time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS
+            if is_old and process.isdecimal() and not _is_alive(int(process)):
+                leftover.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether this machine has a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

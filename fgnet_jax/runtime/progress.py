@@ -16,6 +16,8 @@ Item = TypeVar("Item")
 LINE_SECONDS = 10.0
 """Seconds from one line of progress to the next, where there is no terminal."""
 
+_SHORTEST_SECONDS = 1.0  # between updates that a rate is computed from
+
 
 class Progress:
     """A context manager that reports how far work is: a bar on a terminal, elsewhere a line every `LINE_SECONDS`.
@@ -38,6 +40,7 @@ class Progress:
         start: int = 0,
         rate: tuple[int, str] | None = None,
         active: bool = True,
+        last_line: bool = True,
         stream: TextIO | None = None,
     ):
         """Draw the empty bar, where there is a terminal.
@@ -49,9 +52,11 @@ class Progress:
           start: Units done before, by an earlier run.
           rate: What the rate is shown in, if not in `unit`: how many of them are in a unit, and their name.
           active: False shows nothing, for processes other than the first.
+          last_line: Whether a line says that all is done; False where the caller has a summary of its own.
           stream: Where to write; standard error by default.
         """
         self._title, self._total, self._unit, self._active = title, total, unit, active
+        self._has_last_line = last_line
         self._per_unit, self._rate_unit = rate or (1, unit)
         self._stream = stream or sys.stderr
         self._start, self.done = start, start
@@ -68,7 +73,7 @@ class Progress:
             total=self._total,
             initial=self._start,
             desc=self._title,
-            bar_format=form if self._total else "{desc}: {n_fmt} [{elapsed}{postfix}]",
+            bar_format=form if self._total else f"{{desc}}: {{n_fmt}} {self._unit} [{{elapsed}}{{postfix}}]",
             file=self._stream,
             dynamic_ncols=True,
         )
@@ -89,7 +94,7 @@ class Progress:
           fraction: Share of the whole work that is done, in [0, 1], where `total` does not tell.
         """
         now = time.monotonic()
-        is_last = done == self._total != self.done
+        is_last = self._has_last_line and done == self._total != self.done
         if fraction is None and self._total:
             fraction = done / self._total
         self.done, self._fraction, self._updated = done, fraction, now
@@ -111,9 +116,13 @@ class Progress:
             print(text, file=self._stream, flush=True)
 
     def rate(self) -> float:
-        """Compute the rate in its own unit per second, from the first update to the last; at first, from the start."""
+        """Compute the rate in its own unit per second.
+
+        From the first update to the last; from the start where these are less than a second apart, since several
+        updates may come from one batch.
+        """
         begun, before, _ = self._first or (self._begun, self._start, None)
-        if self.done == before:
+        if self._updated - begun < _SHORTEST_SECONDS:
             begun, before = self._begun, self._start
         return (self.done - before) * self._per_unit / max(self._updated - begun, 1e-9)
 
@@ -136,7 +145,7 @@ class Progress:
     def _time_left(self) -> str:
         """Return the time left, as `1:02:03 left` or `2:03 left`, by the pace since the first update."""
         begun, _, before = self._first or (self._begun, self._start, None)
-        if self._fraction is None or before is None or self._fraction <= before:
+        if self._fraction is None or before is None or not before < self._fraction < 1:
             return ""
         seconds = (self._updated - begun) * (1 - self._fraction) / (self._fraction - before)
         minutes, second = divmod(round(max(seconds, 0)), 60)

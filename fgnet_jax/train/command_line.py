@@ -53,6 +53,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
             words[k] = "-" * (len(name) - len(name.lstrip("-"))) + name.lstrip("-").replace("-", "_") + equals + value
     for k, file in _config_values(words):
         name, colon, rest = file.partition(":")
+        defaults.check_config(name, rest if colon else None)
         words[k] = words[k].removesuffix(file) + str(defaults.find_config_file(name)) + colon + rest
     return words
 

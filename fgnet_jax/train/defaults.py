@@ -6,6 +6,8 @@ that are installed with the package are found by name (`--config demo`), others 
 
 import difflib
 import importlib.util
+import inspect
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -180,12 +182,52 @@ def load_config_file(name: str) -> ModuleType:
     """Load a configuration by its name, such as `demo`, or a file by its path; return the module with `get_config`.
 
     Raises:
-      ConfigError: for a file that does not exist.
+      ConfigError: for a file that does not exist, raises an error, or has no function `get_config`.
     """
     path = find_config_file(name)
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config {name}: expected a Python file, NAME.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the file raises
+        raise _config_error(path, error) from error
+    if not callable(getattr(module, "get_config", None)):
+        raise ConfigError(f"{path}: expected a function get_config, which returns the configuration")
     return module
+
+
+def check_config(name: str, text: str | None) -> None:
+    """Refuse a configuration that cannot be loaded, in one line.
+
+    Args:
+      name: A configuration's name, or a file.
+      text: Its arguments; None where none are given.
+
+    Raises:
+      ConfigError: naming the file, and the line where it is the file's.
+    """
+    module = load_config_file(name)
+    if text is not None and not inspect.signature(module.get_config).parameters:
+        raise ConfigError(f"--config {name}:{text}: this configuration takes no arguments")
+    try:
+        module.get_config(*([] if text is None else [text]))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    except Exception as error:  # whatever the file raises
+        raise _config_error(find_config_file(name), error) from error
+
+
+def _config_error(path: Path, error: Exception) -> ConfigError:
+    """Convert an error of a configuration file to one line: the file, the line, and what is wrong."""
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "configs":
+        hint = "; a configuration imports fgnet_jax.train.defaults, which was configs.base"
+    else:
+        hint = ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    place = f"{path}, line {line}" if line else str(path)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ConfigError(f"{place}: {type(error).__name__}: {text}{hint}")

@@ -159,6 +159,34 @@ def test_a_configuration_that_does_not_exist_is_refused(name, message):
         defaults.load_config_file(name)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nosuchmodule", "line 1: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        (
+            "from configs import base",
+            "line 1: .*a configuration imports fgnet_jax.train.defaults, which was configs.base",
+        ),
+        ("x = 1\ndef get_config(:", "line 2: SyntaxError: invalid syntax"),
+        ("x = 1", "expected a function get_config"),
+        ("def get_config():\n    return {}['foo']", "line 2: KeyError: 'foo'"),
+        ("def get_config():\n    raise ValueError('fold is 7: expected 0 to 2')", "^fold is 7: expected 0 to 2"),
+    ],
+)
+def test_a_file_that_raises_is_refused_in_a_line(tmp_path, source, message):
+    """Naming file and line; a ValueError is the file's own word to its user."""
+    (tmp_path / "mine.py").write_text(source + "\n")
+    with pytest.raises(defaults.ConfigError, match=message) as caught:
+        defaults.check_config(str(tmp_path / "mine.py"), None)
+    assert "mine.py" in str(caught.value) or source.count("ValueError")
+
+
+def test_arguments_for_a_configuration_that_takes_none_are_refused():
+    """In words, not by Python's."""
+    with pytest.raises(defaults.ConfigError, match="--config demo:fold=1: this configuration takes no arguments"):
+        defaults.check_config("demo", "fold=1")
+
+
 def test_a_file_that_is_no_python_is_refused(tmp_path):
     """Naming what is expected."""
     (tmp_path / "config.json").write_text("{}")

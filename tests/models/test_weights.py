@@ -84,6 +84,6 @@ def test_weights_of_every_policy_of_rematerialisation_load(tmp_path, named, load
     file = tmp_path / "w/meta/model.json"
     meta = json.loads(file.read_text())
     file.write_text(json.dumps(meta | {"model": meta["model"] | {"remat": named}}))
-    config, restored, _ = weights.load(tmp_path / "w")
-    assert config.remat == loaded
+    config, restored, meta = weights.load(tmp_path / "w")
+    assert config.remat == meta.model["remat"] == weights.load_meta(tmp_path / "w").model["remat"] == loaded
     assert weights.checksum(restored) == weights.checksum(variables)

@@ -66,11 +66,11 @@ def test_flags_are_not_abbreviated(capsys):
 
 
 def test_subcommands_spell_flags_alike():
-    """Their parsers are of the same class, without a `--version` of their own."""
+    """Their parsers are of the same class, with `--version`, too."""
     command = Parser(DOC, "measure")
     sub = command.add_subparsers().add_parser("fast")
     sub.add_argument("--data_dir")
-    assert isinstance(sub, Parser) and "--version" not in sub.format_help()
+    assert isinstance(sub, Parser) and "--version" in sub.format_help()
     assert command.parse_args(["fast", "--data-dir", "x"]).data_dir == "x"
 
 

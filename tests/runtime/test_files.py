@@ -1,7 +1,11 @@
 """Files that are written whole or not at all, and folders that can be written to."""
 
 import os
+import stat
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +58,56 @@ def test_the_file_replaces_the_former_one_at_the_end_of_the_block(tmp_path):
         temporary.write_text("new")
         assert temporary.parent == tmp_path and path.read_text() == "former"
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_the_file_behind_a_link_is_replaced(tmp_path):
+    """And the link stays one."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/table.csv").write_text("former")
+    link = tmp_path / "table.csv"
+    link.symlink_to(tmp_path / "real/table.csv")
+    files.write_text(link, "new")
+    assert link.is_symlink() and (tmp_path / "real/table.csv").read_text() == "new"
+    assert os.listdir(tmp_path / "real") == ["table.csv"]
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    """As root, a rename would put a file in its place, for all programs of the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_text(pipe, "new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and os.listdir(tmp_path) == ["pipe"]
+    with files.replacing("/dev/null") as temporary:
+        assert temporary == Path("/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    """Not the temporary one."""
+    path = tmp_path / "missing/table.csv"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    """What a process that lives, or another machine, may be writing just now stays."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    old, recent, alive = (
+        tmp_path / f".table.csv.{process}.tmp" for process in (dead.pid, dead.pid + 10**6, os.getppid())
+    )
+    for leftover in (old, recent, alive):
+        leftover.write_text("half")
+    for leftover in (old, alive):
+        os.utime(leftover, (0, 0))
+    files.write_text(tmp_path / "table.csv", "new")
+    assert sorted(tmp_path.iterdir()) == sorted([recent, alive, tmp_path / "table.csv"])
 
 
 def test_readers_never_see_part_of_a_file(tmp_path):

@@ -51,7 +51,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_at_the_end(clock):
             bar.update(done)
     assert lines(log) == [
         "scoring: 2,000 of 4,000 frames, 166.7 frames/s, 0:12 left",
-        "scoring: 4,000 of 4,000 frames, 166.7 frames/s, 0:00 left",
+        "scoring: 4,000 of 4,000 frames, 166.7 frames/s",
     ]
 
 
@@ -86,6 +86,25 @@ def test_the_rate_ends_with_the_last_update(clock):
     assert bar.rate() == pytest.approx(20)
 
 
+def test_updates_that_come_all_at_once_are_no_rate(clock):
+    """The frames of one batch, within a millisecond: the rate is that since the start."""
+    bar = Progress("predict", None, "frames", stream=io.StringIO())
+    clock.now += 2
+    for done in (1, 2, 3, 4):
+        clock.now += 0.001
+        bar.update(done)
+    assert bar.rate() == pytest.approx(2, rel=0.01)
+
+
+def test_the_last_line_can_be_left_to_the_caller(clock):
+    """Who has a summary of its own."""
+    log = io.StringIO()
+    with Progress("predict", 1, "images", last_line=False, stream=log) as bar:
+        clock.now += 1
+        bar.update(1)
+    assert lines(log) == []
+
+
 def test_rates_can_have_another_unit(clock):
     """Steps are counted, and images per second are shown; the detail stands before them."""
     log = io.StringIO()
@@ -93,7 +112,7 @@ def test_rates_can_have_another_unit(clock):
         for step in (1, 2, 3):
             clock.now += 4
             bar.update(step, detail="loss 0.0310")
-    assert lines(log) == ["runs/demo: 3 of 3 steps, loss 0.0310, 4.0 images/s, 0:00 left"]
+    assert lines(log) == ["runs/demo: 3 of 3 steps, loss 0.0310, 4.0 images/s"]
 
 
 def test_an_earlier_run_counts_as_done_but_not_for_the_rate(clock):
@@ -195,7 +214,7 @@ def test_a_terminals_bar_of_unknown_total_counts():
         time.sleep(0.15)
         bar.update(7)
     last = terminal.getvalue().split("\r")[-1]
-    assert "predict: 7 [" in last and "%" not in last and re.search(r"[\d.]+ frames/s", last)
+    assert "predict: 7 frames [" in last and "%" not in last and re.search(r"[\d.]+ frames/s", last)
 
 
 def test_a_terminals_bar_has_the_fraction_where_there_is_no_total():
@@ -227,7 +246,7 @@ def test_training_in_a_log(clock):
     lines = stream.getvalue().splitlines()
     assert lines[0] == "demo: 1 of 100 steps, loss 0.5000, 0.5 images/s", "mostly compilation: no time left by it"
     assert lines[1] == "demo: 11 of 100 steps, loss 0.0455, 16.0 images/s, 1:29 left"
-    assert lines[-2] == "demo: 100 of 100 steps, loss 0.0050, 16.0 images/s, 0:00 left"
+    assert lines[-2] == "demo: 100 of 100 steps, loss 0.0050, 16.0 images/s"
     assert lines[-1] == "mean F1 81.5" and len(lines) == 12
     assert "\r" not in stream.getvalue()
 

@@ -115,15 +115,24 @@ def _sequence(
     """Read a sequence of a file of codes and numbered images; None, with the problem, where it cannot be used."""
     (subject, task), name = key, "/".join(key)
     if subject not in partition:
-        return None, [Problem(records.NO_FOLD, name, "not in the partition", 0)]
+        return None, [Problem(kind=records.NO_FOLD, where=name, detail="not in the partition", count=0)]
     if file is None:
-        return None, [Problem(records.NO_LABEL, name, f"no file {subject}_{task}.csv", len(numbered))]
+        return None, [
+            Problem(kind=records.NO_LABEL, where=name, detail=f"no file {subject}_{task}.csv", count=len(numbered))
+        ]
     try:
         frames, codes = read_codes(file, aus)
     except FileError as error:
-        return None, [Problem(records.BAD_FILE, str(file), f"{error}; this sequence is left out", len(numbered))]
+        return None, [
+            Problem(
+                kind=records.BAD_FILE,
+                where=str(file),
+                detail=f"{error}; this sequence is left out",
+                count=len(numbered),
+            )
+        ]
     if not numbered:
-        return None, [Problem(records.NO_IMAGE, name, "no image at all", len(frames))]
+        return None, [Problem(kind=records.NO_IMAGE, where=name, detail="no image at all", count=len(frames))]
     images, problems = records.by_number(name, numbered)
     problems += records.unlabelled(name, images, frames)
     frames, labels, more = resolve_unknown(name, frames, codes, aus=aus, unknown=unknown)
@@ -161,7 +170,9 @@ def resolve_unknown(
         counts = {au: int(n) for au, n in zip(aus, is_unknown.sum(0), strict=True) if n}
         detail = ", ".join(f"AU {au} in {n}" for au, n in counts.items())
         where = records.span(name, frames[rows].tolist())
-        problems.append(Problem(records.NOT_KNOWN, where, f"{detail}: {meaning}", int(rows.sum())))
+        problems.append(
+            Problem(kind=records.NOT_KNOWN, where=where, detail=f"{detail}: {meaning}", count=int(rows.sum()))
+        )
     labels = np.where(is_unknown, 0 if unknown == "negative" else -1, codes).astype(np.int8)
     used = ~rows if unknown == "drop" else slice(None)
     return frames[used], labels[used], problems

@@ -55,7 +55,9 @@ def read(file: Path, name: str, *, partition: Partition | None = None, threshold
     sequences = []
     for key, faces in rows.items():
         if key[0] not in folds:
-            problems.append(Problem(records.NO_FOLD, "/".join(key), "not in the partition", len(faces)))
+            problems.append(
+                Problem(kind=records.NO_FOLD, where="/".join(key), detail="not in the partition", count=len(faces))
+            )
         else:
             sequences.append(_sequence(key, faces, folds[key[0]], threshold))
     return CorpusRecords(

@@ -146,15 +146,20 @@ def _sequence(
 ) -> tuple[LabelledSequence | None, list[Problem]]:
     """Read a subject's sequence of label files by AU; None, with the problems, where it cannot be used."""
     if subject not in partition:
-        return None, [Problem(records.NO_FOLD, subject, "not in the partition", 0)]
+        return None, [Problem(kind=records.NO_FOLD, where=subject, detail="not in the partition", count=0)]
     if not files:
-        return None, [Problem(records.NO_LABEL, subject, f"no file {subject}_au….txt", len(images))]
+        return None, [
+            Problem(kind=records.NO_LABEL, where=subject, detail=f"no file {subject}_au….txt", count=len(images))
+        ]
     intensities, problems = _intensities(subject, files, aus)
     if not len(intensities):
         return None, problems
     frames = np.arange(1, len(intensities) + 1, dtype=np.int32)
     if video is None and not images:
-        return None, [*problems, Problem(records.NO_IMAGE, subject, f"no {camera} video and no frames", len(frames))]
+        return None, [
+            *problems,
+            Problem(kind=records.NO_IMAGE, where=subject, detail=f"no {camera} video and no frames", count=len(frames)),
+        ]
     if video is not None and images:
         problems.append(Problem(records.AMBIGUOUS, subject, f"{video} is taken, extracted frames are not"))
         images = {}
@@ -167,7 +172,9 @@ def _sequence(
         problems += records.unlabelled(subject, images, frames)
         if len(images) != len(frames):
             detail = f"{len(images)} images, {len(frames)} label lines"
-            problems.append(Problem(records.FRAME_COUNT, subject, detail, abs(len(images) - len(frames))))
+            problems.append(
+                Problem(kind=records.FRAME_COUNT, where=subject, detail=detail, count=abs(len(images) - len(frames)))
+            )
     sequence = LabelledSequence(
         subject=subject,
         name=camera,
@@ -187,12 +194,23 @@ def _intensities(subject: str, files: Mapping[int, Path], aus: tuple[int, ...]) 
     problems = []
     for au in aus:
         if au not in files:
-            problems.append(Problem(records.BAD_FILE, f"{subject}_au{au}.txt", "missing: this AU is unknown here", 0))
+            problems.append(
+                Problem(
+                    kind=records.BAD_FILE,
+                    where=f"{subject}_au{au}.txt",
+                    detail="missing: this AU is unknown here",
+                    count=0,
+                )
+            )
             continue
         try:
             columns[au] = read_intensities(files[au])
         except FileError as error:
-            problems.append(Problem(records.BAD_FILE, str(files[au]), f"{error}; this AU is unknown here", 0))
+            problems.append(
+                Problem(
+                    kind=records.BAD_FILE, where=str(files[au]), detail=f"{error}; this AU is unknown here", count=0
+                )
+            )
     count = max((max(column, default=0) for column in columns.values()), default=0)
     values = np.full((count, len(aus)), -1, np.float32)
     for k, au in enumerate(aus):
@@ -201,7 +219,7 @@ def _intensities(subject: str, files: Mapping[int, Path], aus: tuple[int, ...]) 
         missing = count - len(columns.get(au, {}))
         if au in columns and missing:
             detail = f"{missing} of {count} lines are missing"
-            problems.append(Problem(records.FRAME_COUNT, str(files[au]), detail, missing))
+            problems.append(Problem(kind=records.FRAME_COUNT, where=str(files[au]), detail=detail, count=missing))
     return values, problems
 
 

@@ -63,7 +63,9 @@ def read(path: Path) -> LabelTable:
             aus[int(match[1])] = name
     if not aus:
         raise LayoutError(f"{path} has no AU column (au1, AU06, …): its columns are {', '.join(map(repr, header))}")
-    return LabelTable(path, header, aus, tuple(_row(path, header, line, cells) for line, cells in rows[1:]))
+    return LabelTable(
+        path=path, columns=header, aus=aus, rows=tuple(_row(path, header, line, cells) for line, cells in rows[1:])
+    )
 
 
 def _rows(file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
