@@ -24,6 +24,9 @@ NAMES: dict[int, str] = {
 }
 """FACS names of the fifteen AUs that FG-Net trains on BP4D or DISFA."""
 
+SYNTHETIC = "synthetic_"
+"""Prefix of the names of synthetic stand-ins for BP4D and DISFA."""
+
 CORPUS_AUS: dict[str, tuple[int, ...]] = {
     "bp4d": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
     "disfa": (1, 2, 4, 6, 9, 12, 25, 26),

@@ -19,10 +19,10 @@ ROOMS: dict[str, set[str]] = {
     "aus": set(),
     "media": {"runtime"},
     "models.ops": set(),
-    "models": {"models.ops", "runtime"},
+    "models": {"aus", "models.ops", "runtime"},
     "runtime": set(),
     # faces, data and metrics
-    "data": set(),
+    "data": {"aus"},
     "data.synthetic": {"aus", "data", "runtime"},
     "faces": {"media"},
     "metrics": {"aus", "runtime"},

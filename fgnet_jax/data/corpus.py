@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from fgnet_jax.data.identity import PREPARATION, CorpusIdentity
+
 DataSource = Any
 """TFDS' random-access source of records: TFDS gives it no type."""
 
@@ -25,6 +27,7 @@ class Corpus:
       sources: TFDS' data source of each split; its images are encoded.
       parts: For joined corpora (`join`), of each source: the prefix of its subjects' names, and for each of `aus` the
         column in its labels, -1 for an AU that it lacks.
+      identities: What each corpus is and how it was prepared: one, or one for each of joined corpora.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Corpus:
     splits: tuple[str, ...]
     sources: tuple[DataSource, ...]
     parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    identities: tuple[CorpusIdentity, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -98,8 +102,9 @@ def join(corpora: Sequence[Corpus]) -> Corpus:
         parts += [(f"{corpus.name}/", corpus.columns(aus))] * len(corpus.sources)
     splits = tuple(f"{corpus.name} {split}" for corpus in corpora for split in corpus.splits)
     sources = tuple(source for corpus in corpora for source in corpus.sources)
+    identities = tuple(dict.fromkeys(identity for corpus in corpora for identity in corpus.identities))
     name = "+".join(corpus.name for corpus in corpora)
-    return Corpus(name=name, aus=aus, splits=splits, sources=sources, parts=tuple(parts))
+    return Corpus(name=name, aus=aus, splits=splits, sources=sources, parts=tuple(parts), identities=identities)
 
 
 def _as_part(record: dict[str, Any], prefix: str, columns: Sequence[int]) -> dict[str, Any]:
@@ -169,7 +174,13 @@ def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Co
     if not metadata or "aus" not in metadata:
         raise ValueError(f"{folder} does not say which AUs its labels are: expected `aus` in its metadata.json")
     sources = tuple(_source(builder, part) for part in splits)
-    return Corpus(name=builder.name, aus=tuple(metadata["aus"]), splits=splits, sources=sources)
+    identity = CorpusIdentity.of(
+        builder.info.full_name,
+        aus=metadata["aus"],
+        preparation=metadata.get(PREPARATION, {}),
+        faces={name: info.num_examples for name, info in builder.info.splits.items()},
+    )
+    return Corpus(name=builder.name, aus=tuple(metadata["aus"]), splits=splits, sources=sources, identities=(identity,))
 
 
 def _source(builder: tfds.core.DatasetBuilder, split: str) -> DataSource:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fgnet_jax.aus import SYNTHETIC
+
 NUM_FOLDS = 3
 """Folds per corpus: two to train on, one to test on."""
 
@@ -53,9 +55,6 @@ BASE_RATES: dict[str, dict[int, float]] = {
     "disfa": {1: 0.050, 2: 0.040, 4: 0.150, 6: 0.079, 9: 0.042, 12: 0.129, 25: 0.278, 26: 0.089},
 }
 """Published share of positive frames, by AU."""
-
-SYNTHETIC = "synthetic_"
-"""Prefix of the names of synthetic stand-ins for BP4D and DISFA."""
 
 
 def base_name(corpus: str) -> str:

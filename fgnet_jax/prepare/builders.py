@@ -16,11 +16,9 @@ import tensorflow_datasets as tfds
 from fgnet_jax import aus as aus_lib
 from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.data import schema
+from fgnet_jax.data.identity import PREPARATION
 from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
-
-PREPARATION = "preparation"
-"""Key of a dataset's metadata that says how it was prepared."""
 
 _METADATA = "metadata.json"
 
@@ -131,7 +129,7 @@ def builder_class(name: str) -> type[_Prepared]:
     """
     if name in ("disfa", "bp4d"):
         return {"disfa": Disfa, "bp4d": Bp4d}[name]
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(folds_lib.SYNTHETIC):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(aus_lib.SYNTHETIC):
         raise LayoutError(f"a corpus cannot be named {name!r}: expected small letters, digits and _, such as my_corpus")
     custom = type("Custom", (_Prepared,), {"__module__": __name__}, skip_registration=True)
     custom.name = name

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fgnet_jax.aus import SYNTHETIC
 from fgnet_jax.data import folds
 from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
@@ -113,7 +114,7 @@ def _all_faces(name: str, config: Config, split: str) -> FaceSubset:
 def _open_corpus(name: str, config: Config, splits: str) -> Corpus:
     """Open splits of a corpus; a synthetic one that is missing is rendered first."""
     data = config.data
-    if not name.startswith(folds.SYNTHETIC):
+    if not name.startswith(SYNTHETIC):
         return open_corpus(name, data.dir, splits)
     workers = 2 if data.frames > 500 else 1
     try:

@@ -1,0 +1,99 @@
+"""Lineage of weights: every step from published files to these values, with the subjects that each has learnt from.
+
+It is stored in the weights' metadata (`WeightsMeta.extra["lineage"]`) as a list of links, the oldest first, and grows
+by one link with every training that starts from other weights. Weights of earlier versions have no list: their last
+link follows from what they do record, and everything before it is unknown.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from fgnet_jax.aus import SYNTHETIC
+from fgnet_jax.models.weights import WeightsMeta
+
+KEY = "lineage"
+"""Key of the chain in `WeightsMeta.extra`."""
+
+CONVERTED, TRAINED, UNKNOWN = "converted", "trained", "unknown"
+"""Kinds of links: published files converted; a training run; weights whose origin is not recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """A step of the history of weights.
+
+    Attributes:
+      kind: `CONVERTED`, `TRAINED` or `UNKNOWN`.
+      name: Name of the run, or of the published network.
+      corpus: The corpus that the AUs were learnt from; None if no AU was.
+      fold: The fold of that corpus that was left out; None where it is not known, or nothing was learnt.
+      aus: AU of each heatmap channel.
+      subjects: Subjects trained on, by corpus.
+      held_out: Subjects that the best epoch was selected on, by corpus.
+      fingerprints: Fingerprint of each prepared corpus that was trained on, by corpus.
+      files: Published files converted: {"file": name, "sha256": hex digest}.
+      steps: Updates up to these weights.
+      weights_sha256: SHA-256 of the values that this link began with (`weights.checksum`); "" if it began from none.
+    """
+
+    kind: str
+    name: str = ""
+    corpus: str | None = None
+    fold: int | None = None
+    aus: tuple[int, ...] = ()
+    subjects: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    held_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: tuple[dict[str, str], ...] = ()
+    steps: int = 0
+    weights_sha256: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        return dataclasses.asdict(self) | {"aus": list(self.aus), "files": list(self.files)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Link":
+        """Create a link from what `to_dict` returned; keys that a later version may have added are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        fields: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+        fields |= {"aus": tuple(fields.get("aus", ())), "files": tuple(fields.get("files", ()))}
+        return cls(**fields)
+
+    @property
+    def learnt_corpora(self) -> tuple[str, ...]:
+        """Every corpus whose AU labels this step has learnt from or was selected by."""
+        named = [self.corpus] if self.corpus else []
+        return tuple(dict.fromkeys([*named, *self.subjects, *self.held_out]))
+
+
+def links(meta: WeightsMeta) -> tuple[Link, ...]:
+    """Return the lineage of weights, the oldest link first; at least one link."""
+    stored = meta.extra.get(KEY)
+    if stored:
+        return tuple(Link.from_dict(values) for values in stored)
+    return (_recorded_without_lineage(meta),)
+
+
+def _recorded_without_lineage(meta: WeightsMeta) -> Link:
+    """Return the only link of weights that an earlier version wrote."""
+    record = meta.extra.get("trained_on")
+    if record:
+        return Link(
+            kind=TRAINED,
+            corpus=record.get("corpus", meta.corpus),
+            fold=record.get("fold"),
+            aus=meta.aus,
+            subjects=record.get("subjects", {}),
+            held_out=record.get("held_out", {}),
+            steps=int(meta.extra.get("step", 0)),
+        )
+    kind = CONVERTED if meta.sources else UNKNOWN
+    return Link(kind=kind, corpus=meta.corpus, aus=meta.aus, files=meta.sources)
+
+
+def learnt_from_synthetic_only(meta: WeightsMeta) -> bool:
+    """Return whether all AU labels that weights have learnt from are of rendered faces; False if they learnt none."""
+    corpora = [corpus for link in links(meta) for corpus in link.learnt_corpora]
+    return bool(corpora) and all(corpus.startswith(SYNTHETIC) for corpus in corpora)
