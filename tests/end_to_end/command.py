@@ -83,7 +83,12 @@ def f1(workdir: Path) -> dict[str, float]:
 
 def best(workdir: Path) -> dict[str, np.ndarray]:
     """Load the best epoch's variables, by group and path."""
-    _, variables, _ = weights.load(workdir / "best")
+    return weights_arrays(workdir / "best")
+
+
+def weights_arrays(directory: Path) -> dict[str, np.ndarray]:
+    """Load the variables of a weights directory, by group and path."""
+    _, variables, _ = weights.load(directory)
     return {f"{g}/{path}": np.asarray(x) for g, group in weights.groups(variables).items() for path, x in group.items()}
 
 
