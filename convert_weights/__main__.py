@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from convert_weights.errors import ConversionError
+from fgnet_jax.runtime import command_line, devices
 from fgnet_jax.runtime.command_line import Parser, fail, program
 
 _DESCRIPTION = """\
@@ -33,6 +34,7 @@ _FORMS = (
 )
 
 
+@command_line.command("convert_weights")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -49,9 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check_form(parser, options)
     from fgnet_jax.models.weights import WeightsError  # after parsing, so that --help does not load JAX
 
+    devices.check()
     try:
         for line in _run(options):
             print(line)
+    except BrokenPipeError:  # of standard output
+        raise
     except (ConversionError, WeightsError, OSError) as error:
         return fail(parser.prog, error, 1)
     return 0

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from convert_weights.errors import ConversionError
-from convert_weights.records import Global, Pickled, Record
+from convert_weights.literals import latin_bytes
+from convert_weights.records import Global, Pickled, Record, Skipped, Text
 from convert_weights.tensors import NUMPY_DTYPES, TORCH_DTYPES, Storage, Tensor, contiguous, view
 from convert_weights.unpickle import Constructor
+from convert_weights.untrusted import is_scalar_key, refuse_key, shown
 
 NETWORK = "dnnlib.tflib.network.Network"
 MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
@@ -15,6 +17,12 @@ NAMESPACE = "argparse.Namespace"
 _ARRAY = "numpy.ndarray"
 _DTYPE = "numpy.dtype"
 _SCALAR = "numpy.core.multiarray.scalar"
+_RUNS_CODE = frozenset(
+    "_pickle _posixsubprocess builtins cloudpickle code codeop commands ctypes dill functools imp importlib inspect "
+    "marshal multiprocessing nt operator os pdb pickle pip pkgutil posix profile pty pydoc runpy shelve shutil socket "
+    "subprocess sys timeit trace urllib webbrowser zipimport".split()
+)
+_BUILT_IN_DATA = ("bytearray", "complex", "frozenset", "range", "slice")
 _TORCH_DTYPE_NAMES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -66,6 +74,15 @@ def networks() -> dict[str, Constructor | None]:
     }
 
 
+def is_setting(name: str) -> bool:
+    """Return whether a class that is not known may be a setting: whether a good file could name it.
+
+    Nothing is made of it in either case; but a file that names what starts programs or loads code is not trusted.
+    """
+    module, _, attribute = name.partition(".")
+    return module not in _RUNS_CODE or (module == "builtins" and attribute in _BUILT_IN_DATA)
+
+
 def storage_dtype(storage_class: Pickled) -> np.dtype:
     """Return the dtype of `torch.FloatStorage` and the other storage classes.
 
@@ -74,7 +91,8 @@ def storage_dtype(storage_class: Pickled) -> np.dtype:
     """
     if isinstance(storage_class, Global) and storage_class.name.endswith("Storage"):
         return TORCH_DTYPES[storage_class.name.removeprefix("torch.").removesuffix("Storage")]
-    raise ConversionError("the pickle has a storage of an unknown class")
+    name = f"{shown(storage_class.name)}, " if isinstance(storage_class, Global | Skipped) else ""
+    raise ConversionError(f"the pickle has a storage of {name}an unknown class")
 
 
 def as_tensor(value: Pickled) -> Tensor | None:
@@ -103,16 +121,24 @@ def _dtype(value: Pickled) -> np.dtype:
     code = value.args[0]
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "<"
     if not isinstance(code, str) or code.lstrip("<|") not in NUMPY_DTYPES or order not in ("<", "|", "="):
-        raise ConversionError(f"the pickle has an array of dtype {str(code)[:20]!r} (byte order {str(order)[:20]!r})")
+        raise ConversionError(f"the pickle has an array of dtype '{shown(code)}' (byte order '{shown(order)}')")
     return NUMPY_DTYPES[code.lstrip("<|")]
 
 
 def _from_bytes(dtype: np.dtype, data: Pickled) -> Storage:
     if isinstance(data, str):  # Python 2's byte strings
-        data = data.encode("latin-1")
+        data = latin_bytes(data)
+    if isinstance(data, Text):
+        return _from_text(dtype, data)
     if not isinstance(data, bytes | memoryview) or len(data) % dtype.itemsize:
         raise ConversionError("the pickle has an array whose data are not bytes, or not a whole number of values")
     return Storage(dtype=dtype, count=len(data) // dtype.itemsize, read=lambda: data)
+
+
+def _from_text(dtype: np.dtype, text: Text) -> Storage:
+    if text.count % dtype.itemsize:
+        raise ConversionError("the pickle has an array whose text is not a whole number of values")
+    return Storage(dtype=dtype, count=text.count // dtype.itemsize, read=text.read)
 
 
 def _expect(value: Pickled, count: int) -> tuple:
@@ -144,21 +170,25 @@ def _dictionary(items: Pickled = ()) -> dict:
     pairs = items.items() if isinstance(items, Mapping) else items
     result = {}
     for key, value in pairs:
-        if not isinstance(key, str | int):
-            raise ConversionError(f"the pickle has a {type(key).__name__} for a key")
+        if not isinstance(key, str | int) or not is_scalar_key(key):
+            raise refuse_key(key)
         result[key] = value
     return result
 
 
 def _set(items: Pickled = ()) -> set:
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str | int) for item in items):
+    if not isinstance(items, list | tuple) or not all(map(is_scalar_key, items)):
         raise ConversionError("the pickle has a set of something other than names")
     return set(items)
 
 
 def _reconstruct(cls: Pickled, base: Pickled = None, state: Pickled = None) -> Pickled:
+    if isinstance(cls, Skipped):
+        return Skipped(cls.name)
     if not isinstance(cls, Global) or cls.name not in (NETWORK, NAMESPACE, "dnnlib.util.EasyDict", "dnnlib.EasyDict"):
-        raise ConversionError(f"the pickle makes an object of {getattr(cls, 'name', 'something that is not a class')}")
+        raise ConversionError(
+            f"the pickle makes an object of {cls.name if isinstance(cls, Global) else 'something that is not a class'}"
+        )
     return Record(cls.name) if cls.name in (NETWORK, NAMESPACE) else _dictionary(state or ())
 
 
@@ -168,7 +198,7 @@ def _module(meta: Pickled) -> Record:
     return Record(MODULE, (meta.get("class_name"),), meta["state"])
 
 
-def _encode(text: Pickled, coding: Pickled = "") -> bytes:
-    if not isinstance(text, str) or coding not in ("latin1", "latin-1"):
+def _encode(text: Pickled, coding: Pickled = "") -> bytes | Text:
+    if not isinstance(text, str | Text) or not isinstance(coding, str) or coding not in ("latin1", "latin-1"):
         raise ConversionError("the pickle encodes something other than bytes")
-    return text.encode("latin-1")
+    return text if isinstance(text, Text) else latin_bytes(text)

@@ -10,9 +10,10 @@ from convert_weights import engine, sources
 from convert_weights.errors import ConversionError
 from convert_weights.files import read
 from fgnet_jax.aus import PUBLISHED_CHANNELS
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.initializers import initial
+from fgnet_jax.models.lineage import Link
 from fgnet_jax.models.weights import GROUPS, WeightsMeta
 from fgnet_jax.runtime.files import sha256
 
@@ -48,13 +49,13 @@ def pretrained(generator: Path, encoder: Path, config: ModelConfig, seed: int = 
     Raises:
       ConversionError: if a file is unknown or broken, or its tensors do not fit.
     """
-    groups = [sources.generator(read(generator), config), *sources.encoder(read(encoder), config)]
+    groups = sources.pretrained(read(generator), read(encoder), config)
     shapes = _shapes(config)
     fresh = {path: shape for path, shape in shapes.items() if path.startswith(_FRESH)}
     arrays = engine.convert(groups, {path: shape for path, shape in shapes.items() if path not in fresh})
     arrays |= {path: initial(path, shape, np.dtype(np.float32), seed) for path, shape in fresh.items()}
     report = [*_reports(groups), f"interpreter: {len(fresh)} tensors freshly initialised (seed {seed})"]
-    return _conversion(config, arrays, meta=WeightsMeta(sources=_sources(generator, encoder)), report=report)
+    return _conversion(config, arrays, meta=_meta("pretrained", _sources(generator, encoder)), report=report)
 
 
 def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Conversion:
@@ -72,9 +73,9 @@ def trained(model: Path, encoder: Path, config: ModelConfig, corpus: str) -> Con
     aus = PUBLISHED_CHANNELS[corpus]
     if len(aus) > config.num_heatmaps:
         raise ConversionError(f"{corpus} has {len(aus)} AUs, but the network only {config.num_heatmaps} heatmaps")
-    groups = [*sources.fgnet(read(model), config), sources.latent_avg(read(encoder))]
+    groups = [*sources.fgnet(read(model), config), sources.latent_avg(read(encoder), config)]
     arrays = engine.convert(groups, _shapes(config))
-    meta = WeightsMeta(corpus=corpus, aus=aus, sources=_sources(model, encoder))
+    meta = _meta("FG-Net as published", _sources(model, encoder), corpus=corpus, aus=aus)
     return _conversion(config, arrays, meta=meta, report=_reports(groups))
 
 
@@ -123,6 +124,17 @@ def _conversion(
 
 def _reports(groups: Sequence[engine.Group]) -> list[str]:
     return [line for group in groups for line in engine.report(group)]
+
+
+def _meta(
+    name: str, sources: tuple[dict[str, str], ...], *, corpus: str | None = None, aus: tuple[int, ...] = ()
+) -> WeightsMeta:
+    """Return the metadata of converted files, with the first link of their lineage.
+
+    No file says which fold was left out: that is asked for where the weights are tested, or trained from.
+    """
+    link = Link(kind=lineage.CONVERTED, name=name, corpus=corpus, aus=aus, files=sources)
+    return WeightsMeta(corpus=corpus, aus=aus, sources=sources, extra={lineage.KEY: [link.to_dict()]})
 
 
 def _sources(*paths: Path) -> tuple[dict[str, str], ...]:

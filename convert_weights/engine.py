@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import ml_dtypes
 import numpy as np
 
-from convert_weights.errors import Mismatch
+from convert_weights.errors import ConversionError, Mismatch
 from convert_weights.layouts import source_shape
 from convert_weights.rules import Extra, Rule
 from convert_weights.tensors import Tensor
+from convert_weights.untrusted import shown
 
 VariableShapes = Mapping[str, tuple[int, ...]]
 """Shape of each variable by its path."""
@@ -48,16 +49,20 @@ def convert(groups: Sequence[Group], shapes: VariableShapes) -> dict[str, np.nda
 
     Raises:
       Mismatch: for tensors unknown, missing, used twice, or of the wrong shape or dtype, all of them at once. It is
-        raised before anything large is read.
+        raised before anything large is read; and then for all that have values that are no finite numbers.
     """
     problems = [problem for group in groups for problem in _problems(group, shapes)]
     problems += _path_problems(groups, shapes)
+    problems += [problem for group in groups for problem in _missing(group)]  # last, since they may be most
     if problems:
         raise Mismatch(problems)
     arrays = {}
     for group in groups:
         for rule in group.rules:
-            arrays[rule.path] = _read(group.tensors[rule.source], rule)
+            arrays[rule.path] = _read(group, rule)
+            problems += _value_problems(f"{group.name}: {rule.source}", arrays[rule.path])
+    if problems:
+        raise Mismatch(problems)
     return arrays
 
 
@@ -73,10 +78,18 @@ def report(group: Group) -> list[str]:
     return [*lines, *(f"{group.name}: {line}" for line in group.notes)]
 
 
-def _read(tensor: Tensor, rule: Rule) -> np.ndarray:
+def _read(group: Group, rule: Rule) -> np.ndarray:
     # One tensor at a time, so that the copies are the network and nothing else.
-    values = tensor.array().astype(np.float32, copy=False)
+    try:
+        values = group.tensors[rule.source].array().astype(np.float32, copy=False)
+    except ConversionError as error:
+        raise ConversionError(f"{group.name}: {rule.source}: {error}") from None
     return np.array(rule.layout.from_file(values), np.float32, order="C")
+
+
+def _value_problems(name: str, array: np.ndarray) -> list[str]:
+    count = array.size - np.count_nonzero(np.isfinite(array))
+    return [f"{name}: {count:,} of its {array.size:,} values are NaN or infinite"] if count else []
 
 
 def _problems(group: Group, shapes: VariableShapes) -> Iterator[str]:
@@ -85,7 +98,10 @@ def _problems(group: Group, shapes: VariableShapes) -> Iterator[str]:
     for name, tensor in group.tensors.items():
         problem = _tensor_problem(name, tensor, rules=by_source, extras=group.extras, shapes=shapes)
         if problem:
-            yield f"{group.name}: {name}: {problem}"
+            yield f"{group.name}: {shown(name)}: {problem}"
+
+
+def _missing(group: Group) -> Iterator[str]:
     for rule in group.rules:
         if rule.source not in group.tensors:
             yield f"{group.name}: {rule.source}: missing (for {rule.path})"
@@ -112,7 +128,11 @@ def _tensor_problem(
 def _extra_problem(tensor: Tensor, extra: Extra) -> str | None:
     if extra.value is None:
         return None
-    if tensor.shape != extra.value.shape or not np.array_equal(tensor.array().astype(np.float32), extra.value):
+    try:
+        is_equal = tensor.shape == extra.value.shape and np.array_equal(tensor.array().astype(np.float32), extra.value)
+    except ConversionError as error:
+        return str(error)
+    if not is_equal:
         return "is not the [1, 3, 3, 1] low-pass filter, so it is another network"
     return None
 

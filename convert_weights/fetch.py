@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
             print(line)
     except NotAcceptedError as error:
         return fail(parser.prog, error, 2)
+    except BrokenPipeError:  # of standard output
+        raise
     except (ConversionError, WeightsError, OSError) as error:
         return fail(parser.prog, error, 1)
     except KeyboardInterrupt:

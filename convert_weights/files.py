@@ -1,10 +1,14 @@
 """Reading of a file of weights of any kind, recognised by its content, as tensors and containers."""
 
+import contextlib
 import dataclasses
+import gc
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from convert_weights import allowed, torch_file
+from convert_weights import allowed, settings, torch_file
 from convert_weights.errors import ConversionError
 from convert_weights.records import Budget, Pickled, budget_for
 from convert_weights.tensors import Storage
@@ -55,13 +59,29 @@ def read(path: str | Path) -> Contents:
         data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
         kind = _kind(path, bytes(data[:32]))
         try:
-            if kind == TORCH_ZIP:
-                value = torch_file.read_zip(data, stream)
-            else:
-                value = torch_file.read_legacy(data) if kind == TORCH_LEGACY else _read_pickle(data)
+            with _collector_paused():
+                value = _read(kind, data, stream)
         except ConversionError as error:
             raise ConversionError(f"{path}: {error}") from None
     return Contents(path=path, kind=kind, value=value, size=len(data))
+
+
+def _read(kind: str, data: memoryview, stream: BinaryIO) -> Pickled:
+    if kind == TORCH_ZIP:
+        return torch_file.read_zip(data, stream)
+    return torch_file.read_legacy(data) if kind == TORCH_LEGACY else _read_pickle(data)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause Python's search for cycles, which takes longer than the reading of many small objects."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _kind(path: Path, start: bytes) -> str:
@@ -82,7 +102,7 @@ def _read_pickle(data: memoryview) -> Pickled:
     budget = budget_for(len(data))
     names: dict[str, Constructor | None] = allowed.plain() | allowed.tensors() | allowed.arrays() | allowed.networks()
     names["torch.storage._load_from_bytes"] = lambda blob: _read_storage(blob, budget)
-    return Machine(data, allowed=names, budget=budget).run()
+    return settings.run(Machine(data, allowed=names, budget=budget, skips=allowed.is_setting))
 
 
 def _read_storage(blob: Pickled, budget: Budget) -> Storage:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from convert_weights.errors import ConversionError
+from convert_weights.untrusted import shown
 from fgnet_jax.models.config import TINY, ModelConfig
 
 PUBLISHED = "published"
@@ -18,7 +19,8 @@ def named(name: str) -> ModelConfig:
     if name in (PUBLISHED, "tiny"):
         return ModelConfig() if name == PUBLISHED else TINY
     try:
-        values = json.loads(Path(name).read_text())
+        values = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         return ModelConfig.from_dict(values.get("model", values))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConversionError(f"--config {name}: neither published, tiny, nor a JSON file of sizes: {error}") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = shown(str(error), 200)
+        raise ConversionError(f"--config {name}: neither published, tiny, nor a JSON file of sizes: {reason}") from None

@@ -3,18 +3,19 @@
 Python's own unpickler imports callables and calls them; a restricted `find_class` leaves other attacks open (attributes
 set by BUILD, a memo as large as an index in the file, buffers as large as a length in the file). Here a global is a
 symbol, never an import: it can be called only if the caller's table has a constructor for its full name, and every
-other name is refused as soon as it is read. Lengths are checked against the bytes of the file, and work and memory are
-bounded by a budget.
+other name is refused as soon as it is read, or stays a name without an object where the caller says so (settings).
+Lengths are checked against the bytes of the file, and work and memory are bounded by a budget.
 """
 
-import codecs
 import pickle
 import pickletools
 import struct
 from collections.abc import Callable, Mapping
 
+from convert_weights import literals
 from convert_weights.errors import ConversionError
-from convert_weights.records import Budget, Global, Pickled, Record
+from convert_weights.records import Budget, Global, Pickled, Record, Skipped, Text
+from convert_weights.untrusted import MAX_KEY_PARTS, is_scalar_key, refuse_key, shown
 
 VIEW_BYTES = 256
 """Byte strings longer than this stay views of the file instead of copies."""
@@ -24,11 +25,14 @@ Constructor = Callable[..., Pickled]
 
 _ALIASES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # of Python 2
 _NAMES = {op.code.encode("latin-1")[0]: op.name for op in pickletools.opcodes}
+_CONTAINERS = (tuple, list, set, frozenset, dict)
 _MAX_INTEGER_BYTES = 255
-_MAX_KEY_PARTS = 8
-_LINE_STEP = 1 << 16
-_SIZES = {str: 1, tuple: 8, list: 8, set: 64, dict: 64}  # bytes that a copy takes per element, roughly
-
+_MAX_LINE = 5000
+_MAX_NAME = 500
+_MAX_SKIPPED = 1000
+_LONG_TEXT = 1 << 16
+_MAX_ARRAY_TEXT = 48 << 20
+_LINE_STEPS = (64, 1 << 16)
 
 _MARK = object()
 """The mark on the stack that opcodes such as TUPLE and APPENDS refer to."""
@@ -39,6 +43,7 @@ class Machine:
 
     Attributes:
       position: Index of the byte after the last one read, so the pickle after this one starts there.
+      names: The globals that it has read, by full name.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Machine:
         allowed: Mapping[str, Constructor | None],
         budget: Budget,
         persistent: Constructor | None = None,
+        skips: Callable[[str], bool] | None = None,
         position: int = 0,
     ):
         """Prepare to run the pickle in `data` from `position` on.
@@ -57,10 +63,12 @@ class Machine:
           allowed: The allowed globals: constructors by full name, None for a global that may be named but not called.
           budget: The work and memory that it may take; shared with other pickles of the file.
           persistent: Constructor for a persistent id (PyTorch's storages), or None to refuse them.
+          skips: Whether a global that is not allowed becomes a `Skipped`, by its full name; None to refuse them all.
           position: Index of the pickle's first byte.
         """
         self.data, self.allowed, self.budget, self.persistent = data, allowed, budget, persistent
-        self.position = position
+        self.skips, self.position = skips, position
+        self.names: dict[str, Global | Skipped] = {}
         self.stack: list[Pickled] = []
         self.memo: dict[int, Pickled] = {}
 
@@ -72,13 +80,20 @@ class Machine:
         """
         while True:
             self.budget.spend()
-            code = self.take(1)[0]
+            code = self.byte()
             if code == pickle.STOP[0]:
                 return self.pop()
             operation = _OPERATIONS.get(code)
             if operation is None:
                 raise ConversionError(f"the pickle uses opcode {_NAMES.get(code, hex(code))}, which no weights need")
             operation(self)
+
+    def byte(self) -> int:
+        """Read the next byte."""
+        self.position += 1
+        if self.position > len(self.data):
+            raise ConversionError(f"the pickle ends early, at byte {len(self.data):,}")
+        return self.data[self.position - 1]
 
     def take(self, count: int) -> memoryview:
         """Read the next `count` bytes, as a view."""
@@ -95,17 +110,22 @@ class Machine:
         return struct.unpack(code, self.take(struct.calcsize(code)))[0]
 
     def line(self) -> str:
-        """Read text up to the next newline, one character a byte, for the oldest protocol's opcodes."""
-        end = -1
-        for start in range(self.position, len(self.data), _LINE_STEP):
-            end = bytes(self.data[start : start + _LINE_STEP]).find(b"\n")
-            if end >= 0:
-                break
-        else:
-            start = len(self.data)
-        line = self.take(start + end - self.position)
-        self.take(1)
+        """Read short text up to the next newline, one character a byte, for the oldest protocol's opcodes."""
+        line = self.long_line()
+        if len(line) > _MAX_LINE:
+            raise ConversionError(f"the pickle has a name or number of {len(line):,} bytes")
         return str(line, "latin-1")
+
+    def long_line(self) -> memoryview:
+        """Read the bytes up to the next newline, as a view."""
+        start, end, (step, largest) = self.position, -1, _LINE_STEPS
+        while end < 0 and start < len(self.data):
+            end = bytes(self.data[start : start + step]).find(b"\n")
+            if end < 0:
+                start, step = start + step, min(4 * step, largest)
+        line = self.take(start + end - self.position if end >= 0 else len(self.data) - self.position)
+        self.take(1)
+        return line
 
     def push(self, value: Pickled) -> None:
         """Push a value onto the stack."""
@@ -150,32 +170,54 @@ class Machine:
         """Push a global, if it is allowed."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise ConversionError("the pickle is broken: a global's name is not a string")
+        if len(module) + len(name) > _MAX_NAME:
+            raise ConversionError(f"the pickle refers to a name of {len(module) + len(name):,} characters")
         full = f"{_ALIASES.get(module, module)}.{name}"
-        if full not in self.allowed:
-            raise ConversionError(f"the pickle refers to {full}, which is neither a tensor nor a plain container")
-        self.push(Global(full))
+        if full not in self.names:
+            self.names[full] = self._symbol(full)
+        self.push(self.names[full])
+
+    def _symbol(self, full: str) -> Global | Skipped:
+        if full in self.allowed:
+            return Global(full)
+        if self.skips is None or not self.skips(full):
+            raise ConversionError(
+                f"the pickle refers to {shown(full)}, which is neither a tensor nor a plain container"
+            )
+        if len(self.names) > _MAX_SKIPPED:
+            raise ConversionError(f"the pickle refers to more than {_MAX_SKIPPED:,} classes")
+        return Skipped(full)
 
     def call(self, function: Pickled, args: Pickled) -> None:
-        """Push the result of the constructor of `function` for `args`."""
+        """Push the result of the constructor of `function` for `args`; nothing is made of what is skipped."""
+        if isinstance(function, Skipped):
+            self.push(Skipped(function.name))
+            return
         if not isinstance(function, Global) or not isinstance(args, tuple):
             raise ConversionError(f"the pickle calls a {type(function).__name__}, which is not a function")
         constructor = self.allowed[function.name]
         if constructor is None:
             raise ConversionError(f"the pickle calls {function.name}, which may be named but not called")
         # The memo can give one large argument to a million calls.
-        self.budget.copy(sum(_SIZES.get(type(arg), 0) * len(arg) for arg in args if type(arg) in _SIZES))
+        self.budget.spend(sum(len(arg) for arg in args if isinstance(arg, _CONTAINERS)))
+        self.budget.copy(sum(len(arg) for arg in args if isinstance(arg, str)))
         try:
             self.push(constructor(*args))
         except (TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ConversionError):
                 raise
-            raise ConversionError(f"the pickle calls {function.name} with invalid arguments: {error}") from None
+            raise ConversionError(
+                f"the pickle calls {function.name} with invalid arguments: {shown(str(error))}"
+            ) from None
 
     def build(self) -> None:
         """Set the last value's state; attributes of plain containers (`_metadata`) are ignored."""
         state = self.pop()
-        target = self.top((Record, dict))
-        if isinstance(target, dict):
+        target = self.top((Record, dict, Skipped))
+        if isinstance(target, Skipped) and isinstance(state, dict):
+            self.budget.spend(len(state))
+            target.items.update(state)
+        if not isinstance(target, Record):
             return
         if target.state is not None:
             raise ConversionError(f"the pickle gives one {target.name} two states")
@@ -189,44 +231,35 @@ class Machine:
         self.push(self.persistent(key))
 
 
-def _text(view: memoryview) -> str:
-    try:
-        return str(view, "utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise ConversionError(f"the pickle has a broken string: {error}") from None
+def _text(machine: Machine, view: memoryview, decode: Callable[[memoryview], str]) -> None:
+    """Push a text; one that is too long for a name stays a view of the file until it is used."""
+    if len(view) > _MAX_ARRAY_TEXT:
+        raise ConversionError(f"the pickle has a text of {len(view):,} bytes, which no weights need")
+    if len(view) > _LONG_TEXT:
+        machine.push(Text(lambda: literals.latin_bytes(decode(view))))
+        return
+    machine.budget.write(len(view))
+    machine.push(decode(view))
 
 
 def _bytes(view: memoryview) -> bytes | memoryview:
     return bytes(view) if len(view) <= VIEW_BYTES else view
 
 
-def _key(key: Pickled) -> Pickled:
+def _key(machine: Machine, key: Pickled) -> Pickled:
     # Hashing nested tuples recurses in C without a limit, so keys are scalars, or short flat tuples of them.
+    if isinstance(key, tuple):
+        machine.budget.hash_tuple()
     flat = key if isinstance(key, tuple) else (key,)
-    if len(flat) > _MAX_KEY_PARTS or not all(
-        isinstance(part, str | int | float | bytes | Global | None) for part in flat
-    ):
-        raise ConversionError(f"the pickle has a {type(key).__name__} for a key")
+    if len(flat) > MAX_KEY_PARTS or not all(is_scalar_key(part) or isinstance(part, Global | Skipped) for part in flat):
+        raise refuse_key(key)
     return key
 
 
-def _pairs(values: list[Pickled]) -> dict:
+def _pairs(machine: Machine, values: list[Pickled]) -> dict:
     if len(values) % 2:
         raise ConversionError("the pickle is broken: a key without a value")
-    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
-
-
-def _decimal(text: str) -> int | bool:
-    if text in ("00", "01"):
-        return text == "01"
-    return _number(int, text.rstrip("L"))
-
-
-def _number(kind: Callable[[str], Pickled], text: str) -> Pickled:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ConversionError(f"the pickle has a broken number: {str(error)[:100]}") from None
+    return {_key(machine, key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
 def _integer(machine: Machine, count: int) -> None:
@@ -235,46 +268,21 @@ def _integer(machine: Machine, count: int) -> None:
     machine.push(int.from_bytes(machine.take(count), "little", signed=True))
 
 
-def _quoted(text: str) -> str:
-    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
-        raise ConversionError("the pickle has a string without quotes")
-    try:
-        # Old strings are bytes; Latin-1 preserves every one of them, as NumPy's own reader expects.
-        return codecs.escape_decode(text[1:-1].encode("latin-1"))[0].decode("latin-1")  # pyright: ignore
-    except ValueError as error:
-        raise ConversionError(f"the pickle has a broken string: {error}") from None
+def _extend(machine: Machine, values: list[Pickled]) -> None:
+    target = machine.top((list, Skipped))
+    if isinstance(target, list):
+        target.extend(values)
 
 
-def _escaped(text: str) -> str:
-    try:
-        return text.encode("latin-1").decode("raw-unicode-escape")
-    except UnicodeDecodeError as error:
-        raise ConversionError(f"the pickle has a broken string: {error}") from None
-
-
-def _extend(machine: Machine) -> None:
-    values = machine.marked()
-    machine.top(list).extend(values)
-
-
-def _append(machine: Machine) -> None:
-    value = machine.pop()
-    machine.top(list).append(value)
-
-
-def _set_items(machine: Machine) -> None:
-    values = machine.marked()
-    machine.top(dict).update(_pairs(values))
-
-
-def _set_item(machine: Machine) -> None:
-    value, key = machine.pop(), machine.pop()
-    machine.top(dict)[_key(key)] = value
+def _set_items(machine: Machine, values: list[Pickled]) -> None:
+    target = machine.top((dict, Skipped))
+    entries = target if isinstance(target, dict) else target.items
+    entries.update(_pairs(machine, values))
 
 
 def _add_items(machine: Machine) -> None:
     values = machine.marked()
-    machine.top(set).update(map(_key, values))
+    machine.top(set).update(_key(machine, value) for value in values)
 
 
 def _tuple(machine: Machine, count: int) -> None:
@@ -287,9 +295,10 @@ def _call_two(machine: Machine) -> None:
 
 
 def _call_keywords(machine: Machine) -> None:
-    if machine.pop() != {}:
+    keywords, args, function = machine.pop(), machine.pop(), machine.pop()
+    if keywords != {} and not isinstance(function, Skipped):
         raise ConversionError("the pickle calls a constructor with keywords")
-    _call_two(machine)
+    machine.call(function, args)
 
 
 def _stack_global(machine: Machine) -> None:
@@ -298,7 +307,7 @@ def _stack_global(machine: Machine) -> None:
 
 
 def _protocol(machine: Machine) -> None:
-    version = machine.take(1)[0]
+    version = machine.byte()
     if version > 5:
         raise ConversionError(f"the pickle has protocol {version}; supported are protocols up to 5")
 
@@ -315,26 +324,26 @@ _OPERATIONS: dict[int, Callable[[Machine], object]] = {
         pickle.NONE: lambda m: m.push(None),
         pickle.NEWTRUE: lambda m: m.push(True),
         pickle.NEWFALSE: lambda m: m.push(False),
-        pickle.INT: lambda m: m.push(_decimal(m.line())),
-        pickle.LONG: lambda m: m.push(_decimal(m.line())),
+        pickle.INT: lambda m: m.push(literals.decimal(m.line())),
+        pickle.LONG: lambda m: m.push(literals.decimal(m.line())),
         pickle.BININT: lambda m: m.push(m.unpack("i")),
-        pickle.BININT1: lambda m: m.push(m.unpack("B")),
+        pickle.BININT1: lambda m: m.push(m.byte()),
         pickle.BININT2: lambda m: m.push(m.unpack("H")),
-        pickle.LONG1: lambda m: _integer(m, m.unpack("B")),
+        pickle.LONG1: lambda m: _integer(m, m.byte()),
         pickle.LONG4: lambda m: _integer(m, m.unpack("i")),
-        pickle.FLOAT: lambda m: m.push(_number(float, m.line())),
+        pickle.FLOAT: lambda m: m.push(literals.number(float, m.line())),
         pickle.BINFLOAT: lambda m: m.push(m.unpack(">d")),
-        pickle.STRING: lambda m: m.push(_quoted(m.line())),
-        pickle.BINSTRING: lambda m: m.push(str(m.take(m.unpack("i")), "latin-1")),
-        pickle.SHORT_BINSTRING: lambda m: m.push(str(m.take(m.unpack("B")), "latin-1")),
+        pickle.STRING: lambda m: _text(m, m.long_line(), literals.quoted),
+        pickle.BINSTRING: lambda m: _text(m, m.take(m.unpack("i")), literals.latin),
+        pickle.SHORT_BINSTRING: lambda m: _text(m, m.take(m.byte()), literals.latin),
         pickle.BINBYTES: lambda m: m.push(_bytes(m.take(m.unpack("I")))),
-        pickle.SHORT_BINBYTES: lambda m: m.push(_bytes(m.take(m.unpack("B")))),
+        pickle.SHORT_BINBYTES: lambda m: m.push(_bytes(m.take(m.byte()))),
         pickle.BINBYTES8: lambda m: m.push(_bytes(m.take(m.unpack("Q")))),
         pickle.BYTEARRAY8: lambda m: m.push(_bytes(m.take(m.unpack("Q")))),
-        pickle.UNICODE: lambda m: m.push(_escaped(m.line())),
-        pickle.BINUNICODE: lambda m: m.push(_text(m.take(m.unpack("I")))),
-        pickle.SHORT_BINUNICODE: lambda m: m.push(_text(m.take(m.unpack("B")))),
-        pickle.BINUNICODE8: lambda m: m.push(_text(m.take(m.unpack("Q")))),
+        pickle.UNICODE: lambda m: _text(m, m.long_line(), literals.escaped),
+        pickle.BINUNICODE: lambda m: _text(m, m.take(m.unpack("I")), literals.utf8),
+        pickle.SHORT_BINUNICODE: lambda m: _text(m, m.take(m.byte()), literals.utf8),
+        pickle.BINUNICODE8: lambda m: _text(m, m.take(m.unpack("Q")), literals.utf8),
         pickle.EMPTY_TUPLE: lambda m: m.push(()),
         pickle.TUPLE1: lambda m: _tuple(m, 1),
         pickle.TUPLE2: lambda m: _tuple(m, 2),
@@ -342,20 +351,20 @@ _OPERATIONS: dict[int, Callable[[Machine], object]] = {
         pickle.TUPLE: lambda m: m.push(tuple(m.marked())),
         pickle.EMPTY_LIST: lambda m: m.push([]),
         pickle.LIST: lambda m: m.push(m.marked()),
-        pickle.APPEND: _append,
-        pickle.APPENDS: _extend,
+        pickle.APPEND: lambda m: _extend(m, [m.pop()]),
+        pickle.APPENDS: lambda m: _extend(m, m.marked()),
         pickle.EMPTY_DICT: lambda m: m.push({}),
-        pickle.DICT: lambda m: m.push(_pairs(m.marked())),
-        pickle.SETITEM: _set_item,
-        pickle.SETITEMS: _set_items,
+        pickle.DICT: lambda m: m.push(_pairs(m, m.marked())),
+        pickle.SETITEM: lambda m: _set_items(m, [m.pop(), m.pop()][::-1]),
+        pickle.SETITEMS: lambda m: _set_items(m, m.marked()),
         pickle.EMPTY_SET: lambda m: m.push(set()),
         pickle.ADDITEMS: _add_items,
-        pickle.FROZENSET: lambda m: m.push(frozenset(map(_key, m.marked()))),
-        pickle.GET: lambda m: m.recall(_number(int, m.line())),
-        pickle.BINGET: lambda m: m.recall(m.unpack("B")),
+        pickle.FROZENSET: lambda m: m.push(frozenset(_key(m, value) for value in m.marked())),
+        pickle.GET: lambda m: m.recall(literals.index(m.line())),
+        pickle.BINGET: lambda m: m.recall(m.byte()),
         pickle.LONG_BINGET: lambda m: m.recall(m.unpack("I")),
-        pickle.PUT: lambda m: m.remember(_number(int, m.line())),
-        pickle.BINPUT: lambda m: m.remember(m.unpack("B")),
+        pickle.PUT: lambda m: m.remember(literals.index(m.line())),
+        pickle.BINPUT: lambda m: m.remember(m.byte()),
         pickle.LONG_BINPUT: lambda m: m.remember(m.unpack("I")),
         pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
         pickle.GLOBAL: lambda m: m.name(m.line(), m.line()),

@@ -25,6 +25,7 @@ COMMANDS = {
     "app": Command("fgnet_jax.app.__main__", "the same in the browser, on a local page"),
     "train": Command("fgnet_jax.train.__main__", "train on a prepared corpus, or on synthetic faces"),
     "evaluate": Command("fgnet_jax.evaluate.__main__", "metrics with confidence intervals, and the paper's protocols"),
+    "inspect": Command("fgnet_jax.evaluate.inspection", "where weights, runs and corpora come from; are they intact?"),
     "prepare": Command("fgnet_jax.prepare.__main__", "BP4D, DISFA or your own corpus to aligned faces with labels"),
     "convert": Command("convert_weights.__main__", "download published weights, convert them, or write them back"),
     "export": Command("fgnet_jax.export", "the network for other programs, as StableHLO or ONNX"),

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgnet_jax import aus as aus_lib
-from fgnet_jax.runtime import command_line, files
+from fgnet_jax.runtime import command_line, devices, files
 from fgnet_jax.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class ExportError(Exception):
     """An export that cannot be carried out; nothing has been written."""
 
 
+@command_line.command("fgnet_jax.export")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     arguments = _parser().parse_args(argv)
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(line)
     except ExportError as error:
         return command_line.fail("fgnet_jax.export", error, 2)
+    except BrokenPipeError:  # of standard output
+        raise
     except OSError as error:
         return command_line.fail("fgnet_jax.export", f"cannot write the results: {error}", 1)
     return 0
@@ -139,6 +142,8 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
       batch: Faces per call; None for any number.
       files: Names of the other files by their kind.
     """
+    from fgnet_jax.models import lineage
+
     config, count = detector.config, len(detector.aus)
     size: int | str = batch or "batch"
     spans = "mean over space of the clipped heatmap, in [-1, 1]; the AU is present where it is above 0"
@@ -149,6 +154,7 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
         "aus": list(detector.aus),
         "names": [aus_lib.NAMES.get(au, "") for au in detector.aus],
         "corpus": detector.meta.corpus,
+        "learnt_from": lineage.learnt_from(detector.meta),
         "image_size": config.image_size,
         "heatmap_size": config.heatmap_size,
         "batch": batch or SYMBOLIC,
@@ -244,6 +250,7 @@ def _run(arguments: argparse.Namespace) -> list[str]:
     from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
 
+    devices.check()
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)
     except WeightsError as error:

@@ -169,7 +169,7 @@ def _disfa_labels(mini: Miniature, recording: corpus.Recording, frames: int, wro
         lines = [f"{k + 1},{value}" for k, value in enumerate(shown.get(au, np.zeros(frames, int)))]
         if wrong_line and au == 26:
             lines[2] = "3,x"
-            mini.awkward["bad label file"] = [f"{recording.subject}_au26.txt", "line 3"]
+            mini.awkward["bad label lines"] = [f"{recording.subject}_au26.txt line 3"]
         (folder / f"{recording.subject}_au{au}.txt").write_text("\n".join(lines) + "\n")
 
 
@@ -212,7 +212,7 @@ def bp4d(root: Path, subjects_per_fold: int = 2, frames: int = 6, tasks: int = 2
 
     Each sequence begins with an uncoded image. The first subject's T1 has a frame without a face, a cut-off image
     and a row without an image; the second's T1 a code 9; names are padded to 3, 4 or 5 digits, even within T1 of the
-    third; the fourth's T1 has a row with a code that does not exist.
+    third; the fourth's T1 has a file of codes without AU 1.
 
     Args:
       root: Folder to make it in.
@@ -276,8 +276,8 @@ def _bp4d_labels(mini: Miniature, recording: corpus.Recording, variant: int, sta
         rows[2][1 + BP4D_AUS.index(12)] = "9"
         mini.awkward["not known"] = [f"{recording.subject}/{recording.sequence} frame {start + 2}"]
     if variant == 3:
-        rows[3][1] = "7"
-        mini.awkward["bad label file"] = [f"{recording.subject}_{recording.sequence}.csv", "line 4"]
+        rows[0][1] = "101"
+        mini.awkward["bad label file"] = [f"{recording.subject}_{recording.sequence}.csv", "line 1"]
         mini.usable[recording.subject] -= len(rows) - 1
     path = mini.root / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,12 +22,12 @@ ROOMS: dict[str, set[str]] = {
     "models": {"aus", "models.ops", "runtime"},
     "runtime": set(),
     # faces, data and metrics
-    "data": {"aus"},
+    "data": {"aus", "runtime"},
     "data.synthetic": {"aus", "data", "runtime"},
     "faces": {"media"},
     "metrics": {"aus", "runtime"},
     # built from these
-    "prepare.layouts": {"aus", "data"},
+    "prepare.layouts": {"aus", "data", "runtime"},
     "prepare": {"aus", "data", "faces", "media", "prepare.layouts", "runtime"},
     "visualization": {"aus", "faces", "runtime"},
     # prediction and training

@@ -12,9 +12,10 @@ import pytest
 
 from convert_weights import __main__ as convert
 from convert_weights import fetch
-from fgnet_jax import cli
+from fgnet_jax import cli, export
 from fgnet_jax.app import __main__ as app
 from fgnet_jax.evaluate import __main__ as evaluate
+from fgnet_jax.evaluate import inspection
 from fgnet_jax.models import weights
 from fgnet_jax.predict import __main__ as predict
 from fgnet_jax.prepare import __main__ as prepare
@@ -23,6 +24,7 @@ from fgnet_jax.runtime.version import __version__
 ROOT = Path(__file__).parents[1]
 HEAVY = {"jax", "flax", "orbax", "tensorflow_datasets", "grain", "torch", "optax", "cv2", "dlib", "gradio"}
 AS_SCRIPT = "import sys; sys.argv[0] = '/bin/fgnet-jax'; from fgnet_jax import cli; sys.exit(cli.main())"
+MODULES = [name for name in cli.COMMANDS if name not in ("convert", "inspect")]
 PROGRAMS = {
     "python -m convert_weights": ["-m", "convert_weights"],
     "python -m convert_weights fetch": ["-m", "convert_weights", "fetch"],
@@ -31,7 +33,8 @@ PROGRAMS = {
     "python -m fgnet_jax.evaluate protocol within": ["-m", "fgnet_jax.evaluate", "protocol", "within"],
     "python -m fgnet_jax.prepare disfa": ["-m", "fgnet_jax.prepare", "disfa"],
     **{f"fgnet-jax {name}": ["-c", AS_SCRIPT, name] for name in cli.COMMANDS},
-    **{f"python -m fgnet_jax.{name}": ["-m", f"fgnet_jax.{name}"] for name in cli.COMMANDS if name != "convert"},
+    **{f"python -m fgnet_jax.{name}": ["-m", f"fgnet_jax.{name}"] for name in MODULES},
+    "python -m fgnet_jax.evaluate.inspection": ["-m", "fgnet_jax.evaluate.inspection"],
 }
 """How every command is started, by the name that its help calls it."""
 
@@ -107,11 +110,58 @@ def test_flags_are_spelled_either_way(parser, words):
     assert vars(parser.parse_args(words)) == vars(parser.parse_args(other))
 
 
+DEVICES = {
+    "fgnet_jax.train": ["--config", "tiny", "--workdir", "run"],
+    "fgnet_jax.evaluate": ["--weights", "none", "--corpus", "none"],
+    "fgnet_jax.predict": ["--weights", "none", "--aligned", "none.png"],
+    "fgnet_jax.export": ["--weights", "none", "--output", "none.stablehlo"],
+    "fgnet_jax.app": ["--weights", "none", "--no-browser"],
+    "fgnet_jax.evaluate.inspection": ["none"],
+    "convert_weights": ["--weights", "none", "--to-pytorch", "none.pth"],
+}
+
+
+@pytest.mark.parametrize(("name", "platforms"), [*((name, "cuda") for name in DEVICES), ("fgnet_jax.train", "gpus")])
+def test_devices_that_are_not_there_are_one_line(name, platforms, tmp_path):
+    """By every command, for a platform without support and for one that does not exist."""
+    if platforms == "cuda" and shutil.which("nvidia-smi"):
+        pytest.skip("this machine may have a card")
+    environment = os.environ | {"JAX_PLATFORMS": platforms, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", name, *DEVICES[name]], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and line.startswith(f"{name}: error: JAX_PLATFORMS={platforms}: ")
+    assert "This machine has: " in line and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("parser", "words", "name"),
+    [
+        (predict.parser(), ["--weights=~/x"], "weights"),
+        (predict.parser(), ["--weights", "w", "--video", "~/x"], "video"),
+        (evaluate.parser(), ["--data-dir=~/x"], "data_dir"),
+        (evaluate.parser(), ["protocol", "within", "--corpus=disfa", "--runs", "~/x"], "runs"),
+        (prepare._parser(), ["disfa", "--source=~/x", "--data_dir", "d"], "source"),
+        (prepare._parser(), ["csv", "--source=s", "--data_dir", "d", "--name=n", "--partition=~/x"], "partition"),
+        (app._parser(), ["--weights=~/x"], "weights"),
+        (export._parser(), ["--weights=w", "--output=~/x"], "output"),
+        (inspection.parser(), ["~/x"], "path"),
+        (convert._parser(), ["--fgnet=~/x"], "fgnet"),
+        (fetch._parser(), ["disfa", "--output=~/x"], "output"),
+    ],
+)
+def test_home_folders_are_expanded(parser, words, name, monkeypatch):
+    """By every command, also where the shell does not do it: after an equals sign."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert str(getattr(parser.parse_args(words), name)) == "/home/ada/x"
+
+
 def test_training_without_a_configuration_is_a_usage_error():
     """The last line says what is missing; status 2."""
     done = run(["-m", "fgnet_jax.train", "--workdir", "nowhere"])
     assert done.returncode == 2 and done.stderr.startswith("usage: python -m fgnet_jax.train --config NAME|FILE")
-    last = "python -m fgnet_jax.train: error: --config is required, such as --config demo; see --help"
+    last = "fgnet_jax.train: error: --config is required, such as --config demo; see --help"
     assert done.stderr.splitlines()[-1] == last
 
 
@@ -165,7 +215,10 @@ def test_the_wheel_brings_its_configurations(installed, tmp_path):
     assert done.stdout.startswith("usage: fgnet-jax train ") and "--config.train.epochs=9 " in done.stdout
     assert f"All keys, with what they mean: {installed}/fgnet_jax/train/defaults.py" in done.stdout
     done = start(installed, tmp_path, "train", "--config", "configs/demo.py")
-    assert done.stderr == "error: --config configs/demo.py: there is no such file; did you mean --config demo?\n"
+    assert (
+        done.stderr
+        == "fgnet_jax.train: error: --config configs/demo.py: there is no such file; did you mean --config demo?\n"
+    )
     assert done.returncode == 2 and not list(tmp_path.iterdir())
 
 

@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import itertools
 import re
 import shlex
 import subprocess
@@ -54,7 +55,7 @@ def _split(line: str) -> list[list[str]]:
     words = shlex.split(line, comments=True)
     joints = [k for k, word in enumerate(words) if word == "&&"]
     parts = [words[a + 1 : b] for a, b in zip([-1, *joints], [*joints, len(words)], strict=True)]
-    return [[word for k, word in enumerate(part) if k or not re.match(r"[A-Z_]+=", word)] for part in parts]
+    return [list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), part)) for part in parts]
 
 
 def _module(command: list[str]) -> list[str] | None:

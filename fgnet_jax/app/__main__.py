@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from fgnet_jax.runtime import command_line, devices
 from fgnet_jax.runtime.command_line import Parser, fail, program, status
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class PageError(Exception):
     """A page that cannot be opened."""
 
 
+@command_line.command("fgnet_jax.app")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until it is interrupted, and return the exit status."""
     arguments = _parser().parse_args(argv)
@@ -52,6 +54,7 @@ def _load(arguments: argparse.Namespace) -> "Detector":
     from fgnet_jax.predict.detector import Detector
     from fgnet_jax.predict.pipeline import PredictOptions
 
+    devices.check()
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)
         PredictOptions(thresholds=arguments.thresholds).thresholds_of(detector.aus)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fgnet_jax.app import view as view_lib
 from fgnet_jax.app.view import FileView
 from fgnet_jax.faces.detection import DetectorError
+from fgnet_jax.models import lineage
+from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.predict.pipeline import PredictOptions
 
 if TYPE_CHECKING:
@@ -79,10 +81,16 @@ def build(detector: "Detector", thresholds: str | None = None) -> "gradio.Blocks
     with gr.Blocks(
         title="Facial action units", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as page:
-        gr.HTML(_HEAD)
+        gr.HTML(head(detector.meta))
         parts = _lay_out(gr, len(detector.aus))
         _connect(gr, parts, detector, thresholds)
     return page
+
+
+def head(meta: WeightsMeta) -> str:
+    """Return the top of the page in HTML, with a banner over weights that know rendered faces only."""
+    notice = lineage.notice(meta)
+    return _HEAD + (_problem(f"{notice[0].upper()}{notice[1:]}.") if notice else "")
 
 
 def import_gradio() -> Gradio:

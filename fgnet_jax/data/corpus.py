@@ -1,19 +1,28 @@
 """Opens a prepared corpus, real or synthetic, as a random-access source of faces."""
 
 import dataclasses
+import functools
 import io
 import pathlib
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from fgnet_jax.data import damage
+from fgnet_jax.data import index as index_lib
 from fgnet_jax.data.identity import PREPARATION, CorpusIdentity
+from fgnet_jax.data.index import DatasetIndex, FaceIndex
+from fgnet_jax.data.source import SplitSource
 
-DataSource = Any
-"""TFDS' random-access source of records: TFDS gives it no type."""
+CorpusError = damage.CorpusError
+
+DataSource = Sequence[dict[str, Any]]
+"""Random-access source of records, as TFDS gives them: a `SplitSource`, or any other sequence of them."""
+
+Decoded = TypeVar("Decoded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Corpus:
       name: The dataset's name, such as `synthetic_bp4d`.
       aus: AU numbers of the columns of `labels` and `intensities`.
       splits: Names of the splits.
-      sources: TFDS' data source of each split; its images are encoded.
+      sources: The records of each split; their images are encoded.
       parts: For joined corpora (`join`), of each source: the prefix of its subjects' names, and for each of `aus` the
         column in its labels, -1 for an AU that it lacks.
       identities: What each corpus is and how it was prepared: one, or one for each of joined corpora.
@@ -49,7 +58,7 @@ class Corpus:
           float32 (-1 unknown), `subject` and `sequence` str, `frame` int.
         """
         record = self.record(index)
-        record["image"] = decode(record["image"])
+        record["image"] = self.decoded(index, record["image"], decode)
         return record
 
     def record(self, index: int) -> dict[str, Any]:
@@ -57,26 +66,53 @@ class Corpus:
 
         Raises:
           IndexError: for an index out of range.
+          CorpusError: if the record is damaged; the message names its file, split and number.
         """
+        k, place = self._place(index)
+        record = _plain(self.sources[k][place])
+        return _as_part(record, *self.parts[k]) if self.parts else record
+
+    def decoded(self, index: int, encoded: bytes, decoder: Callable[[bytes], Decoded]) -> Decoded:
+        """Decode the image of a face.
+
+        Raises:
+          CorpusError: if it cannot be decoded; the message names its file, split and number.
+        """
+        try:
+            return decoder(encoded)
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged images
+            k, place = self._place(index)
+            what, source = f"has an image that cannot be decoded ({error})", self.sources[k]
+            if isinstance(source, SplitSource):
+                raise source.damaged(place, what) from error
+            raise CorpusError(f"record {index} of {self.name} {what}") from error
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return the number of the source that a face is in, and its place there."""
         place = int(index)
         for k, source in enumerate(self.sources):
             if 0 <= place < len(source):
-                record = _plain(source[place])
-                return _as_part(record, *self.parts[k]) if self.parts else record
+                return k, place
             place -= len(source)
         raise IndexError(f"no face {index} in {self.name} {'+'.join(self.splits)}: it has {len(self)}")
+
+    @functools.cached_property
+    def index(self) -> FaceIndex:
+        """Subject, sequence, frame and labels of every face, under joined corpora's names; reads no record.
+
+        Only for the first time that a corpus prepared by an earlier version is opened, all records are read.
+        """
+        indexes = [s.index if isinstance(s, SplitSource) else index_lib.build(s) for s in self.sources]
+        parts = self.parts or [("", tuple(range(len(self.aus))))] * len(indexes)
+        return index_lib.join([index.as_part(*part) for index, part in zip(indexes, parts, strict=True)])
 
     def columns(self, aus: Sequence[int]) -> tuple[int, ...]:
         """Return the label column of each of these AUs; -1 for an AU that the corpus lacks."""
         return tuple(self.aus.index(au) if au in self.aus else -1 for au in aus)
 
     def subjects(self) -> np.ndarray:
-        """Return the subject of every face, (N,) str; reads all records, about 10,000 a second."""
-        names = []
-        for k, source in enumerate(self.sources):
-            prefix = self.parts[k][0] if self.parts else ""
-            names += [prefix + source[i]["subject"].decode() for i in range(len(source))]
-        return np.array(names)
+        """Return the subject of every face, (N,) str."""
+        return self.index.subjects
 
     def subjects_by_corpus(self, indices: np.ndarray) -> dict[str, list[str]]:
         """Return the distinct subjects of these faces, by corpus, under their names in that corpus."""
@@ -159,13 +195,15 @@ def open_corpus(name: str, data_dir: str | pathlib.Path, split: str | Sequence[s
     Raises:
       FileNotFoundError: if the corpus was not prepared.
       ValueError: if the name is ambiguous or a split is missing.
+      CorpusError: if a file of the corpus is damaged.
     """
     return open_directory(find_corpus(name, data_dir), split)
 
 
 def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:
     """Open splits of the corpus in a folder, such as a builder's `data_path`; see `open_corpus`."""
-    builder = tfds.builder_from_directory(str(folder))
+    folder = pathlib.Path(folder)
+    builder = damage.open_builder(folder)
     splits = tuple(split.split("+")) if isinstance(split, str) else tuple(split)
     for part in splits:
         if part not in builder.info.splits:
@@ -173,20 +211,24 @@ def open_directory(folder: str | pathlib.Path, split: str | Sequence[str]) -> Co
     metadata = builder.info.metadata
     if not metadata or "aus" not in metadata:
         raise ValueError(f"{folder} does not say which AUs its labels are: expected `aus` in its metadata.json")
-    sources = tuple(_source(builder, part) for part in splits)
     identity = CorpusIdentity.of(
         builder.info.full_name,
         aus=metadata["aus"],
         preparation=metadata.get(PREPARATION, {}),
         faces={name: info.num_examples for name, info in builder.info.splits.items()},
     )
+    index = _index(builder, folder, identity)
+    sources = tuple(SplitSource(builder, part, index) for part in splits)
     return Corpus(name=builder.name, aus=tuple(metadata["aus"]), splits=splits, sources=sources, identities=(identity,))
 
 
-def _source(builder: tfds.core.DatasetBuilder, split: str) -> DataSource:
-    """Open TFDS' data source of a split, whose images stay encoded."""
-    # typed loosely: TFDS wraps the method in a decorator that hides its parameters
-    return cast(Any, builder).as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+def _index(builder: tfds.core.DatasetBuilder, folder: pathlib.Path, identity: CorpusIdentity) -> DatasetIndex:
+    """Return the index of all splits, which is of this very dataset: its fingerprint, counts and sizes of files."""
+    shards = [pathlib.Path(path) for info in builder.info.splits.values() for path in info.filepaths]
+    sizes = {shard.name: shard.stat().st_size for shard in shards}
+    key = {"fingerprint": identity.fingerprint, "faces": identity.faces, "sizes": sizes}
+    records = {name: functools.partial(SplitSource, builder, name) for name in builder.info.splits}
+    return DatasetIndex(folder, key, records)
 
 
 def decode_resized(encoded: bytes, size: int) -> tuple[np.ndarray, float]:

@@ -46,6 +46,18 @@ class CorpusIdentity:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
         return cls(name=name, fingerprint=digest, aus=numbers, preparation_json=prepared, faces_json=counts)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "CorpusIdentity":
+        """Create an identity from what `to_dict` returned, with the fingerprint that was recorded."""
+        prepared, counts = (json.dumps(dict(values.get(key) or {}), sort_keys=True) for key in ("preparation", "faces"))
+        return cls(
+            name=values["name"],
+            fingerprint=values["fingerprint"],
+            aus=tuple(values.get("aus") or ()),
+            preparation_json=prepared,
+            faces_json=counts,
+        )
+
     @property
     def preparation(self) -> dict[str, Any]:
         """How the corpus was prepared."""

@@ -5,13 +5,13 @@ Batch k depends on k alone, so that a resumed run starts at its step and the loa
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import grain
 import numpy as np
 
-from fgnet_jax.data.corpus import decode_resized
+from fgnet_jax.data.corpus import Decoded, decode_resized
 
 HostBatch = dict[str, Any]
 """NumPy arrays by name."""
@@ -26,6 +26,10 @@ class FaceSource(Protocol):
 
     def record(self, index: int) -> dict[str, Any]:
         """Read a face; its image stays encoded."""
+        ...
+
+    def decoded(self, index: int, encoded: bytes, decoder: Callable[[bytes], Decoded]) -> Decoded:
+        """Decode the image of a face; an error names its record."""
         ...
 
 
@@ -129,7 +133,7 @@ def eval_batches(
 def load_face(faces: FaceSource, index: int, config: LoaderConfig) -> HostBatch:
     """Load a face: `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`."""
     record = faces.record(index)
-    image, scale = decode_resized(record["image"], config.image_size)
+    image, scale = faces.decoded(index, record["image"], lambda encoded: decode_resized(encoded, config.image_size))
     return {
         "image": image,
         "landmarks": record["landmarks"] * np.float32(scale),

@@ -1,16 +1,20 @@
 """Format of all corpora on disk, real or synthetic: a record per face, a split per fold."""
 
 import contextlib
-import fcntl
 import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+
+from fgnet_jax.data.corpus import open_directory
+from fgnet_jax.runtime import files, sums
+from fgnet_jax.runtime.command_line import status
 
 FILE_FORMAT = "array_record"
 """TFDS' default format can only be written with TensorFlow."""
@@ -50,6 +54,37 @@ def metadata(aus: Sequence[int]) -> tfds.core.MetadataDict:
     return tfds.core.MetadataDict({"aus": list(aus)})
 
 
+class _SameBytesWriter(tfds.core.ExampleWriter):
+    """A writer that gives the same bytes for the same records: the features of each in the order of their names.
+
+    TFDS' own order is that of a hash table, another one in every process.
+    """
+
+    def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> Any:  # noqa: ANN401 - TFDS' own
+        """Write the records of a shard."""
+        return super().write(path, ((key, _in_order(record)) for key, record in examples))
+
+
+def _in_order(record: bytes) -> bytes:
+    """Serialise a record anew, its features in the order of their names."""
+    example: Any = getattr(tf_example_pb2, "Example")  # noqa: B009 - generated code, which type checkers cannot see
+    return example.FromString(record).SerializeToString(deterministic=True)
+
+
+class CorpusInfo(tfds.core.DatasetInfo):
+    """Description of a corpus, after whose writing the dataset is read once, indexed, and gets its sums.
+
+    TFDS writes the description last, before the dataset gets its final place: it has all of this, or does not exist.
+    """
+
+    def write_to_directory(self, dataset_info_dir: Any, all_metadata: bool = True) -> None:  # noqa: ANN401 - TFDS' own
+        """Write the description, the index and the sums."""
+        super().write_to_directory(dataset_info_dir, all_metadata=all_metadata)
+        folder = pathlib.Path(dataset_info_dir)
+        open_directory(folder, list(self.splits)).index  # noqa: B018 - it is built, and written, where it is missing
+        sums.write(folder)
+
+
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder that needs no TensorFlow: the base class of all corpora, as TFDS requires a class per dataset."""
 
@@ -61,13 +96,24 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Create a builder that writes `FILE_FORMAT` unless `file_format` is given; the rest is TFDS'."""
         super().__init__(file_format=file_format or FILE_FORMAT, **kwargs)
 
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        """Return the writer of records."""
+        assert self.info.file_format is not None
+        return _SameBytesWriter(self.info.file_format)
+
 
 @contextlib.contextmanager
 def only_writer(folder: pathlib.Path) -> Iterator[None]:
-    """Lock a folder against other processes that prepare the same; the lock ends with its process."""
+    """Lock a folder against other processes that prepare the same, or say whom this one waits for, and wait.
+
+    The lock ends with its process. Whoever has waited should look whether the work is done.
+    """
+
+    def say(holder: str) -> None:
+        status("prepare", f"{folder} is being prepared by {holder}: waiting until it is done")
+
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.locked(folder / ".lock", wait=True, on_wait=say):
         yield
 
 

@@ -9,21 +9,21 @@ What is finished is not done again: the same command resumes where it was stoppe
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fgnet_jax.data.folds import NUM_FOLDS
 from fgnet_jax.data.synthetic.builders import make_config
-from fgnet_jax.evaluate import protocols, report_folder
+from fgnet_jax.evaluate import evaluation, report_folder, request
 from fgnet_jax.evaluate import report as report_lib
-from fgnet_jax.evaluate.protocols import SAMPLES, EvalOptions, TestedRun
-from fgnet_jax.evaluate.report import Report
-from fgnet_jax.evaluate.runs import EvaluatedRun, open_run
+from fgnet_jax.evaluate.efficiency import SAMPLES
+from fgnet_jax.evaluate.request import EvalOptions, Request
+from fgnet_jax.evaluate.runs import open_run
 from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.runtime.files import write_text
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import defaults, loop
+from fgnet_jax.train import defaults, loop, workdirs
 from fgnet_jax.train.config import Config, ConfigError
 
 CORPORA = ("synthetic_bp4d", "synthetic_disfa")
@@ -31,9 +31,6 @@ CORPORA = ("synthetic_bp4d", "synthetic_disfa")
 
 EFFICIENCY = CORPORA[0]
 """The corpus of the data-efficiency curve, on fold 0."""
-
-Evaluation = Callable[[EvalData, Path], Report]
-"""Evaluates, writes everything into a folder, and returns the report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,32 +48,27 @@ class TrainingPlan:
     data_dir: Path
 
 
-def run(config_text: str, *, output: Path, data_dir: Path, options: EvalOptions) -> str:
+def run(plan: TrainingPlan, *, output: Path, options: EvalOptions) -> str:
     """Train and evaluate everything; return a line for the terminal.
 
     Args:
-      config_text: A configuration with arguments, as `--config` takes them: `synthetic:steps=50`. It must take corpus,
-        fold, samples and updates.
+      plan: The runs to train (`make_plan`).
       output: Folder of runs and reports.
-      data_dir: Folder of the corpora.
       options: How predictions are measured.
-
-    Raises:
-      ConfigError: The file does not exist, or takes other arguments.
     """
     begun = time.monotonic()
 
     def minutes() -> str:
         return f"{(time.monotonic() - begun) / 60:.1f} min"
 
-    plan = make_plan(config_text, output, data_dir)
     for number, config in enumerate(plan.configs, 1):
         print(f"\n[{number} of {len(plan.configs)} runs, {minutes()}] {config.name}", flush=True)
         train_run(config, plan.runs / config.name)
     sections = []
-    for name, evaluate in _evaluations(plan, options):
+    for name, spec in _requests(plan, options):
         folder = output / name
-        report = evaluate(EvalData(data_dir, folder / "predictions", batch_size=32, threads=2), folder)
+        data = EvalData(plan.data_dir, folder / report_folder.PREDICTIONS, batch_size=32, threads=2)
+        report = report_folder.write(evaluation.by_networks(data, spec), data=data, folder=folder)
         sections.append(f"## [{report.title}]({name}/report.md)\n\n{f1_table.as_markdown(report_lib.f1_cells(report))}")
         print(f"\n[{minutes()}] {folder}\n\n{report_lib.as_text(report)}", flush=True)
     head = "# All protocols on synthetic faces\n\nRendered faces: these metrics say nothing about real people.\n\n"
@@ -88,6 +80,15 @@ def make_plan(config_text: str, output: Path, data_dir: Path) -> TrainingPlan:
     """Plan every run: three folds of each corpus, and few samples of one of them.
 
     A run on few samples whose epochs are as long as with all makes as many updates either way, and is trained once.
+
+    Args:
+      config_text: A configuration with arguments, as `--config` takes them: `synthetic:steps=50`. It must take corpus,
+        fold, samples and updates.
+      output: Folder of runs and reports.
+      data_dir: Folder of the corpora.
+
+    Raises:
+      ConfigError: The file does not exist, or takes other arguments.
     """
     make = _load(config_text)
     configs = [make(corpus=corpus, fold=fold) for corpus in CORPORA for fold in range(NUM_FOLDS)]
@@ -107,7 +108,7 @@ def make_plan(config_text: str, output: Path, data_dir: Path) -> TrainingPlan:
 def train_run(config: Config, workdir: Path) -> None:
     """Train a run to its end, resuming it where it was stopped; do nothing for one that has its results."""
     config_lib.check_same(config, workdir)
-    if (workdir / "results.json").exists():
+    if workdirs.read_json(workdir / "results.json") is not None:
         print(f"{workdir} is finished", flush=True)
     else:
         loop.train(config, workdir)
@@ -133,45 +134,27 @@ def _training_frames(config: Config) -> int:
     return int(config.data.frames * (NUM_FOLDS - 1) / NUM_FOLDS * (1 - config.data.held_out))
 
 
-def _evaluations(plan: TrainingPlan, options: EvalOptions) -> Iterator[tuple[str, Evaluation]]:
-    """Yield the name of every report, and the function that evaluates and writes it."""
+def _requests(plan: TrainingPlan, options: EvalOptions) -> Iterator[tuple[str, Request]]:
+    """Yield the name of every report, and the evaluation that it is of."""
     prepared = {config.data.corpus: _prepared_name(config) for config in plan.configs}
     runs = [open_run(plan.runs / config.name) for config in plan.configs]
     by_corpus = {
-        corpus: [run for run, config in zip(runs, plan.configs, strict=True) if config.data.corpus == corpus]
+        corpus: tuple(run for run, config in zip(runs, plan.configs, strict=True) if config.data.corpus == corpus)
         for corpus in CORPORA
     }
     for corpus in CORPORA:
-        yield f"within_{corpus}", _written(protocols.within, options, runs=by_corpus[corpus], corpus=prepared[corpus])
+        full = tuple(run for run in by_corpus[corpus] if not run.trained_on.get("samples"))
+        yield f"within_{corpus}", Request(request.WITHIN, full, prepared[corpus], options=options)
     for source, target in (CORPORA, CORPORA[::-1]):
-        arguments = {"runs": by_corpus[source], "source": source, "target": prepared[target]}
-        yield f"cross_{source}_to_{target}", _written(protocols.cross, options, **arguments)
-    fold_0 = [run for run in by_corpus[EFFICIENCY] if run.fold == 0]
+        full = tuple(run for run in by_corpus[source] if not run.trained_on.get("samples"))
+        spec = Request(request.CROSS, full, prepared[target], source=source, options=options)
+        yield f"cross_{source}_to_{target}", spec
+    fold_0 = tuple(run for run in by_corpus[EFFICIENCY] if run.fold == 0)
     if len(fold_0) > 1:
-        yield f"efficiency_{EFFICIENCY}", _efficiency(options, fold_0, prepared[EFFICIENCY])
-
-
-def _written(
-    protocol: Callable[..., tuple[Report, list[TestedRun]]], options: EvalOptions, **arguments: object
-) -> Evaluation:
-    """Return a function that evaluates by a protocol and writes the report."""
-
-    def evaluate(data: EvalData, folder: Path) -> Report:
-        report, tested = protocol(data, options, **arguments)
-        return report_folder.write(report, data=data, tested=tested, folder=folder)
-
-    return evaluate
-
-
-def _efficiency(options: EvalOptions, runs: Sequence[EvaluatedRun], corpus: str) -> Evaluation:
-    """Return a function that evaluates data efficiency and writes the report with its curve."""
-
-    def evaluate(data: EvalData, folder: Path) -> Report:
-        report, tested, curves = protocols.efficiency(data, options, runs=runs, corpus=corpus)
-        report = report_folder.draw_curve(report, curves, folder)
-        return report_folder.write(report, data=data, tested=tested, folder=folder)
-
-    return evaluate
+        yield (
+            f"efficiency_{EFFICIENCY}",
+            Request(request.EFFICIENCY, fold_0, prepared[EFFICIENCY], options=options),
+        )
 
 
 def _prepared_name(config: Config) -> str:

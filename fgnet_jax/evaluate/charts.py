@@ -13,6 +13,7 @@ import numpy as np
 
 from fgnet_jax import aus as aus_lib
 from fgnet_jax.metrics.bootstrap import MeasuredMetrics
+from fgnet_jax.metrics.classification import always_present_f1
 from fgnet_jax.visualization.figures import DIM, GRID, INK, save_figure, style_axes
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def per_au(
     published: Sequence[tuple[str, Mapping[int, float], float]],
     path: str | Path,
     title: str,
+    footer: str = "",
 ) -> None:
     """Draw F1 by AU as bars with intervals, the F1 of always predicting "present", and published values as dots.
 
@@ -41,6 +43,7 @@ def per_au(
       published: Name, F1 by AU and mean of rows of the paper, as fractions.
       path: The PNG.
       title: The title above it.
+      footer: The line below it.
     """
     from matplotlib.figure import Figure
 
@@ -62,7 +65,7 @@ def per_au(
     axes.set_ylim(0, 107)  # room for the values above the bars
     axes.set_yticks(range(0, 101, 20))
     figure.legend(frameon=False, labelcolor=INK, fontsize=8.5, loc="outside lower center", ncols=3)
-    save_figure(figure, path)
+    save_figure(figure, path, footer)
 
 
 def _bars(
@@ -82,9 +85,8 @@ def _bars(
 
 
 def _always_present(axes: "Axes", metrics: MeasuredMetrics, places: Mapping[int, float]) -> None:
-    """Draw the F1 of predicting "present" for every frame: 2 r / (1 + r) at a base rate of r."""
-    rate = metrics.values["base_rate"]
-    chance = 200 * rate / (1 + rate)
+    """Draw the F1 of predicting "present" for every frame (`classification.always_present_f1`)."""
+    chance = 100 * always_present_f1(metrics.values["base_rate"])
     label = 'always "present"'
     for au, value in zip((*metrics.aus, _MEAN), np.append(chance, np.nanmean(chance)), strict=True):
         axes.hlines(value, places[au] - 0.42, places[au] + 0.42, color=CHANCE, linewidth=1.6, label=label, zorder=3)
@@ -103,7 +105,14 @@ def _published_dots(
 
 
 def reliability(
-    scores: np.ndarray, *, labels: np.ndarray, thresholds: np.ndarray, aus: Sequence[int], path: str | Path, title: str
+    scores: np.ndarray,
+    *,
+    labels: np.ndarray,
+    thresholds: np.ndarray,
+    aus: Sequence[int],
+    path: str | Path,
+    title: str,
+    footer: str = "",
 ) -> None:
     """Draw for each AU the share of frames in which it is present at each score, over a histogram of the scores.
 
@@ -116,6 +125,7 @@ def reliability(
       aus: The K AU numbers.
       path: The PNG.
       title: The title above it.
+      footer: The line below it.
     """
     from matplotlib.figure import Figure
 
@@ -131,7 +141,7 @@ def reliability(
         known = labels[:, k] >= 0
         _reliability_panel(axes, scores[known, k], labels[known, k] == 1, thresholds[known, k])
         axes.set_title(f"{aus_lib.label(aus[k])} {aus_lib.NAMES.get(aus[k], '')}", color=INK, fontsize=9.5, loc="left")
-    save_figure(figure, path)
+    save_figure(figure, path, footer)
 
 
 def _reliability_panel(axes: "Axes", scores: np.ndarray, present: np.ndarray, thresholds: np.ndarray) -> None:
@@ -163,13 +173,16 @@ def reliability_bins(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarra
     return centres, shares, np.array([len(part) for part in parts], np.float64)
 
 
-def efficiency(curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], path: str | Path, title: str) -> None:
+def efficiency(
+    curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], path: str | Path, title: str, *, footer: str = ""
+) -> None:
     """Draw mean F1 over the number of training frames, with intervals: one line per way to count updates.
 
     Args:
       curves: Name of the line to its points, each the number of training frames and the metrics.
       path: The PNG.
       title: The title above it.
+      footer: The line below it.
     """
     from matplotlib.figure import Figure
 
@@ -190,4 +203,4 @@ def efficiency(curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], path
     axes.minorticks_off()
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="lower right")
-    save_figure(figure, path)
+    save_figure(figure, path, footer)

@@ -1,14 +1,25 @@
-"""What the evaluation command does once its arguments are parsed: one run, a protocol, or all of them."""
+"""What the evaluation command does once its arguments are parsed: one run, a protocol, or a report again."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from fgnet_jax.evaluate import all_protocols, frame_predictions, leakage, report_folder, runs
+from fgnet_jax.data.corpus import CorpusError
+from fgnet_jax.evaluate import (
+    all_protocols,
+    evaluation,
+    frame_predictions,
+    from_predictions,
+    leakage,
+    report_folder,
+    request,
+    runs,
+)
 from fgnet_jax.evaluate import protocols as protocols_lib
 from fgnet_jax.evaluate import report as report_lib
-from fgnet_jax.evaluate.protocols import EvalOptions
-from fgnet_jax.evaluate.report import Report
+from fgnet_jax.evaluate import reproduce as reproduce_lib
+from fgnet_jax.evaluate.protocols import Evaluation
+from fgnet_jax.evaluate.request import EvalOptions, Request
 from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.metrics import thresholds
 from fgnet_jax.models import weights
@@ -19,6 +30,7 @@ REFUSALS = (
     runs.EvaluationError,
     leakage.LeakageError,
     weights.WeightsError,
+    CorpusError,
     thresholds.ThresholdsError,
     frame_predictions.FramePredictionsError,
     files.NotWritableError,
@@ -28,89 +40,97 @@ REFUSALS = (
 """Errors that are reported in one line, without a traceback."""
 
 
-def _data_and_options(arguments: argparse.Namespace) -> tuple[EvalData, EvalOptions]:
-    if arguments.fit_thresholds and arguments.thresholds:
-        raise runs.EvaluationError("--thresholds and --fit_thresholds: one or the other")
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate one run, or runs by a protocol; print the report, and write it where a folder is given."""
+    options = _options(arguments)
+    spec = _request(arguments, options)
     if arguments.output:
         files.check_writable(arguments.output)
     data = EvalData(
         data_dir=arguments.data_dir,
-        predictions=arguments.output / "predictions" if arguments.output else None,
+        predictions=arguments.output / report_folder.PREDICTIONS if arguments.output else None,
         batch_size=max(1, arguments.batch_size),
         threads=max(1, arguments.threads),
     )
-    options = EvalOptions(
+    _print_and_write(evaluation.by_networks(data, spec), data, arguments.output)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> EvalOptions:
+    """Return how predictions are thresholded and measured; a file of thresholds that cannot be read is refused here."""
+    if arguments.fit_thresholds and arguments.thresholds:
+        raise runs.EvaluationError("--thresholds and --fit_thresholds: one or the other")
+    if arguments.thresholds:
+        thresholds.read(arguments.thresholds)
+    return EvalOptions(
         resamples=arguments.resamples,
         seed=arguments.seed,
         fit_thresholds=arguments.fit_thresholds,
         thresholds_file=arguments.thresholds,
     )
-    return data, options
 
 
-def single(arguments: argparse.Namespace) -> None:
-    """Evaluate one run, or converted weights, on a corpus."""
-    if not arguments.weights or not arguments.corpus:
-        raise runs.EvaluationError("expected --weights and --corpus, or `protocol …`; see --help")
-    data, options = _data_and_options(arguments)
-    run = runs.open_run(arguments.weights, arguments.trained_fold)
-    report, tested = protocols_lib.single(data, options, run=run, corpus=arguments.corpus, split=arguments.split)
-    _print_and_write(report, data, tested=tested, folder=arguments.output)
+def _request(arguments: argparse.Namespace, options: EvalOptions) -> Request:
+    """Return what the arguments ask for, with the runs that they name."""
+    if arguments.run == request.SINGLE:
+        if not arguments.weights or not arguments.corpus:
+            raise runs.EvaluationError("expected --weights and --corpus, or `protocol …`; see --help")
+        run = runs.open_run(arguments.weights, arguments.trained_fold)
+        return Request(request.SINGLE, (run,), arguments.corpus, split=arguments.split, options=options)
+    trained = tuple(protocols_lib.find_runs(arguments.runs, arguments.trained_fold))
+    if arguments.run == request.CROSS:
+        return Request(request.CROSS, trained, arguments.target, source=arguments.source, options=options)
+    return Request(arguments.run, trained, arguments.corpus, options=options)
 
 
-def within(arguments: argparse.Namespace) -> None:
-    """Evaluate each run on the fold that was left out of its training."""
-    data, options = _data_and_options(arguments)
-    trained = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
-    report, tested = protocols_lib.within(data, options, runs=trained, corpus=arguments.corpus)
-    _print_and_write(report, data, tested=tested, folder=arguments.output)
-
-
-def cross(arguments: argparse.Namespace) -> None:
-    """Evaluate runs trained on one corpus on another."""
-    data, options = _data_and_options(arguments)
-    trained = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
-    report, tested = protocols_lib.cross(data, options, runs=trained, source=arguments.source, target=arguments.target)
-    _print_and_write(report, data, tested=tested, folder=arguments.output)
-
-
-def efficiency(arguments: argparse.Namespace) -> None:
-    """Evaluate runs by their number of training samples, and plot the curve."""
-    data, options = _data_and_options(arguments)
-    trained = protocols_lib.find_runs(arguments.runs, arguments.trained_fold)
-    report, tested, curves = protocols_lib.efficiency(data, options, runs=trained, corpus=arguments.corpus)
-    if arguments.output:
-        report = report_folder.draw_curve(report, curves, arguments.output)
-    _print_and_write(report, data, tested=tested, folder=arguments.output)
-
-
-def _print_and_write(
-    report: Report, data: EvalData, *, tested: Sequence[protocols_lib.TestedRun], folder: Path | None
-) -> None:
+def _print_and_write(done: Evaluation, data: EvalData | None, folder: Path | None) -> None:
     """Print a report, and write it with its images where a folder is given."""
-    print("\n" + report_lib.as_text(report) + "\n", flush=True)
+    print("\n" + report_lib.as_text(done.report) + "\n", flush=True)
     if folder:
-        report_folder.write(report, data=data, tested=tested, folder=folder)
-        print(f"{folder}: report.md, report.json, table.csv, figures.csv, predictions/, images", flush=True)
+        report_folder.write(done, data=data, folder=folder)
+        parts = "report.md, report.json, table.csv, figures.csv, images" + (", predictions/" if data else "")
+        print(f"{folder}: {parts}", flush=True)
 
 
-def protocol_all(arguments: argparse.Namespace) -> None:
+def protocol_all(arguments: argparse.Namespace) -> int:
     """Train and evaluate every protocol on the synthetic corpora."""
+    data_dir = arguments.data_dir or arguments.output / "data"
+    plan = all_protocols.make_plan(arguments.config, arguments.output, data_dir)  # before a folder is created
     files.check_writable(arguments.output)
-    summary = all_protocols.run(
-        arguments.config,
-        output=arguments.output,
-        data_dir=arguments.data_dir or arguments.output / "data",
-        options=EvalOptions(resamples=arguments.resamples),
+    print(all_protocols.run(plan, output=arguments.output, options=EvalOptions(resamples=arguments.resamples)))
+    return 0
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Evaluate a report again from what it records, and compare; 0 if every figure has the same bits, else 1."""
+    folder = arguments.report
+    compared = reproduce_lib.reproduce(folder, data_dir=arguments.data_dir, pattern=arguments.runs)
+    for line in [*compared.environment, *compared.figures]:
+        print(line, flush=True)
+    if compared.figures:
+        print(f"{folder}: {len(compared.figures)} figures differ", flush=True)
+        return 1
+    print(f"{folder}: every figure again, bit for bit", flush=True)
+    return 0
+
+
+def from_stored(arguments: argparse.Namespace) -> int:
+    """Make the report of kept predictions, without weights and corpora."""
+    stored = from_predictions.collect(arguments.paths)
+    done = from_predictions.evaluate(
+        stored, protocol=arguments.protocol, resamples=arguments.resamples, seed=arguments.seed
     )
-    print(summary)
+    if arguments.output:
+        files.check_writable(arguments.output)
+    _print_and_write(done, None, arguments.output)
+    print("Without sheets of mistakes: these need the images of the faces.", flush=True)
+    return 0
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "single": single,
-    "within": within,
-    "cross": cross,
-    "efficiency": efficiency,
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    **dict.fromkeys(request.PROTOCOLS, evaluate),
     "all": protocol_all,
+    "reproduce": reproduce,
+    "from-predictions": from_stored,
 }
-"""What is done, by the name that the parser gives it."""
+"""What is done, by the name that the parser gives it; returns the exit status."""

@@ -64,11 +64,19 @@ class FramePredictions:
         chosen = self.splits == split
         return FramePredictions(self.aus, **{name: getattr(self, name)[chosen] for name in _array_names()})
 
+    def of_aus(self, aus: Sequence[int]) -> "FramePredictions":
+        """Return the predictions of these AUs, in this order; labels of AUs that are not predicted are -1 (unknown)."""
+        places = [self.aus.index(au) if au in self.aus else len(self.aus) for au in aus]
+        columns = {}
+        for name, missing in (("labels", -1), ("scores", 0), ("thresholds", 0)):
+            values = getattr(self, name)
+            filler = np.full((len(self), 1), missing, values.dtype)
+            columns[name] = np.concatenate([values, filler], 1)[:, places]
+        return dataclasses.replace(self, aus=tuple(aus), **columns)
+
     def sorted_by_au(self) -> "FramePredictions":
         """Return the same predictions in ascending order of AU numbers."""
-        order = np.argsort(self.aus)
-        columns = {name: getattr(self, name)[:, order] for name in ("labels", "scores", "thresholds")}
-        return dataclasses.replace(self, aus=tuple(self.aus[k] for k in order), **columns)
+        return self.of_aus(sorted(self.aus))
 
 
 def _array_names() -> list[str]:
@@ -76,9 +84,14 @@ def _array_names() -> list[str]:
 
 
 def join(parts: Sequence[FramePredictions]) -> FramePredictions:
-    """Concatenate the frames of several predictions of the same AUs."""
+    """Concatenate the frames of several predictions, AU by AU, whatever order their columns have.
+
+    Frames of predictions without an AU that others have get it with label -1 (unknown), and score and threshold 0.
+    """
+    aus = tuple(dict.fromkeys(au for part in parts for au in part.aus))  # those of the first part come first
+    parts = [part if part.aus == aus else part.of_aus(aus) for part in parts]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _array_names()}
-    return FramePredictions(parts[0].aus, **arrays)
+    return FramePredictions(aus, **arrays)
 
 
 def write(path: str | Path, predictions: FramePredictions, metadata: dict[str, Any]) -> None:

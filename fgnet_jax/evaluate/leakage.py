@@ -1,13 +1,16 @@
 """Subject leakage: no network is tested on subjects whom it was trained on.
 
-Training records its subjects in the weights' metadata, and they are compared with those of the test. Metrics on
-training subjects say nothing about a network, and a wrong split is easily given; so such a test is refused.
+Training records its subjects in the weights' metadata, with those of every run that it began from, and they are
+compared with those of the test. Metrics on training subjects say nothing about a network, and a wrong split is easily
+given; so such a test is refused.
 """
 
 from collections.abc import Iterable
 
 from fgnet_jax.data import folds
+from fgnet_jax.models import lineage
 from fgnet_jax.models.weights import WeightsMeta
+from fgnet_jax.train import ancestry
 
 
 class LeakageError(ValueError):
@@ -40,29 +43,37 @@ def check_no_leakage(
         shown = ", ".join(leaked[:5]) + (f" and {len(leaked) - 5} more" if len(leaked) > 5 else "")
         raise LeakageError(
             f"{name} was trained or selected on {len(leaked)} of the subjects of this split of {corpus}: {shown}. "
-            f"Test it on the fold that was left out{_left_out(meta, fold)}"
+            f"{_advice(meta, corpus, fold)}"
         )
 
 
 def training_subjects(meta: WeightsMeta, *, corpus: str, name: str, fold: int | None = None) -> set[str]:
-    """Return all subjects of a corpus that a network was trained or selected on; see `check_no_leakage`."""
-    record = meta.extra.get("trained_on", {})
-    if "subjects" in record:
-        groups = (record["subjects"], record.get("held_out", {}))
-        return {s for group in groups for key, names in group.items() if same_corpus(key, corpus) for s in names}
-    if not meta.corpus:
-        raise LeakageError(f"{name} does not say which corpus it was trained on")
-    if not same_corpus(meta.corpus, corpus):
-        return set()
-    left_out = record.get("fold", fold)
-    if left_out is None:
-        raise LeakageError(
-            f"{name} was trained on {meta.corpus} but does not say on which folds; "
-            "give the one that was left out with --trained_fold"
-        )
-    return set(folds.subjects(folds.base_name(corpus), [k for k in range(folds.NUM_FOLDS) if k != left_out]))
+    """Return all subjects of a corpus that any step of a network's lineage was trained or selected on.
+
+    See `check_no_leakage`.
+    """
+    learnt: set[str] = set()
+    links = lineage.links(meta)
+    for number, link in enumerate(ancestry.with_fold(links, fold), 1):
+        try:
+            learnt |= ancestry.learnt_subjects(link, corpus)
+        except ancestry.UnknownSubjectsError as error:
+            through = "" if number == len(links) else f" began with {ancestry.describe(link)}, which"
+            advice = "; give the one that was left out with --trained_fold" * ancestry.needs_fold(link)
+            raise LeakageError(f"{name}{through} {error}{advice}") from error
+    return learnt
 
 
-def _left_out(meta: WeightsMeta, fold: int | None) -> str:
-    known = meta.extra.get("trained_on", {}).get("fold", fold)
-    return "." if known is None else f": --split {folds.split_name(known)}."
+def _advice(meta: WeightsMeta, corpus: str, fold: int | None) -> str:
+    """Say which fold of a corpus can be tested: the one that every step that has learnt from the corpus left out."""
+    links = [
+        link
+        for link in ancestry.with_fold(lineage.links(meta), fold)
+        if any(same_corpus(name, corpus) for name in link.learnt_corpora)
+    ]
+    left_out = {link.fold for link in links}
+    if len(left_out) > 1:
+        steps = "; ".join(map(ancestry.describe, links))
+        return f"No fold of {corpus} was left out by every step of its lineage: {steps}."
+    known = left_out.pop()
+    return f"Test it on the fold that was left out{'' if known is None else f': --split {folds.split_name(known)}'}."

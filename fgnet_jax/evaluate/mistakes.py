@@ -63,6 +63,7 @@ def draw(
     load_faces: LoadFaces,
     path: str | Path,
     title: str,
+    footer: str = "",
 ) -> None:
     """Draw mistakes as one PNG: a line per AU, false alarms to the left and misses to the right.
 
@@ -72,6 +73,7 @@ def draw(
       load_faces: Loads faces and heatmaps; called once, and only if there are mistakes.
       path: The PNG.
       title: The title above it.
+      footer: The line below it.
     """
     rows = sorted({mistake.frame for mistake in mistakes})
     faces, heatmaps = load_faces(rows) if rows else (np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1, 0)))
@@ -89,7 +91,7 @@ def draw(
                 _draw_pair(sheet, corner, faces[n], heatmaps[n, ..., k])
                 caption = _caption(predictions, mistake)
                 pen.text((corner[0], top + _TILE + 12), caption, INK, font(12), anchor="lm")
-    save_image(sheet, path)
+    save_image(sheet, path, footer)
 
 
 def _draw_head(aus: Sequence[int], title: str) -> Image.Image:

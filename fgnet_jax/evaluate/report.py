@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_jax.aus import label as au_label
+from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate.published import PublishedRow
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.metrics.bootstrap import LEVEL, METRICS, MeasuredMetrics
 from fgnet_jax.metrics.f1_table import Cells
 from fgnet_jax.runtime import files, provenance
+from fgnet_jax.runtime.version import __version__
 
 TITLES = {
     "f1": "F1",
@@ -27,6 +29,7 @@ TITLES = {
 }
 """Names of the metrics in tables."""
 
+_FOOTER_WEIGHTS = 3  # a run for each fold
 _WITH_INTERVAL = ("f1", "auc", "average_precision")  # in the terminal; report.json and figures.csv have all
 
 
@@ -55,6 +58,8 @@ class Report:
       headline: Index of the row that `mean_f1` and the metrics by AU are of.
       published: Rows of the paper to be shown beside them.
       notes: Statements that a reader needs: thresholds, selection, how intervals were computed.
+      warnings: What a reviewer would object to (`review.warnings`).
+      corpora: What the tested corpora are and how they were prepared.
       images: Files in the report's folder, by caption.
       extra: Further fields of report.json.
     """
@@ -64,6 +69,8 @@ class Report:
     headline: int = 0
     published: tuple[PublishedRow, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    corpora: tuple[CorpusIdentity, ...] = ()
     images: dict[str, str] = dataclasses.field(default_factory=dict)
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -71,6 +78,23 @@ class Report:
     def main(self) -> ReportRow:
         """The headline's row."""
         return self.rows[self.headline]
+
+    @property
+    def footer(self) -> str:
+        """A line below every plot: the corpora with their fingerprints, and the weights."""
+        corpora = [f"{corpus.name}, fingerprint {corpus.fingerprint}" for corpus in self.corpora]
+        return ", ".join([*corpora, f"weights {_shortened(_weights(self))}", f"fgnet_jax {__version__}"])
+
+
+def _weights(report: Report) -> list[str]:
+    """Return the SHA-256 of all weights of a report, in the order of its rows."""
+    runs = [run for row in report.rows for run in row.details.get("runs", ())]
+    return list(dict.fromkeys(run["weights_sha256"] for run in runs))
+
+
+def _shortened(checksums: Sequence[str]) -> str:
+    text = " ".join(checksum[:12] for checksum in checksums[:_FOOTER_WEIGHTS])
+    return text + (f" and {len(checksums) - _FOOTER_WEIGHTS} more" if len(checksums) > _FOOTER_WEIGHTS else "")
 
 
 def f1_cells(report: Report) -> Cells:
@@ -129,17 +153,24 @@ def _digits(value: float) -> str:
 def as_text(report: Report) -> str:
     """Return the report as the terminal shows it."""
     parts = [report.title, f1_table.as_text(f1_cells(report)), f"{report.main.name}:"]
-    parts += [f1_table.as_text(metric_cells(report.main)), "\n".join(report.notes)]
+    parts += [f1_table.as_text(metric_cells(report.main)), "\n".join([*_corpora(report), *report.notes])]
+    if report.warnings:
+        parts.append("\n".join(f"WARNING: {line}" for line in report.warnings))
     return "\n\n".join(parts)
 
 
 def as_markdown(report: Report) -> str:
     """Return the report as Markdown, with its images and where the metrics come from."""
     parts = [f"# {report.title}", f1_table.as_markdown(f1_cells(report)), f"## {report.main.name}"]
-    parts += [f1_table.as_markdown(metric_cells(report.main)), "\n".join(f"- {line}" for line in report.notes)]
+    lines = [f"**Warning:** {line}" for line in report.warnings] + [*_corpora(report), *report.notes]
+    parts += [f1_table.as_markdown(metric_cells(report.main)), "\n".join(f"- {line}" for line in lines)]
     parts += [f"![{caption}]({file})\n\n*{caption}*" for caption, file in report.images.items()]
     parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(parts) + "\n"
+
+
+def _corpora(report: Report) -> list[str]:
+    return [f"Corpus: {corpus.describe()}." for corpus in report.corpora]
 
 
 def _provenance(report: Report) -> str:
@@ -157,8 +188,8 @@ def as_json(report: Report) -> dict[str, Any]:
 
     Returns:
       `title`, `mean_f1`, `aus` ({"AU01": {"f1": …, "f1_interval": [low, high], …, "frames", "positives"}}), `mean` (the
-      same metrics), `rows` (all rows in the same form, with where they come from), `published`, `notes`,
-      `provenance`, and the report's extra fields.
+      same metrics), `rows` (all rows in the same form, with where they come from), `published`, `notes`, `warnings`,
+      `corpora` (`CorpusIdentity.to_dict`), `provenance`, and the report's extra fields.
     """
     main = _metrics_json(report.main.metrics)
     rows = [{"name": row.name} | _metrics_json(row.metrics) | row.details for row in report.rows]
@@ -168,6 +199,7 @@ def as_json(report: Report) -> dict[str, Any]:
     ]
     head = {"title": report.title, "row": report.main.name} | main
     tail = {"rows": rows, "published": published, "notes": list(report.notes), "interval_level": LEVEL}
+    tail |= {"warnings": list(report.warnings), "corpora": [corpus.to_dict() for corpus in report.corpora]}
     return head | tail | report.extra | {"provenance": provenance.provenance()}
 
 

@@ -1,7 +1,8 @@
 """The folder of an evaluation: a report with its images, sheets of mistakes, and fitted thresholds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,49 +11,62 @@ from fgnet_jax.data.folds import base_name
 from fgnet_jax.evaluate import charts, mistakes, runs, scoring
 from fgnet_jax.evaluate import report as report_lib
 from fgnet_jax.evaluate.frame_predictions import join
-from fgnet_jax.evaluate.protocols import TestedRun
+from fgnet_jax.evaluate.protocols import Evaluation
 from fgnet_jax.evaluate.report import Report
 from fgnet_jax.evaluate.scoring import EvalData
+from fgnet_jax.evaluate.tested import TestedRun
 from fgnet_jax.metrics import thresholds
-from fgnet_jax.metrics.bootstrap import MeasuredMetrics
+from fgnet_jax.runtime import files
 
 MAX_SHEETS = 3
 """Most sheets of mistakes in a report: one for each fold's run."""
 
+PREDICTIONS = "predictions"
+"""Key of report.json for the files of predictions, and the folder that they are in."""
 
-def write(report: Report, *, data: EvalData, tested: Sequence[TestedRun], folder: Path) -> Report:
-    """Draw a report's images and write everything; return the report with its images."""
+
+def write(evaluation: Evaluation, *, data: EvalData | None, folder: Path) -> Report:
+    """Draw a report's images and write everything; return the report with its images.
+
+    Args:
+      evaluation: The finished evaluation.
+      data: Where the faces are that sheets of mistakes show; None for no sheets.
+      folder: The folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    images = report.images | _draw_charts(report, tested, folder)
-    for run in tested[:MAX_SHEETS]:
-        name = f"mistakes_{run.run.name}.png"
-        _draw_mistakes(data, run, folder / name)
-        images[f"The surest mistakes of {run.run.name} on {base_name(run.corpus)}, with their heatmaps"] = name
-    for run in tested:
-        name = f"thresholds_{run.run.name}.json" if len(tested) > 1 else "thresholds.json"
+    images = _draw_charts(evaluation, folder)
+    if data:
+        images |= _draw_sheets(data, evaluation, folder)
+    for run in evaluation.tested:
+        name = f"thresholds_{run.run.name}.json" if len(evaluation.tested) > 1 else "thresholds.json"
         _save_thresholds(run, folder / name)
-    report = dataclasses.replace(report, images=images)
+    extra = evaluation.report.extra | {PREDICTIONS: _files(evaluation.tested, folder)}
+    report = dataclasses.replace(evaluation.report, images=images, extra=extra)
     report_lib.write(report, folder)
     return report
 
 
-def draw_curve(report: Report, curves: Mapping[str, Sequence[tuple[int, MeasuredMetrics]]], folder: Path) -> Report:
-    """Draw the data-efficiency curve into a folder; return the report with it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    charts.efficiency(curves, folder / "efficiency.png", report.title)
-    image = {"Mean F1 over the number of training frames; lines are 95 % intervals": "efficiency.png"}
-    return dataclasses.replace(report, images=image | report.images)
+def _files(tested: Sequence[TestedRun], folder: Path) -> list[dict[str, str]]:
+    """Return the files of predictions with their SHA-256, by their paths from the report's folder."""
+    paths = dict.fromkeys(path for run in tested for path in run.files)
+    return [{"file": os.path.relpath(path, folder), "sha256": files.sha256(path)} for path in paths]
 
 
-def _draw_charts(report: Report, tested: Sequence[TestedRun], folder: Path) -> dict[str, str]:
-    """Draw F1 by AU and the reliability of scores; return the files by caption."""
+def _draw_charts(evaluation: Evaluation, folder: Path) -> dict[str, str]:
+    """Draw the curve, F1 by AU and the reliability of scores; return the files by caption."""
+    report, images = evaluation.report, {}
+    if evaluation.curves:
+        charts.efficiency(evaluation.curves, folder / "efficiency.png", report.title, footer=report.footer)
+        images["Mean F1 over the number of training frames; lines are 95 % intervals"] = "efficiency.png"
     charts.per_au(
         [(report.main.name, report.main.metrics)],
         published=[(row.name, row.f1, row.mean) for row in report.published],
         path=folder / "per_au.png",
         title=report.title,
+        footer=report.footer,
     )
-    pooled = join([run.predictions for run in tested]).sorted_by_au()
+    images[f"F1 by AU, {report.main.name}; lines are 95 % intervals"] = "per_au.png"
+    pooled = join([run.predictions for run in evaluation.tested]).sorted_by_au()
     charts.reliability(
         pooled.scores,
         labels=pooled.labels,
@@ -60,16 +74,23 @@ def _draw_charts(report: Report, tested: Sequence[TestedRun], folder: Path) -> d
         aus=pooled.aus,
         path=folder / "reliability.png",
         title=report.title,
+        footer=report.footer,
     )
-    return {
-        f"F1 by AU, {report.main.name}; lines are 95 % intervals": "per_au.png",
-        "How often an AU is present at each score, over all frames tested; dashed: threshold, dotted: base rate": (
-            "reliability.png"
-        ),
-    }
+    caption = "How often an AU is present at each score, over all frames tested; dashed: threshold, dotted: base rate"
+    return images | {caption: "reliability.png"}
 
 
-def _draw_mistakes(data: EvalData, tested: TestedRun, path: Path) -> None:
+def _draw_sheets(data: EvalData, evaluation: Evaluation, folder: Path) -> dict[str, str]:
+    """Draw a sheet of mistakes for each of the first runs; return the files by caption."""
+    images = {}
+    for run in evaluation.tested[:MAX_SHEETS]:
+        name = f"mistakes_{run.run.name}.png"
+        _draw_mistakes(data, run, folder / name, evaluation.report.footer)
+        images[f"The surest mistakes of {run.run.name} on {base_name(run.corpus)}, with their heatmaps"] = name
+    return images
+
+
+def _draw_mistakes(data: EvalData, tested: TestedRun, path: Path, footer: str) -> None:
     predictions = tested.predictions.sorted_by_au()
 
     def load_faces(rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +106,8 @@ def _draw_mistakes(data: EvalData, tested: TestedRun, path: Path) -> None:
         return np.concatenate(faces), np.concatenate(heatmaps)
 
     title = f"The surest mistakes of {tested.run.name} on {base_name(tested.corpus)}: score, subject/sequence and frame"
-    mistakes.draw(predictions, mistakes.find(predictions), load_faces=load_faces, path=path, title=title)
+    found = mistakes.find(predictions)
+    mistakes.draw(predictions, found, load_faces=load_faces, path=path, title=title, footer=footer)
 
 
 def _save_thresholds(tested: TestedRun, path: Path) -> None:
@@ -95,6 +117,6 @@ def _save_thresholds(tested: TestedRun, path: Path) -> None:
     metadata = {
         "run": tested.run.name,
         "weights_sha256": runs.checksum(tested.run),
-        "fitted_on": tested.run.trained_on.get("held_out", {}),
+        "fitted_on": tested.fitted_on,
     }
     thresholds.save(path, aus=tested.predictions.aus, values=tested.thresholds, metadata=metadata)

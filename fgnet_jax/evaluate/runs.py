@@ -6,14 +6,21 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fgnet_jax.data.corpus import Corpus
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.data.folds import base_name
+from fgnet_jax.data.identity import CorpusIdentity
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import sharding
+from fgnet_jax.train import workdirs
+
+FITTED_ON_UNKNOWN = "fitted on subjects that their file does not name"
+"""End of the description of thresholds whose file does not say on whom they were fitted."""
 
 
 class EvaluationError(ValueError):
@@ -30,6 +37,8 @@ class EvaluatedRun:
       meta: Their metadata.
       config: The run's configuration (config.json), or None.
       fold: The fold that was left out of training, or None where it is not known.
+      recorded_sha256: SHA-256 of the weights' values as an earlier evaluation recorded it, for predictions that are
+        read without the weights; "" to compute it from them.
     """
 
     name: str
@@ -37,6 +46,19 @@ class EvaluatedRun:
     meta: WeightsMeta
     config: dict[str, Any] | None
     fold: int | None
+    recorded_sha256: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON has them, without the checksum."""
+        fields = {"name": self.name, "weights": str(self.weights), "config": self.config, "fold": self.fold}
+        return json.loads(json.dumps(fields)) | {"meta": self.meta.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], weights_sha256: str) -> "EvaluatedRun":
+        """Create a run from what `to_dict` returned; its weights need not exist."""
+        fields = {key: values[key] for key in ("name", "config", "fold")}
+        meta, directory = WeightsMeta.from_dict(values["meta"]), Path(values["weights"])
+        return cls(meta=meta, weights=directory, recorded_sha256=weights_sha256, **fields)
 
     @property
     def selection(self) -> str:
@@ -74,12 +96,11 @@ def open_run(path: str | Path, trained_fold: int | None = None) -> EvaluatedRun:
     if not meta.aus:
         raise weights.WeightsError(f"{directory}: these weights have no AUs: they are initial weights for training")
     is_best = directory.name == "best"
-    config_file = directory.parent / "config.json"
     return EvaluatedRun(
         name=directory.resolve().parent.name if is_best else directory.resolve().name,
         weights=directory,
         meta=meta,
-        config=json.loads(config_file.read_text()) if is_best and config_file.exists() else None,
+        config=workdirs.read_json(directory.parent / workdirs.CONFIG) if is_best else None,
         fold=meta.extra.get("trained_on", {}).get("fold", trained_fold),
     )
 
@@ -91,7 +112,7 @@ def load(run: EvaluatedRun) -> LoadedNetwork:
 
 def checksum(run: EvaluatedRun) -> str:
     """Return the SHA-256 of the values of a run's weights; they are read once for it."""
-    return _checksum(run.weights, _modified(run))
+    return run.recorded_sha256 or _checksum(run.weights, _modified(run))
 
 
 @functools.lru_cache(maxsize=1)  # the published network takes 1.3 GB
@@ -128,6 +149,49 @@ def shared_aus(run: EvaluatedRun, corpus: Corpus) -> tuple[int, ...]:
     return shared
 
 
+def _recorded_pairs(
+    run: EvaluatedRun, corpora: Sequence[CorpusIdentity]
+) -> Iterator[tuple[CorpusIdentity, Mapping[str, Any]]]:
+    """Yield each corpus with every record that the weights have of a corpus of its name."""
+    for identity in corpora:
+        for recorded in run.meta.extra.get("corpora", ()):
+            if base_name(str(recorded.get("name"))) == base_name(identity.name):
+                yield identity, recorded
+
+
+def _without_version(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def check_corpora(run: EvaluatedRun, corpus: Corpus) -> None:
+    """Refuse a corpus that a network was trained with, and that was prepared anew since: its labels may be others.
+
+    Corpora that the weights do not record, and other configurations of one (`disfa/right` for `disfa/left`), pass.
+
+    Raises:
+      EvaluationError: The corpus has another fingerprint; the message says what differs.
+    """
+    for identity, recorded in _recorded_pairs(run, corpus.identities):
+        differences = identity.differences(recorded)
+        if differences and _without_version(identity.name) == _without_version(recorded["name"]):
+            shown = "; ".join(line for line in differences if not line.startswith("fingerprint:"))
+            raise EvaluationError(
+                f"{identity.name} was prepared anew since {run.name} was trained with it (fingerprint "
+                f"{recorded.get('fingerprint')} then, {identity.fingerprint} now): {shown}. "
+                "Prepare it as it was, or train anew"
+            )
+
+
+def other_preparations(run: EvaluatedRun, corpora: Sequence[CorpusIdentity]) -> list[str]:
+    """List the corpora that a network was trained with in another configuration or preparation, a text each."""
+    return [
+        f"{run.name} was trained with {recorded['name']}, fingerprint {recorded.get('fingerprint')}, "
+        f"and tested on {identity.name}, fingerprint {identity.fingerprint}"
+        for identity, recorded in _recorded_pairs(run, corpora)
+        if identity.differences(recorded)
+    ]
+
+
 def describe(run: EvaluatedRun) -> dict[str, Any]:
     """Describe for JSON where metrics come from: the weights with their checksum, configuration, selection rule."""
     return {
@@ -141,4 +205,5 @@ def describe(run: EvaluatedRun) -> dict[str, Any]:
         "step": run.meta.extra.get("step"),
         "trained_on": run.trained_on or {"corpus": run.meta.corpus, "fold": run.fold, "said_by": "--trained_fold"},
         "left_out_fold": run.fold,
+        "lineage": [link.to_dict() for link in lineage.links(run.meta)],
     }

@@ -1,12 +1,12 @@
 """Predicting the frames of a corpus with the networks under evaluation, and keeping the predictions.
 
-Predictions that are in the folder of predictions already, of the same weights and the same prepared corpus, are not
-computed again: a stopped evaluation resumes where it was.
+Predictions that are in the folder of predictions already, of the same weights and of a corpus of the same fingerprint,
+are not computed again: a stopped evaluation resumes where it was.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,34 @@ import numpy as np
 
 from fgnet_jax.data.corpus import Corpus, find_corpus, open_directory
 from fgnet_jax.data.folds import base_name, train_splits
+from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.evaluate import frame_predictions, leakage
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
-from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError, LoadedNetwork, checksum, load, shared_aus
+from fgnet_jax.evaluate.runs import (
+    EvaluatedRun,
+    EvaluationError,
+    LoadedNetwork,
+    check_corpora,
+    checksum,
+    load,
+    shared_aus,
+)
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.runtime import sharding
+from fgnet_jax.runtime import command_line, sharding
 from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
 from fgnet_jax.train.evaluator import EvalBatch, EvalStep, compile_eval_steps, score
+
+CORPORA, EVALUATED_RUN = "corpora", "evaluated_run"
+"""Keys of the metadata of kept predictions: identities of the corpus, and the run (`EvaluatedRun.to_dict`)."""
+
+THRESHOLDS_RULE, FITTED_ON = "thresholds_rule", "fitted_on"
+"""Further keys: where the thresholds come from, in words, and the subjects that they were fitted on, by corpus."""
+
+PUBLISHED_RULE = "0, as published"
+"""The rule of the published thresholds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,47 +62,108 @@ class EvalData:
     threads: int = 4
 
 
-def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> FramePredictions:
+@dataclasses.dataclass(frozen=True)
+class StoredSplit:
+    """Predictions for one split of a corpus.
+
+    Attributes:
+      predictions: The predictions.
+      metadata: What they are of, as their file has it (`_metadata`).
+      path: The file that they are kept in, or None.
+    """
+
+    predictions: FramePredictions
+    metadata: dict[str, Any]
+    path: Path | None
+
+    @property
+    def identities(self) -> tuple[CorpusIdentity, ...]:
+        """What the corpus is and how it was prepared."""
+        return tuple(map(CorpusIdentity.from_dict, self.metadata.get(CORPORA, ())))
+
+
+def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> StoredSplit:
     """Predict every frame of a split with a run's network, at the published threshold, or read earlier predictions.
 
     Raises:
       LeakageError: The network was trained or selected on some of the subjects.
-      EvaluationError: Network and corpus share no AU.
+      EvaluationError: Network and corpus share no AU, or the network was trained with another preparation of it.
       FileNotFoundError: The corpus is not prepared.
     """
     opened, folder = _open_splits(data, corpus, split)
     aus = shared_aus(run, opened)
+    check_corpora(run, opened)
     subjects = set(opened.subjects().tolist())
     leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.fold)
-    metadata = _metadata(run, corpus=corpus, folder=folder, split=split)
-    path = _predictions_path(data, run, corpus=corpus, split=split)
+    metadata = _metadata(run, opened, corpus=corpus, folder=folder, split=split)
+    path = predictions_path(data.predictions, run, corpus=corpus, split=split) if data.predictions else None
     earlier = _read_earlier(path, metadata) if path else None
     if earlier is not None:
-        return earlier
+        return StoredSplit(earlier, metadata, path)
     indices, title = np.arange(len(opened)), f"{run.name} on {corpus} {split}"
     predictions = predict_split(data, run, opened, indices=indices, aus=aus, title=title)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         frame_predictions.write(path, predictions, metadata)
-    return predictions
+    return StoredSplit(predictions, metadata, path)
+
+
+def aus_of(data: EvalData, run: EvaluatedRun, *, corpus: str) -> tuple[int, ...]:
+    """Return the AUs that a network and a prepared corpus share, in the network's order; reads no face.
+
+    Raises:
+      EvaluationError: They share none, or the name is ambiguous.
+      FileNotFoundError: The corpus is not prepared.
+    """
+    return shared_aus(run, _open_splits(data, corpus, ())[0])
+
+
+def open_identity(data: EvalData, corpus: str) -> CorpusIdentity:
+    """Return what a prepared corpus is and how it was prepared; raises as `aus_of` does."""
+    [identity] = _open_splits(data, corpus, ())[0].identities
+    return identity
 
 
 def apply_thresholds(
-    data: EvalData,
-    run: EvaluatedRun,
-    *,
-    corpus: str,
-    split: str,
-    predictions: FramePredictions,
+    stored: StoredSplit,
     thresholds: Sequence[float] | np.ndarray,
+    *,
+    rule: str = PUBLISHED_RULE,
+    fitted_on: Mapping[str, list[str]] | None = None,
 ) -> FramePredictions:
-    """Return the predictions at other thresholds (K,); the file that they are kept in is rewritten with these, too."""
-    result = predictions.at(thresholds)
-    path = _predictions_path(data, run, corpus=corpus, split=split)
-    if path and (result.thresholds != predictions.thresholds).any():
-        _, folder = _open_splits(data, corpus, split)
-        frame_predictions.write(path, result, _metadata(run, corpus=corpus, folder=folder, split=split))
+    """Return the predictions at other thresholds (K,); the file that they are kept in is rewritten with these, too.
+
+    Args:
+      stored: The predictions.
+      thresholds: One per AU.
+      rule: Where the thresholds come from, in words.
+      fitted_on: Subjects that they were fitted on, by corpus.
+    """
+    result = stored.predictions.at(thresholds)
+    if stored.path:
+        metadata = stored.metadata | {THRESHOLDS_RULE: rule, FITTED_ON: dict(fitted_on or {})}
+        _, earlier = frame_predictions.read(stored.path)
+        is_same = all(earlier.get(key) == value for key, value in metadata.items())
+        if not is_same or (result.thresholds != stored.predictions.thresholds).any():
+            frame_predictions.write(stored.path, result, metadata)
     return result
+
+
+def held_out_subjects(run: EvaluatedRun) -> tuple[str, set[str]]:
+    """Return the corpus of a run, and its subjects whom the best epoch was selected on.
+
+    Raises:
+      EvaluationError: It was selected otherwise.
+    """
+    record = run.trained_on
+    corpus = (run.config or {}).get("data", {}).get("corpus", record.get("corpus", ""))
+    groups = record.get("held_out", {})
+    subjects = {name for key, names in groups.items() if leakage.same_corpus(key, corpus) for name in names}
+    if not subjects:
+        raise EvaluationError(
+            f"{run.name} has no held-out training subjects to fit thresholds on (selection: {run.selection})"
+        )
+    return corpus, subjects
 
 
 def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
@@ -93,14 +172,9 @@ def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
     Raises:
       EvaluationError: It was selected otherwise.
     """
-    record = run.trained_on
-    subjects = {name for names in record.get("held_out", {}).values() for name in names}
-    if not subjects:
-        raise EvaluationError(
-            f"{run.name} has no held-out training subjects to fit thresholds on (selection: {run.selection})"
-        )
-    corpus = (run.config or {}).get("data", {}).get("corpus", record["corpus"])
-    opened, _ = _open_splits(data, corpus, "+".join(train_splits(record["fold"])))
+    corpus, subjects = held_out_subjects(run)
+    opened, _ = _open_splits(data, corpus, "+".join(train_splits(run.trained_on["fold"])))
+    check_corpora(run, opened)
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))
     aus, title = shared_aus(run, opened), f"{run.name} on its held-out subjects"
     return predict_split(data, run, opened, indices=indices, aus=aus, title=title)
@@ -163,16 +237,16 @@ def predict_split(
     if not np.isfinite(scored.scores).all():
         raise EvaluationError(f"{title}: the network's scores are not finite")
     columns = [run.meta.aus.index(au) for au in aus]
-    records = list(_records(corpus, scored.indices))
+    index = corpus.index
     return FramePredictions(
         aus=aus,
-        splits=np.array([record["split"] for record in records]),
-        subjects=np.array([record["subject"] for record in records]),
-        sequences=np.array([record["sequence"] for record in records]),
-        frames=np.array([record["frame"] for record in records]),
+        splits=_splits(corpus, scored.indices),
+        subjects=index.subjects[scored.indices],
+        sequences=index.sequences[scored.indices],
+        frames=index.frames[scored.indices],
         labels=scored.labels[:, columns],
         scores=scored.scores[:, columns],
-        thresholds=np.zeros((len(records), len(columns))),
+        thresholds=np.zeros((len(scored.indices), len(columns))),
     )
 
 
@@ -187,16 +261,13 @@ def _with_progress(step: EvalStep, progress: Progress, batch_size: int, total: i
     return reporting
 
 
-def _records(corpus: Corpus, indices: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yield `split`, `subject`, `sequence` and `frame` of each of these faces."""
+def _splits(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
+    """Return the split of each of these faces, (N,) str."""
     ends = np.cumsum([len(source) for source in corpus.sources])
-    for index in indices.tolist():
-        split = corpus.splits[int(np.searchsorted(ends, index, side="right"))]
-        record = corpus.record(index)
-        yield {"split": split} | {key: record[key] for key in ("subject", "sequence", "frame")}
+    return np.array(corpus.splits)[np.searchsorted(ends, indices, side="right")]
 
 
-def _open_splits(data: EvalData, corpus: str, splits: str) -> tuple[Corpus, Path]:
+def _open_splits(data: EvalData, corpus: str, splits: str | Sequence[str]) -> tuple[Corpus, Path]:
     """Open splits of a prepared corpus; return them with the corpus' folder."""
     try:
         folder = find_corpus(corpus, data.data_dir)
@@ -216,14 +287,13 @@ def _loader_config(data: EvalData, run: EvaluatedRun, network: LoadedNetwork, co
     )
 
 
-def _predictions_path(data: EvalData, run: EvaluatedRun, *, corpus: str, split: str) -> Path | None:
-    """Return the file that predictions are kept in, if they are kept."""
-    name = f"{run.name}-on-{base_name(corpus)}-{split}"
-    return data.predictions / f"{name}.parquet" if data.predictions else None
+def predictions_path(folder: Path, run: EvaluatedRun, *, corpus: str, split: str) -> Path:
+    """Return the file of a folder that the predictions for a split are kept in."""
+    return folder / f"{run.name}-on-{base_name(corpus)}-{split}.parquet"
 
 
-def _metadata(run: EvaluatedRun, *, corpus: str, folder: Path, split: str) -> dict[str, Any]:
-    """Return what predictions depend on, to be kept with them."""
+def _metadata(run: EvaluatedRun, opened: Corpus, *, corpus: str, folder: Path, split: str) -> dict[str, Any]:
+    """Return what predictions are of and depend on, to be kept with them."""
     return {
         "run": run.name,
         "weights_sha256": checksum(run),
@@ -231,14 +301,34 @@ def _metadata(run: EvaluatedRun, *, corpus: str, folder: Path, split: str) -> di
         "precision": ModelConfig.from_dict(run.meta.model).precision,
         "corpus": corpus,
         "prepared_sha256": hashlib.sha256((folder / "dataset_info.json").read_bytes()).hexdigest(),
+        CORPORA: [identity.to_dict() for identity in opened.identities],
         "split": split,
         "version": __version__,
+        EVALUATED_RUN: run.to_dict(),
     }
 
 
 def _read_earlier(path: Path, metadata: dict[str, Any]) -> FramePredictions | None:
-    """Read the predictions of an earlier evaluation, if they are of the same weights and the same faces."""
+    """Read the predictions of an earlier evaluation, if they are of the same weights and the same faces.
+
+    Where they are not, a line on standard error says what differs.
+    """
     if not path.exists():
         return None
     predictions, earlier = frame_predictions.read(path)
-    return predictions if all(earlier.get(key) == value for key, value in metadata.items()) else None
+    differing = [key for key, value in metadata.items() if key != EVALUATED_RUN and earlier.get(key) != value]
+    if not differing:
+        return predictions
+    command_line.status("evaluate", f"{path}: predicted anew: {_what_differs(differing, earlier, metadata)}")
+    return None
+
+
+def _what_differs(keys: Sequence[str], earlier: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """Describe what kept predictions differ in: the preparation of the corpus, or other keys of their metadata."""
+    if CORPORA not in keys:
+        return "; ".join(f"{key}: {earlier.get(key)!r} then, {metadata[key]!r} now" for key in keys)
+    if not earlier.get(CORPORA):
+        return "they do not say of which preparation of the corpus they are"
+    pairs = zip(map(CorpusIdentity.from_dict, metadata[CORPORA]), earlier[CORPORA], strict=False)
+    lines = [line for identity, recorded in pairs for line in identity.differences(recorded)]
+    return f"the corpus was prepared anew: {'; '.join(lines)}"

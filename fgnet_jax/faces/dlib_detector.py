@@ -57,6 +57,15 @@ def find_predictor(path: str | Path | None = None) -> Path:
     raise DetectorError(f"no {PREDICTOR}: {_INSTALL}, or name the file with --predictor FILE")
 
 
+def version() -> str:
+    """Return dlib's version, without the build's suffix: `20.0.1`.
+
+    Raises:
+      DetectorError: if dlib is not installed.
+    """
+    return str(_library().__version__)
+
+
 def load(predictor: Path, upsample: int = 1) -> FaceDetector:
     """Load the detector, for use in any thread; once per process (100 MB, one second).
 

@@ -16,6 +16,7 @@ from typing import Literal, TextIO
 import numpy as np
 
 from fgnet_jax.media import images, video
+from fgnet_jax.runtime import folders
 
 Kind = Literal["image", "video", "webcam", "array", "missing"]
 """What a source is."""
@@ -46,9 +47,10 @@ def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
     """Find the sources that a command line's arguments name, in their order.
 
     Args:
-      words: Files; folders (all images and videos below them in natural order, 2 before 10, hidden ones left out);
-        patterns (`**` for any depth); `@FILE`, a file with one path per line; `-`, such lines on standard input. Lines
-        may name folders and patterns too. Where a file of exactly that name exists, a pattern or `@FILE` is that file.
+      words: Files; folders (all images and videos below them in natural order, 2 before 10, hidden ones left out, links
+        followed); patterns (`**` for any depth); `@FILE`, a file with one path per line; `-`, such lines on standard
+        input. Lines may name folders and patterns too. Where a file of exactly that name exists, a pattern or `@FILE`
+        is that file.
       stdin: What `-` reads; standard input if not given.
 
     Returns:
@@ -142,6 +144,8 @@ def _listed(stream: TextIO, word: str) -> list[Source]:
 
 def _path(path: str) -> list[Source]:
     """Find the sources of a file, a folder or a pattern."""
+    if not os.path.lexists(path):
+        path = os.path.expanduser(path)  # in lists and for Python's callers, where no shell does it
     if os.path.isdir(path):
         return _folder(path)
     if not os.path.lexists(path) and _GLOB.search(path):
@@ -157,11 +161,14 @@ def _folder(folder: str) -> list[Source]:
     def report(error: OSError) -> None:
         errors.extend(_missing(str(error.filename), f"the folder cannot be read: {error.strerror}"))
 
-    paths = []
-    for parent, folders, files in os.walk(folder, onerror=report):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [os.path.join(parent, name) for name in files if not name.startswith(".") and _by_name(name)]
-    sources = [_file(path) for path in sorted(paths, key=_natural)]
+    paths: dict[
+        str, str
+    ] = {}  # by the path without links of the folder, so that a folder that is met twice counts once
+    for parent in folders.walk(folder, report):
+        real = os.path.realpath(parent.path)
+        for name in filter(_by_name, parent.names):
+            paths.setdefault(os.path.join(real, name), os.path.join(parent.path, name))
+    sources = [_file(path) for path in sorted(paths.values(), key=_natural)]
     return sources + errors or _missing(folder, "a folder without images or videos")
 
 

@@ -5,15 +5,16 @@ are upright: a phone's video is turned as it is displayed. Times are those of th
 """
 
 import dataclasses
-import heapq
 import os
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Union, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+
+from fgnet_jax.media import continuity, decoding
 
 if TYPE_CHECKING:
     import av
@@ -35,9 +36,7 @@ _OPTIONS = {
 _MISSING_SECONDS, _MISSING_SHARE = 1.0, 0.05  # a video that lacks so much of the duration in its header was cut off
 _DURATION_IN_HEADER = ("mov", "matroska")  # the durations of others are guessed from the file's length
 
-
-class VideoError(ValueError):
-    """A video that cannot be read; the message says why, without the file's name."""
+VideoError = decoding.VideoError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +46,9 @@ class VideoFrame:
     Attributes:
       number: Number of the frame in the file, from 1.
       seconds: Time since the beginning.
-      image: (height, width, 3) uint8 RGB; None where this frame is damaged.
+      image: (height, width, 3) uint8 RGB; None where this frame is damaged or lost.
+      is_certain: Whether `number` is the frame's number in the intact file; False after damage by which an unknown
+        number of frames is lost.
       total: Number of the video's frames, as its header says or lets estimate; None where it does not.
     """
 
@@ -55,20 +56,7 @@ class VideoFrame:
     seconds: float
     image: np.ndarray | None
     total: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Damaged:
-    """Stands for a damaged frame: when it would be displayed in the stream's time base, if known."""
-
-    pts: int | None = None
-
-
-Decoded = Union["av.VideoFrame", _Damaged]
-"""A frame as FFmpeg decodes it, or what stands for a damaged one."""
-
-Decoder = Callable[[ModuleType, Iterator["av.Packet"]], Iterator[Decoded]]
-"""Decodes a stream's packets, with PyAV."""
+    is_certain: bool = True
 
 
 def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
@@ -169,12 +157,13 @@ def _frames(av: ModuleType, container: "InputContainer", start: int, threads: in
     stream.codec_context.thread_count = threads
     stream.thread_type = "SLICE"  # not FRAME: FFmpeg's threads hang or crash on damaged frames
     is_intra = stream.codec_context.codec.intra_only  # each packet is a frame: after a damaged one, the next is known
-    decode: Decoder = _decode_intra if is_intra else _decode_inter
-    total, number = _total(container, stream), 0
-    for frame in decode(av, _packets(av, container, stream)):
+    decode: decoding.Decoder = decoding.decode_intra if is_intra else decoding.decode_inter
+    total, number, certainty = _total(container, stream), 0, decoding.Certainty()
+    packets = continuity.watch(container, stream, _packets(av, container, stream))
+    for frame in decode(av, packets, certainty):
         number += 1
         if number >= start:
-            yield _converted(frame, number, stream, total)
+            yield dataclasses.replace(_converted(frame, number, stream, total), is_certain=certainty.is_certain)
 
 
 def _check_size(frame: "av.VideoFrame | av.VideoStream") -> None:
@@ -194,7 +183,7 @@ def _total(container: "InputContainer", stream: "av.VideoStream") -> int | None:
 
 
 def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStream") -> Iterator["av.Packet"]:
-    """Read the stream's packets; at their end, check that the file ends where its header says.
+    """Read the packets of all streams; at their end, check that the file ends where its header says.
 
     Raises:
       VideoError: The file was cut off.
@@ -212,72 +201,21 @@ def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStrea
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
             damaged = packet.is_corrupt
-            yield packet
+        yield packet
     duration = ((container.start_time or 0) + (container.duration or 0)) / 1e6
     missing, is_known = duration - end, container.format.name.startswith(_DURATION_IN_HEADER)
     if is_known and missing > max(_MISSING_SECONDS, _MISSING_SHARE * duration):
         raise VideoError(f"cut off at {end:.1f} of {duration:.1f} seconds" + (", in a frame" if damaged else ""))
 
 
-def _decode_intra(av: ModuleType, packets: Iterator["av.Packet"]) -> Iterator[Decoded]:
-    """Decode frames that are each coded on their own, one per packet."""
-    for packet in packets:
-        frames = _try_decode(av, packet) or ([None] if packet.size else [])
-        for frame in frames:
-            yield _Damaged(packet.pts) if frame is None or packet.is_corrupt or frame.is_corrupt else frame
-
-
-def _decode_inter(av: ModuleType, packets: Iterator["av.Packet"]) -> Iterator[Decoded]:
-    """Decode frames that depend on each other: after damage, none is intact before the next key frame.
-
-    There, the decoder leaves frames out or guesses them; the times of all packets tell which.
-    """
-    waiting: list[int] = []  # a heap: times of packets whose frames are not decoded yet
-    damaged_at = None
-    for packet in packets:
-        frames = _try_decode(av, packet)
-        if packet.pts is not None and packet.size and not packet.is_discard:
-            heapq.heappush(waiting, packet.pts)
-            if packet.is_corrupt or frames is None:
-                damaged_at = packet.pts
-        elif frames is None:
-            raise VideoError("damaged, and the remaining frames cannot be identified")
-        for frame in frames or []:
-            lost = _before(waiting, frame.pts)
-            if damaged_at is not None:
-                yield from lost
-                damaged_at = None if frame.key_frame and (frame.pts or 0) > damaged_at else damaged_at
-            bad = damaged_at is not None or packet.is_corrupt or frame.is_corrupt
-            yield _Damaged(frame.pts) if bad else frame
-    if damaged_at is not None:
-        yield from _before(waiting, max(waiting, default=0) + 1)
-
-
-def _try_decode(av: ModuleType, packet: "av.Packet") -> "list[av.VideoFrame] | None":
-    """Decode a packet; returns None where it is damaged."""
-    try:
-        return packet.decode()
-    except av.FFmpegError:
-        return None
-
-
-def _before(waiting: list[int], pts: int | None) -> list[_Damaged]:
-    """Remove the times up to `pts` from the heap; those before it belong to frames that the decoder left out."""
-    lost = []
-    while pts is not None and waiting and waiting[0] <= pts:
-        if (first := heapq.heappop(waiting)) < pts:
-            lost.append(_Damaged(first))
-    return lost
-
-
-def _converted(frame: Decoded, number: int, stream: "av.VideoStream", total: int | None) -> VideoFrame:
+def _converted(frame: decoding.Decoded, number: int, stream: "av.VideoStream", total: int | None) -> VideoFrame:
     """Convert a decoded frame to RGB, upright."""
     rate, seconds = float(stream.average_rate or 0), None
     if frame.pts is not None:
         seconds = float((frame.pts - (stream.start_time or 0)) * (stream.time_base or 0))
     if seconds is None:
         seconds = (number - 1) / rate if rate else 0.0
-    if isinstance(frame, _Damaged):
+    if isinstance(frame, decoding.Damaged):
         return VideoFrame(number=number, seconds=seconds, image=None, total=total)
     _check_size(frame)
     image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))

@@ -111,13 +111,19 @@ def draws(names: Sequence[str], count: int, seed: int) -> np.ndarray:
 def average(parts: Sequence[MeasuredMetrics], by_frames: bool = False) -> MeasuredMetrics:
     """Average metrics over several sets (folds, or networks), and their resamples draw by draw.
 
+    An AU's mean is over the sets in which the metric has a value: F1 is 0 in a set that has the AU coded and never
+    present, and counts; a set without a known label of the AU is left out.
+
     Args:
-      parts: Metrics of the same AUs with the same number of resamples.
+      parts: Metrics with the same number of resamples. Their AUs may differ, where one is coded in some sets alone.
       by_frames: Whether an AU's value in a set is weighted by the set's known frames; otherwise all weigh the same.
 
     Returns:
       Metrics whose `frames` and `positives` are the sums over the sets.
     """
+    aus = tuple(sorted({au for part in parts for au in part.aus}))
+    if any(part.aus != parts[0].aus for part in parts):
+        parts = [_with_aus(part, aus) for part in parts]
     frames, positives = (np.stack([getattr(p, name) for p in parts]) for name in ("frames", "positives"))
     weights = frames if by_frames else np.ones_like(frames)
     return MeasuredMetrics(
@@ -126,6 +132,23 @@ def average(parts: Sequence[MeasuredMetrics], by_frames: bool = False) -> Measur
         positives=positives.sum(0),
         values={k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in METRICS},
         resampled={k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in METRICS},
+    )
+
+
+def _with_aus(metrics: MeasuredMetrics, aus: tuple[int, ...]) -> MeasuredMetrics:
+    """Return metrics of these AUs, in this order; those of an AU that is not measured are NaN over 0 frames."""
+    places = [metrics.aus.index(au) if au in metrics.aus else len(metrics.aus) for au in aus]
+
+    def chosen(values: np.ndarray, missing: float) -> np.ndarray:
+        filler = np.full((*values.shape[:-1], 1), missing, values.dtype)
+        return np.concatenate([values, filler], -1)[..., places]
+
+    return MeasuredMetrics(
+        aus=aus,
+        frames=chosen(metrics.frames, 0),
+        positives=chosen(metrics.positives, 0),
+        values={name: chosen(values, np.nan) for name, values in metrics.values.items()},
+        resampled={name: chosen(values, np.nan) for name, values in metrics.resampled.items()},
     )
 
 

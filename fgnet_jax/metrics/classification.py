@@ -1,8 +1,11 @@
 """Binary classification metrics of AUs: confusion counts, and the metrics computed from them or from scores.
 
 NumPy only. Counts add up, so a metric over many batches, or many folds, is the metric of the sum of their counts. Names
-and conventions are scikit-learn's, with `zero_division=0`; what has no value at all (an AU without labels, a curve over
-one class) is NaN.
+and conventions are scikit-learn's, with `zero_division=0`, as in the published evaluation. One rule for what is rare:
+
+- An AU that is coded but never present has F1, precision and recall 0, which count in every mean.
+- What has no value at all (any metric of an AU without known labels, a curve over one class) is NaN, and is left out of
+  every mean.
 """
 
 import dataclasses
@@ -75,8 +78,18 @@ def f1(counts: ConfusionCounts) -> np.ndarray:
 
 
 def mean_f1(counts: ConfusionCounts) -> float:
-    """Compute the plain mean of F1 over the AUs, as in the last column of FG-Net's tables; in [0, 1]."""
-    return float(f1(counts).mean())
+    """Compute the plain mean of F1 over the AUs, as in the last column of FG-Net's tables.
+
+    Returns:
+      In [0, 1]; over the AUs that are known in some frame, NaN if none is.
+    """
+    known = (counts.tp + counts.fp + counts.fn + counts.tn) > 0
+    return float(f1(counts)[known].mean()) if known.any() else float("nan")
+
+
+def always_present_f1(base_rate: np.ndarray) -> np.ndarray:
+    """Compute the F1 of predicting "present" for every frame, 2 r / (1 + r) at a base rate of r."""
+    return 2 * base_rate / (1 + base_rate)
 
 
 def count_metrics(counts: ConfusionCounts) -> dict[str, np.ndarray]:

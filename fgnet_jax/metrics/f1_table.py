@@ -19,6 +19,8 @@ Cells = list[list[str]]
 def f1_table(rows: Sequence[F1Row], title: str = "F1, %") -> str:
     """Format F1 in percent with one decimal, a column per AU, in the last column the mean over the row's own AUs.
 
+    An AU whose F1 is NaN, since it is known in no frame, is shown as `-` and left out of the mean.
+
     Args:
       rows: They need not have the same AUs: an AU that a row lacks is shown as `-`.
       title: Heading of the column with the rows' names.
@@ -26,7 +28,7 @@ def f1_table(rows: Sequence[F1Row], title: str = "F1, %") -> str:
     Returns:
       Lines of text of equal width, without a newline at the end.
     """
-    with_mean = [(name, dict(zip(aus, f1, strict=True)), float(np.mean(f1))) for name, aus, f1 in rows]
+    with_mean = [(name, dict(zip(aus, f1, strict=True)), _mean(f1)) for name, aus, f1 in rows]
     return as_text(f1_cells(with_mean, title))
 
 
@@ -39,6 +41,13 @@ def f1_cells(rows: Sequence[tuple[str, Mapping[int, float], float]], title: str 
     head = [title, *map(aus_lib.label, columns), "mean"]
     lines = [[name, *(percent(f1.get(au)) for au in columns), percent(mean)] for name, f1, mean in rows]
     return [head, *lines]
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    """Compute the plain mean of the values that are not NaN; NaN where all are."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
 def percent(value: float | None) -> str:

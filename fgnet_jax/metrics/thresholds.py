@@ -2,9 +2,10 @@
 
 A file of thresholds is JSON, written by evaluation and read by prediction:
 
-    {"thresholds": {"AU01": 0.013, …}, "rule": "…", "fitted_on": {"corpus": …, "subjects": […], "frames": …}, …}
+    {"thresholds": {"AU01": 0.013, …}, "rule": "…", "fitted_on": {"bp4d": ["F001", …]}, …}
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -75,15 +76,53 @@ def save(
     write_text(path, json.dumps({"thresholds": by_au, "rule": RULE, **metadata}, indent=2) + "\n")
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredThresholds:
+    """A file of thresholds.
+
+    Attributes:
+      path: The file.
+      by_au: Threshold of each AU, by its name ("AU01").
+      fitted_on: Subjects that they were fitted on, by corpus; "" for a corpus that the file does not name. Empty where
+        the file does not name the subjects.
+    """
+
+    path: Path
+    by_au: dict[str, float]
+    fitted_on: dict[str, list[str]]
+
+    def of(self, aus: Sequence[int]) -> np.ndarray:
+        """Return the thresholds of these AUs, (K,) float64.
+
+        Raises:
+          ThresholdsError: The file lacks one of them.
+        """
+        missing = [au_label(au) for au in aus if au_label(au) not in self.by_au]
+        if missing:
+            known = ", ".join(self.by_au)
+            raise ThresholdsError(f"{self.path}: no threshold for {', '.join(missing)}; it has {known}")
+        return np.array([self.by_au[au_label(au)] for au in aus], np.float64)
+
+
 def load(path: str | Path, aus: Sequence[int]) -> np.ndarray:
     """Read the thresholds of these AUs, (K,) float64.
 
     Raises:
       ThresholdsError: The file cannot be read, is no JSON of thresholds, or lacks one of the AUs.
     """
+    return read(path).of(aus)
+
+
+def read(path: str | Path) -> StoredThresholds:
+    """Read a file of thresholds.
+
+    Raises:
+      ThresholdsError: The file cannot be read, or is no JSON of thresholds.
+    """
     try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))["thresholds"]
-        values = {name: float(value) for name, value in stored.items()}
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = {name: float(value) for name, value in stored["thresholds"].items()}
+        fitted_on = _subjects(stored.get("fitted_on") or {})
     except OSError as error:
         raise ThresholdsError(f"{path}: cannot read thresholds: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -91,7 +130,11 @@ def load(path: str | Path, aus: Sequence[int]) -> np.ndarray:
     not_finite = [name for name, value in values.items() if not math.isfinite(value)]
     if not_finite:
         raise ThresholdsError(f"{path}: the threshold of {', '.join(not_finite)} is not finite")
-    missing = [au_label(au) for au in aus if au_label(au) not in values]
-    if missing:
-        raise ThresholdsError(f"{path}: no threshold for {', '.join(missing)}; it has {', '.join(values)}")
-    return np.array([values[au_label(au)] for au in aus], np.float64)
+    return StoredThresholds(path=Path(path), by_au=values, fitted_on=fitted_on)
+
+
+def _subjects(fitted_on: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return subjects by corpus, of {"bp4d": […]} or of {"corpus": "bp4d", "subjects": […]}."""
+    if "subjects" in fitted_on:
+        return {str(fitted_on.get("corpus") or ""): [str(name) for name in fitted_on["subjects"]]}
+    return {corpus: [str(name) for name in names] for corpus, names in fitted_on.items() if isinstance(names, list)}

@@ -15,8 +15,12 @@ from fgnet_jax.models.weights import WeightsMeta
 KEY = "lineage"
 """Key of the chain in `WeightsMeta.extra`."""
 
-CONVERTED, TRAINED, UNKNOWN = "converted", "trained", "unknown"
-"""Kinds of links: published files converted; a training run; weights whose origin is not recorded."""
+CONVERTED, TRAINED, UNKNOWN, LOST = "converted", "trained", "unknown", "lost"
+"""Kinds of links: published files converted; a training run; weights whose origin is not recorded; weights that were
+gone before a run that began with them recorded its lineage."""
+
+RENDERED_ONLY = "rendered faces only"
+"""What weights have learnt from whose corpora are all synthetic."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Link:
     """A step of the history of weights.
 
     Attributes:
-      kind: `CONVERTED`, `TRAINED` or `UNKNOWN`.
+      kind: `CONVERTED`, `TRAINED`, `UNKNOWN` or `LOST`.
       name: Name of the run, or of the published network.
       corpus: The corpus that the AUs were learnt from; None if no AU was.
       fold: The fold of that corpus that was left out; None where it is not known, or nothing was learnt.
@@ -34,7 +38,8 @@ class Link:
       fingerprints: Fingerprint of each prepared corpus that was trained on, by corpus.
       files: Published files converted: {"file": name, "sha256": hex digest}.
       steps: Updates up to these weights.
-      weights_sha256: SHA-256 of the values that this link began with (`weights.checksum`); "" if it began from none.
+      weights_sha256: SHA-256 of the values that this link began with (`weights.checksum`); "" if it began from none, or
+        that is not known.
     """
 
     kind: str
@@ -94,6 +99,24 @@ def _recorded_without_lineage(meta: WeightsMeta) -> Link:
 
 
 def learnt_from_synthetic_only(meta: WeightsMeta) -> bool:
-    """Return whether all AU labels that weights have learnt from are of rendered faces; False if they learnt none."""
-    corpora = [corpus for link in links(meta) for corpus in link.learnt_corpora]
-    return bool(corpora) and all(corpus.startswith(SYNTHETIC) for corpus in corpora)
+    """Return whether all AU labels that weights have learnt from are of rendered faces.
+
+    False if they have learnt none, or if what a link has learnt from is not recorded.
+    """
+    chain = links(meta)
+    is_known = not any(link.kind == LOST or (link.aus and not link.learnt_corpora) for link in chain)
+    corpora = [corpus for link in chain for corpus in link.learnt_corpora]
+    return is_known and bool(corpora) and all(corpus.startswith(SYNTHETIC) for corpus in corpora)
+
+
+def learnt_from(meta: WeightsMeta) -> str | list[str]:
+    """Return what AU labels weights have learnt from, for JSON: `RENDERED_ONLY`, or the corpora in the order learnt."""
+    if learnt_from_synthetic_only(meta):
+        return RENDERED_ONLY
+    return list(dict.fromkeys(corpus for link in links(meta) for corpus in link.learnt_corpora))
+
+
+def notice(meta: WeightsMeta) -> str:
+    """Return what must be said where weights meet real faces: a sentence without its end, or ""."""
+    is_needed = learnt_from_synthetic_only(meta)
+    return f"these weights have learnt from {RENDERED_ONLY}: scores of real faces mean nothing" * is_needed

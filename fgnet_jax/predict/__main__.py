@@ -28,25 +28,29 @@ import sys
 from collections.abc import Sequence
 
 from fgnet_jax.predict.columns import DIALECTS
-from fgnet_jax.runtime.command_line import Parser, positive, program, status
+from fgnet_jax.runtime import command_line, devices
+from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
+@command_line.command("fgnet_jax.predict")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     arguments = parser().parse_args(argv)
     from fgnet_jax.predict import request, run
 
     try:
-        return run.run(request.checked(arguments))
+        checked = request.checked(arguments)
+        devices.check()
+        return run.run(checked)
     except request.RequestError as error:
-        status("predict", f"error: {error}")
-        return 2
+        return command_line.fail("fgnet_jax.predict", error, 2)
+    except BrokenPipeError:  # of standard output
+        raise
     except OSError as error:
-        status("predict", f"error: cannot write the results: {error}")
-        return 1
+        return command_line.fail("fgnet_jax.predict", f"cannot write the results: {error}", 1)
     except KeyboardInterrupt:
-        status("predict", "interrupted; what was finished is written")
-        return 130
+        command_line.status("predict", "interrupted; what was finished is written")
+        return command_line.INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:

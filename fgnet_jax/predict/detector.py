@@ -40,7 +40,7 @@ class Detector(Network):
         """Load a weights directory written by `convert_weights` or by training.
 
         Args:
-          directory: The weights directory.
+          directory: The weights directory, or the workdir of a run, of which the best epoch is taken.
           batch_size: Faces per batch; None for `BATCH_SIZE_CPU` or `BATCH_SIZE_ACCELERATOR` per device. All devices of
             this process split a batch if their number divides it; otherwise the first device computes it alone.
           dtype: One of `DTYPES`, to compute in another number format than the weights' own configuration names.
@@ -54,7 +54,10 @@ class Detector(Network):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if dtype not in (None, *DTYPES):
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        config, variables, meta = weights.load(os.fspath(directory))
+        directory = os.fspath(directory)
+        best = os.path.join(directory, "best")
+        directory = best if os.path.isdir(best) else directory
+        config, variables, meta = weights.load(directory)
         _check_aus(directory, config, meta)
         config = dataclasses.replace(config, dtype=dtype or config.dtype)
         devices = jax.local_devices()

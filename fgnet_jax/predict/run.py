@@ -91,6 +91,7 @@ def run(request: PredictionRequest) -> int:
 def _load(request: PredictionRequest) -> "Detector":
     """Load the weights. JAX is imported only here, so that mistakes in the command line are reported at once."""
     start = time.perf_counter()
+    from fgnet_jax.models import lineage
     from fgnet_jax.models.weights import WeightsError
     from fgnet_jax.predict.detector import Detector
 
@@ -103,6 +104,8 @@ def _load(request: PredictionRequest) -> "Detector":
         # no padding where there are fewer images
         detector = detector.with_batch_size(min(detector.batch_size, len(request.sources)))
     status("predict", f"loaded in {time.perf_counter() - start:.1f} s")
+    if notice := lineage.notice(detector.meta):
+        status("predict", notice)
     return detector
 
 
@@ -143,6 +146,8 @@ def _record(request: PredictionRequest, detector: "Detector", thresholds: np.nda
     """Return the JSON beside the table, as at the beginning of a run."""
     import jax
 
+    from fgnet_jax.models import lineage
+
     causal = request.arguments.webcam is not None
     smoothing, size, device = request.options.smoothing(causal), detector.config.image_size, jax.devices()[0]
     return {
@@ -150,6 +155,7 @@ def _record(request: PredictionRequest, detector: "Detector", thresholds: np.nda
         "weights": {"sha256": detector.checksum},  # their folder is among the arguments: it may be moved
         "sources": list(detector.meta.sources),
         "corpus": detector.meta.corpus,
+        "learnt_from": lineage.learnt_from(detector.meta),
         "aus": list(detector.aus),
         "thresholds": {aus_lib.label(au): float(at) for au, at in zip(detector.aus, thresholds, strict=True)},
         "detector": request.options.finder_options(size).describe(),

@@ -1,8 +1,8 @@
 """The JSON beside a table: the record of the run that wrote it, so that its numbers can be understood and reproduced.
 
-Version, weights with their checksum, corpus, AUs, thresholds, detector, alignment, frame rates, device, precision,
-smoothing, and the arguments. A resumed run checks that it would write its rows with the same settings. The comparison
-is by value, so texts recorded here stay as earlier versions wrote them.
+Version, weights with their checksum, what they have learnt from, corpus, AUs, thresholds, detector, alignment, frame
+rates, device, precision, smoothing, and the arguments. A resumed run checks that it would write its rows with the same
+settings. The comparison is by value, so texts recorded here stay as earlier versions wrote them.
 """
 
 import json
@@ -18,7 +18,7 @@ ALIGNMENT = "FFHQ's square (Karras et al., CVPR 2019, appendix C) from 68 landma
 NO_ALIGNMENT = "none: the pictures are aligned faces"
 """As `ALIGNMENT`, for images that are aligned faces already (`--aligned`)."""
 
-FREE = ("arguments", "device", "versions", "frame_rates", "complete", "time")
+FREE = ("arguments", "device", "versions", "frame_rates", "complete", "time", "learnt_from")
 """Keys that may differ between a run and the one that resumes its table."""
 
 

@@ -23,9 +23,11 @@ from pathlib import Path
 from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import bp4d, disfa
+from fgnet_jax.runtime import command_line
 from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
+@command_line.command("fgnet_jax.prepare")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     options = _parser().parse_args(argv)
@@ -77,10 +79,18 @@ def _add_partition(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_name(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the option that names a second corpus of a layout."""
+    parser.add_argument(
+        "--name", default=name, help=f"name of a second corpus of this layout, with a --partition of its own; {name}"
+    )
+
+
 def _add_disfa(parser: argparse.ArgumentParser) -> None:
     """Add DISFA's options."""
     _add_common(parser)
     _add_partition(parser)
+    _add_name(parser, "disfa")
     parser.add_argument(
         "--aus", type=_aus(disfa.CODED), default=CORPUS_AUS["disfa"], metavar="1,2,…", help="AUs to prepare"
     )
@@ -94,6 +104,7 @@ def _add_bp4d(parser: argparse.ArgumentParser) -> None:
     """Add BP4D's options."""
     _add_common(parser)
     _add_partition(parser)
+    _add_name(parser, "bp4d")
     parser.add_argument("--aus", type=_aus(None), default=CORPUS_AUS["bp4d"], metavar="1,2,…", help="AUs to prepare")
     parser.add_argument(
         "--unknown",

@@ -14,13 +14,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fgnet_jax import aus as aus_lib
+from fgnet_jax.data import damage, schema
 from fgnet_jax.data import folds as folds_lib
-from fgnet_jax.data import schema
 from fgnet_jax.data.identity import PREPARATION
 from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
-
-_METADATA = "metadata.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         """Describe the dataset."""
         aus, preparation = self._aus_and_preparation()
-        return tfds.core.DatasetInfo(
+        return schema.CorpusInfo(
             builder=self,
             description="Aligned faces with 68 landmarks and facial action units; a split is a fold.",
             features=schema.features(len(aus)),
@@ -67,7 +65,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
         """Return AUs and preparation: those of the plan, or of the dataset on disk, or else the corpus' usual AUs."""
         if self._plan is not None:
             return self._plan.corpus.aus, dict(self._plan.preparation)
-        stored = Path(self._data_dir) / _METADATA
+        stored = Path(self._data_dir) / damage.METADATA_FILE
         values: dict[str, Any] = (
             json.loads(stored.read_text()) if stored.exists() else {"aus": aus_lib.CORPUS_AUS[self.name]}
         )
@@ -137,11 +135,15 @@ def builder_class(name: str) -> type[_Prepared]:
 
 
 def prepared_as(name: str, data_dir: Path) -> dict[str, Any] | None:
-    """Return how the dataset of this name in a folder was prepared; None if there is no such dataset."""
+    """Return how the dataset of this name in a folder was prepared; None if there is no such dataset.
+
+    Raises:
+      CorpusError: if its metadata are damaged.
+    """
     folder = data_dir / name / str(_Prepared.VERSION)
-    if not (folder / "dataset_info.json").exists():
+    if not (folder / damage.INFO_FILE).exists():
         return None
-    return json.loads((folder / _METADATA).read_text()).get(PREPARATION, {})
+    return dict(damage.open_builder(folder).info.metadata or {}).get(PREPARATION, {})
 
 
 def write(plan: DatasetPlan, data_dir: Path) -> tfds.core.DatasetBuilder:

@@ -5,6 +5,8 @@ A sequence's chunks are in a folder of their own, numbered; the last one's name 
 
 import dataclasses
 import json
+import struct
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from fgnet_jax.prepare.layouts.records import NO_IMAGE, NO_LABEL, Problem
 from fgnet_jax.runtime.files import replacing
 
 _LAST = ".last.npz"
+_ANEW = "remove the folder {}, and the same command prepares what was in it again"
 _FORMER_KINDS = {
     "label without picture": NO_IMAGE,
     "picture without label": NO_LABEL,
@@ -65,9 +68,25 @@ def save(folder: Path, number: int, chunk: Chunk, is_last: bool) -> None:
         )
 
 
+class ChunkError(ValueError):
+    """A damaged chunk; the message names its file and what to do."""
+
+
 def load(path: Path) -> Chunk:
-    """Read a chunk."""
-    with np.load(path, allow_pickle=False) as stored:
+    """Read a chunk.
+
+    Raises:
+      ChunkError: if it is damaged.
+    """
+    try:
+        return _load(path)
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, struct.error) as error:
+        raise ChunkError(f"{path} is damaged ({error}); {_ANEW.format(path.parent)}") from error
+
+
+def _load(path: Path) -> Chunk:
+    # opened here, because NumPy leaves a damaged file open
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         ends = np.cumsum(stored["sizes"])
         data = stored["images"].tobytes()
         images = [data[end - size : end] for end, size in zip(ends, stored["sizes"], strict=True)]
@@ -88,8 +107,14 @@ def _problem(values: dict[str, Any]) -> Problem:
 
 
 def done(folder: Path) -> tuple[int, bool]:
-    """Return the number of a sequence's chunks on disk, and whether the last is among them."""
+    """Return the number of a sequence's chunks on disk, and whether the last is among them.
+
+    Raises:
+      ChunkError: if one before another is missing.
+    """
     names = sorted(path.name for path in folder.glob("[0-9]*.npz"))
+    if [name.partition(".")[0] for name in names] != [f"{number:05d}" for number in range(len(names))]:
+        raise ChunkError(f"a file in {folder} is missing; {_ANEW.format(folder)}")
     return len(names), bool(names) and names[-1].endswith(_LAST)
 
 

@@ -201,7 +201,7 @@ def _share(fold: Mapping[str, Any], name: str) -> str:
 def _problems_text(values: Mapping[str, Any]) -> str:
     """Format the problems by kind."""
     if not values["problems"]:
-        return "nothing was left out"
+        return "no frame and no label was left out"
     lines = ["what was left out, or is in doubt (frames)"]
     for kind, group in values["problems"].items():
         lines.append(f"  {kind}: {group['frames']:,}")

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_jax.data import schema
+from fgnet_jax.data.corpus import CorpusError
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.faces.dlib_detector import LICENCE
 from fgnet_jax.prepare import builders, pool, report, report_figure, settings
+from fgnet_jax.prepare.chunks import ChunkError
 from fgnet_jax.prepare.layouts import bp4d, csv_table, disfa, fgnet, records
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
 from fgnet_jax.runtime.command_line import fail, status
@@ -21,6 +23,7 @@ LayoutOptions = dict[str, Any]
 """Options of a layout that decide what is prepared: part of a dataset's metadata, as JSON."""
 
 _PROG = "fgnet_jax.prepare"
+_WORK = ".work-"
 _RESUMES = "finished work is kept, and the same command resumes"
 
 
@@ -34,13 +37,15 @@ def run(options: Options) -> int:
         for corpus, layout_options in _read(options):
             prepare(corpus, layout_options, options)
         return 0
-    except (LayoutError, DetectorError, NotWritableError) as error:
+    except (LayoutError, DetectorError, NotWritableError, CorpusError) as error:
         return fail(_PROG, error, 2)
-    except NoFaceError as error:
+    except (NoFaceError, ChunkError) as error:
         return fail(_PROG, error, 1)
     except WorkerEnded:
         reason = "a worker was killed, perhaps out of memory (--workers 1 takes least)"
         return fail(_PROG, f"{reason}; {_RESUMES}", 1)
+    except BrokenPipeError:  # of standard output
+        raise
     except OSError as error:
         return fail(_PROG, f"{error}; {_RESUMES}", 1)
     except KeyboardInterrupt:
@@ -64,23 +69,43 @@ def prepare(corpus: CorpusRecords, layout_options: LayoutOptions, options: Optio
     if chosen.predictor:
         status("prepare", f"faces are detected by dlib. Note: {LICENCE}.")
     preparation = settings.preparation(corpus, chosen, layout_options)
-    existing = builders.prepared_as(corpus.name, data_dir)
-    if existing is not None:
-        return _check_same(corpus.name, data_dir, existing, preparation)
+
+    def is_done() -> bool:
+        existing = builders.prepared_as(corpus.name, data_dir)
+        if existing is not None:
+            former = settings.former_preparation(corpus, chosen, layout_options)
+            _check_same(corpus.name, data_dir, existing, preparation, former=former)
+        return existing is not None
+
+    if is_done():
+        return
     check_writable(data_dir)
-    folder = data_dir / corpus.name
-    with schema.only_writer(folder):
-        plan = builders.DatasetPlan(
-            corpus=corpus, work=folder / f".work-{preparation['source'][:12]}", preparation=preparation
-        )
-        frames, seconds = pool.process_all(corpus.sequences, chosen, plan.work, options.workers)
-        speed = report.ProcessingSpeed(frames=frames, seconds=seconds, workers=options.workers)
-        values, samples = report.collect(plan, preparation, speed)
-        _write_report(options.report or data_dir / "reports" / corpus.name, values, samples)
-        if not values["faces"]:
-            raise NoFaceError(f"no face of {corpus.name} could be prepared; see the report")
-        builders.write(plan, data_dir)
-        shutil.rmtree(plan.work)
+    with schema.only_writer(data_dir / corpus.name):
+        if not is_done():  # by the process that this one has waited for
+            _prepare(_plan(corpus, data_dir, preparation), chosen, options)
+
+
+def _plan(corpus: CorpusRecords, data_dir: Path, preparation: dict[str, Any]) -> builders.DatasetPlan:
+    """Return the plan of a dataset, whose work is kept in a folder of its own until it is finished."""
+    work = data_dir / corpus.name / f"{_WORK}{preparation['source'][:12]}"
+    return builders.DatasetPlan(corpus=corpus, work=work, preparation=preparation)
+
+
+def _prepare(plan: builders.DatasetPlan, chosen: settings.PrepareSettings, options: Options) -> None:
+    """Prepare a corpus that is not prepared, and write the report."""
+    corpus, data_dir = plan.corpus, Path(options.data_dir)
+    others = [path.name for path in plan.work.parent.glob(f"{_WORK}*") if path != plan.work]
+    if others:
+        reason = "of another source, other options or an earlier version"
+        status("prepare", f"{plan.work.parent} has unfinished work {reason}, not used: {', '.join(sorted(others))}")
+    frames, seconds = pool.process_all(corpus.sequences, chosen, plan.work, options.workers)
+    speed = report.ProcessingSpeed(frames=frames, seconds=seconds, workers=options.workers)
+    values, samples = report.collect(plan, plan.preparation, speed)
+    _write_report(options.report or data_dir / "reports" / corpus.name, values, samples)
+    if not values["faces"]:
+        raise NoFaceError(f"no face of {corpus.name} could be prepared; see the report")
+    builders.write(plan, data_dir)
+    shutil.rmtree(plan.work)
 
 
 def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettings:
@@ -95,14 +120,30 @@ def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettin
     )
 
 
-def _check_same(name: str, data_dir: Path, existing: dict[str, Any], preparation: dict[str, Any]) -> None:
+def _check_same(
+    name: str, data_dir: Path, existing: dict[str, Any], preparation: dict[str, Any], *, former: dict[str, Any]
+) -> None:
     """Accept a dataset that was prepared from the same source in the same way, and refuse any other.
+
+    Args:
+      name: The corpus.
+      data_dir: Folder of all datasets.
+      existing: How the dataset was prepared.
+      preparation: How it would be prepared now.
+      former: How an earlier version would have described the same.
 
     Raises:
       LayoutError: with everything that differs.
     """
     if existing == preparation:
         status("prepare", f"{data_dir / name} is prepared already, from this source and with these options")
+        return
+    if existing == former:
+        status(
+            "prepare",
+            f"{data_dir / name} is prepared already, by an earlier version that recorded names and sizes of files "
+            "only: if landmarks, images or videos were changed since, remove it and prepare it again",
+        )
         return
     keys = sorted(existing.keys() | preparation.keys())
     differing = [key for key in keys if existing.get(key) != preparation.get(key)]
@@ -137,11 +178,16 @@ def _read(options: Options) -> list[tuple[CorpusRecords, LayoutOptions]]:
     if options.layout == "disfa":
         chosen |= {"threshold": options.threshold, "camera": options.camera}
         corpus = disfa.read(
-            source, partition=partition, aus=options.aus, threshold=options.threshold, camera=options.camera
+            source,
+            partition=partition,
+            aus=options.aus,
+            threshold=options.threshold,
+            camera=options.camera,
+            name=options.name,
         )
     elif options.layout == "bp4d":
         chosen |= {"unknown": options.unknown}
-        corpus = bp4d.read(source, partition=partition, aus=options.aus, unknown=options.unknown)
+        corpus = bp4d.read(source, partition=partition, aus=options.aus, unknown=options.unknown, name=options.name)
     else:
         chosen |= {"threshold": options.threshold}
         corpus = csv_table.read(_table(source), options.name, partition=partition, threshold=options.threshold)
@@ -152,7 +198,8 @@ def _table(source: Path) -> Path:
     """Return the table that the source is, or the only one in that folder."""
     if not source.is_dir():
         return source
-    tables = sorted(source.glob("*.csv"))
+    files = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    tables = [path for path in files if path.suffix == ".csv"] or [path for path in files if path.suffix == ".tsv"]
     if len(tables) != 1:
         names = ", ".join(path.name for path in tables) or "none"
         raise LayoutError(f"{source} must hold one table, *.csv, or --source name it; found: {names}")

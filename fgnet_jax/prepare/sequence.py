@@ -155,11 +155,14 @@ def _video_frames(
     last, unlabelled = start - 1, []
     try:
         for frame in video.read(path, start, threads=1):
+            if not frame.is_certain:
+                end_problems += _rest(sequence, path, frame.number)
+                return
             last = frame.number
             if last not in rows:
                 unlabelled.append(last)
                 continue
-            reason = "damaged frame" if frame.image is None else ""
+            reason = "damaged or lost frame; later ones keep their own labels" if frame.image is None else ""
             yield LabelledFrame(row=rows[last], number=last, image=frame.image, path=path, reason=reason)
     except video.VideoError as error:
         missing = [number for number in rows if number > last]
@@ -170,6 +173,13 @@ def _video_frames(
             )
         return
     end_problems += _count_problems(sequence, path, last, unlabelled)
+
+
+def _rest(sequence: LabelledSequence, path: Path, first: int) -> list[Problem]:
+    """Return the problem of a video from frame `first` on of which the labels are not known, for damage before it."""
+    numbers = [number for number in sequence.frames.tolist() if number >= first]
+    detail = f"{path}: damaged, and an unknown number of frames is lost here: the rest of the sequence is left out"
+    return [Problem(records.LOST, records.span(sequence.key, numbers), detail, len(numbers))] if numbers else []
 
 
 def _count_problems(sequence: LabelledSequence, path: Path, last: int, unlabelled: list[int]) -> list[Problem]:

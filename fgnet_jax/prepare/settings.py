@@ -1,24 +1,32 @@
 """Settings of a preparation: checked before any work begins, and identified by a fingerprint with the source."""
 
+import concurrent.futures
 import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgnet_jax.faces import dlib_detector, landmark_files
 from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.prepare.layouts.records import CorpusRecords, LabelledSequence, LayoutError
+from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
 from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PrepareSettings
 from fgnet_jax.runtime import files
+from fgnet_jax.runtime.command_line import status
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_RECIPE = 2
-"""Increased when the same source gives other faces than before."""
+_RECIPE = 3
+"""Increased when the same source gives other faces than before, or `source` covers more of it."""
+
+_FORMER_RECIPE = 2  # whose `source` had names and sizes of files, not their content
+
+_BLOCK = 16 << 10  # bytes; as much of a medium's beginning, middle and end is in the fingerprint
+_THREADS = 16  # mostly, they wait for the disk
+_MANY = 20_000  # files, from which on reading them takes long enough to say so
 
 
 def settings(
@@ -102,34 +110,89 @@ def preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: dict[st
       options: Options of its layout.
 
     Returns:
-      `options`, `recipe`, `detector`, `landmarks`, `aligned_landmarks` and `source`: a fingerprint of all of these, of
-      the labels, and of names and sizes of all files that are used.
+      `options`, `recipe`, `detector`, `dlib`, `landmarks`, `aligned_landmarks` and `source`: a fingerprint of all of
+      these, of the labels and folds, of all landmarks on disk, and of the size and a sample of the content of media.
+
+    Raises:
+      OSError: A file cannot be read.
     """
-    values = {
+    values = _values(chosen, options) | {"dlib": dlib_detector.version() if chosen.predictor else None}
+    digest = _digest(corpus, values)
+    named = [(path, corpus.root, _sampled) for path in media(corpus)]
+    if chosen.landmarks:
+        named += [(path, chosen.landmarks, _whole) for path in _landmark_files(corpus, chosen.landmarks)]
+    if len(named) > _MANY:
+        status("prepare", f"reading samples of {len(named):,} files, for the corpus' fingerprint")
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        for line in pool.map(_file_line, named):
+            digest.update(line)
+    return values | {"source": digest.hexdigest()}
+
+
+def former_preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what `preparation` returned before it covered the content of landmarks and media."""
+    values = _values(chosen, options) | {"recipe": _FORMER_RECIPE}
+    digest = _digest(corpus, values)
+    for path in media(corpus):
+        _add_size(digest, path, corpus.root)
+        if chosen.landmarks:
+            _add_size(digest, landmark_files.mirrored(chosen.landmarks, corpus.root, path), chosen.landmarks)
+    return values | {"source": digest.hexdigest()}
+
+
+def _values(chosen: PrepareSettings, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings as a dataset's metadata have them."""
+    return {
         **options,
         "recipe": _RECIPE,
         "detector": files.sha256(chosen.predictor) if chosen.predictor else None,
         "landmarks": "on disk" if chosen.landmarks else "detected",
         "aligned_landmarks": chosen.aligned_landmarks,
     }
+
+
+def _digest(corpus: CorpusRecords, values: dict[str, Any]) -> "_Hash":
+    """Return a fingerprint of settings, folds and labels, to be completed by files."""
     digest = hashlib.sha256(json.dumps([corpus.name, corpus.aus, values], sort_keys=True).encode())
     for sequence in corpus.sequences:
-        _add_sequence(digest, sequence)
-    for path in media(corpus):
-        _add_file(digest, path, corpus.root)
-        if chosen.landmarks:
-            _add_file(digest, landmark_files.mirrored(chosen.landmarks, corpus.root, path), chosen.landmarks)
-    return values | {"source": digest.hexdigest()}
+        digest.update(f"{sequence.key}:{sequence.fold}".encode())
+        for array in (sequence.frames, sequence.labels, sequence.intensities):
+            digest.update(array.tobytes())
+    return digest
 
 
-def _add_sequence(digest: "_Hash", sequence: LabelledSequence) -> None:
-    """Add a sequence's labels to a fingerprint."""
-    digest.update(f"{sequence.key}:{sequence.fold}".encode())
-    for array in (sequence.frames, sequence.labels, sequence.intensities):
-        digest.update(array.tobytes())
+def _landmark_files(corpus: CorpusRecords, landmarks: Path) -> list[Path]:
+    """Return the landmark files of all media, each once."""
+    return list(dict.fromkeys(landmark_files.mirrored(landmarks, corpus.root, path) for path in media(corpus)))
 
 
-def _add_file(digest: "_Hash", path: Path, root: Path) -> None:
-    """Add a file's name and size to a fingerprint; reading its content would take about as long as preparing it."""
+def _file_line(named: tuple[Path, Path, Callable[[Path], bytes]]) -> bytes:
+    """Return a file's name, size and content as a fingerprint has them."""
+    path, root, content = named
+    size = path.stat().st_size if path.is_file() else -1
+    line = f"{os.path.relpath(path, root)}:{size}:".encode("utf-8", "surrogateescape")
+    return line + (hashlib.sha256(content(path)).digest() if size >= 0 else b"")
+
+
+def _whole(path: Path) -> bytes:
+    """Read a file."""
+    return path.read_bytes()
+
+
+def _sampled(path: Path) -> bytes:
+    """Read a file's beginning, middle and end; all of a small file."""
+    size = path.stat().st_size
+    if size <= 3 * _BLOCK:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        parts = []
+        for begin in (0, (size - _BLOCK) // 2, size - _BLOCK):
+            file.seek(begin)
+            parts.append(file.read(_BLOCK))
+        return b"".join(parts)
+
+
+def _add_size(digest: "_Hash", path: Path, root: Path) -> None:
+    """Add a file's name and size to a fingerprint."""
     size = path.stat().st_size if path.is_file() else -1
     digest.update(f"{os.path.relpath(path, root)}:{size}".encode("utf-8", "surrogateescape"))

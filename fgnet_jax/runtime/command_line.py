@@ -1,12 +1,27 @@
-"""What all commands share: help texts, `--version`, flags spelled with `_` or `-`, checked values, and messages."""
+"""What all commands share: help texts, `--version`, spelling of flags, home folders, checked values, and messages."""
 
 import argparse
+import contextlib
+import functools
+import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from fgnet_jax.runtime import files
+from fgnet_jax.runtime.devices import DevicesError
 from fgnet_jax.runtime.version import __version__
+
+Main = Callable[..., int]
+"""A command's `main`: arguments, or None for those of the process, to the exit status."""
+
+CLOSED_OUTPUT = 141
+"""Exit status where whoever reads standard output has closed it, as `head` does: 128 + SIGPIPE."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT."""
 
 SCRIPT = "fgnet-jax"
 """The command that has all others as its subcommands."""
@@ -38,8 +53,18 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"fgnet_jax {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):  # noqa: ANN001, ANN201 - as argparse has it
-        """Parse as argparse does, after respelling every flag as it was defined."""
-        return super().parse_known_args(_spelled(sys.argv[1:] if args is None else args, self._flags()), namespace)
+        """Parse as argparse does, after respelling every flag as it was defined, and expanding `~` in every value."""
+        words = _spelled(sys.argv[1:] if args is None else args, self._flags())
+        try:
+            words = [expanded(word) for word in words]
+        except ValueError as error:
+            self.error(str(error))
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with status 2."""
+        self.print_usage(sys.stderr)
+        raise SystemExit(fail(self.prog, message, 2))
 
     def _flags(self) -> dict[str, str]:
         return {flag.replace("-", "_"): flag for flag in self._option_string_actions if flag.startswith("--")}
@@ -56,11 +81,29 @@ def _spelled(arguments: Sequence[str], flags: dict[str, str]) -> list[str]:
     return arguments
 
 
+def expanded(word: str) -> str:
+    """Expand `~` and `~user` at the beginning of an argument, or of a flag's value: shells leave `--flag=~/x` as it is.
+
+    A file whose name begins with `~` is `./~name`.
+
+    Raises:
+      ValueError: There is no such user, nor a file of this name.
+    """
+    flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    at = "@" if value.startswith("@~") else ""  # a file with a list
+    return flag + equals + at + files.expanded(value.removeprefix(at))
+
+
 def program(name: str) -> str:
     """Return the name of a command as it was started: `fgnet-jax predict`, or `python -m fgnet_jax.predict`."""
     if Path(sys.argv[0]).stem == SCRIPT:
         return f"{SCRIPT} {name}"
-    return f"python -m {'convert_weights' if name == 'convert' else f'fgnet_jax.{name}'}"
+    return f"python -m {module(name)}"
+
+
+def module(name: str) -> str:
+    """Return the module that a command is, by its name in `fgnet-jax`."""
+    return {"convert": "convert_weights", "inspect": "fgnet_jax.evaluate.inspection"}.get(name, f"fgnet_jax.{name}")
 
 
 def positive(text: str) -> int:
@@ -78,11 +121,77 @@ def natural(text: str) -> int:
 
 
 def fail(prog: str, error: object, status: int) -> int:
-    """Print an error as the last line on standard error, and return the exit status."""
-    print(f"{prog}: error: {error}", file=sys.stderr, flush=True)
+    """Print an error as the last line on standard error, and return the exit status.
+
+    Args:
+      prog: The command, as its module is called (`fgnet_jax.predict`), or as `program` returns it.
+      error: What is wrong.
+      status: The exit status.
+    """
+    with contextlib.suppress(OSError):  # whoever read standard output has closed it
+        sys.stdout.flush()
+    print(f"{_label(prog)}: error: {error}", file=sys.stderr, flush=True)
     return status
+
+
+def _label(prog: str) -> str:
+    """Return what stands before messages, the same however a command was started: `fgnet_jax.predict`."""
+    words = prog.removeprefix("python -m ").split()
+    if words[0] == SCRIPT and words[1:]:
+        words[:2] = [module(words[1])]
+    return " ".join(words)
 
 
 def status(command: str, message: str) -> None:
     """Print a status line of a command on standard error."""
     print(f"fgnet_jax.{command}: {message}", file=sys.stderr, flush=True)
+
+
+def command(name: str) -> Callable[[Main], Main]:
+    """Return a decorator for a command's `main`, which ends what may happen to any command in one line.
+
+    These are: no device that JAX may use, standard output that its reader has closed, and Ctrl-C.
+
+    Args:
+      name: The command's module, such as `fgnet_jax.evaluate`.
+    """
+
+    def decorate(main: Main) -> Main:
+        @functools.wraps(main)
+        def guarded(argv: Sequence[str] | None = None) -> int:
+            try:
+                result = main(argv)
+                sys.stdout.flush()
+                return result
+            except DevicesError as error:
+                return fail(name, error, 2)
+            except BrokenPipeError:
+                if not _discard_closed_output():
+                    raise
+                return fail(name, "standard output was closed before everything was printed", CLOSED_OUTPUT)
+            except KeyboardInterrupt:
+                return fail(name, "interrupted", INTERRUPTED)
+
+        return guarded
+
+    return decorate
+
+
+def _discard_closed_output() -> bool:
+    """Return whether standard output is closed; if it is, send to nowhere what Python writes to it at exit."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
+
+
+def end(status: int) -> NoReturn:
+    """End this process at once, after all that was printed: libraries' threads can print nothing behind it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # it is closed
+            stream.flush()
+    os._exit(status)

@@ -1,15 +1,24 @@
-"""Files that are written whole or not at all, and checks that a folder can be written to."""
+"""Files that are written whole or not at all, locks, and checks that a folder can be written to."""
 
 import contextlib
+import errno
+import fcntl
 import glob
 import hashlib
+import json
+import logging
 import os
 import shutil
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 _LEFTOVER_SECONDS = 600.0  # since a temporary file was written to last
+_HOLDER_SECONDS = 1.0  # within which whoever took a lock has written its name into it
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
 
 
 @contextlib.contextmanager
@@ -75,6 +84,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def expanded(path: str) -> str:
+    """Expand `~` and `~user` at the beginning of a path, as shells do; a file whose name begins with it is `./~name`.
+
+    Raises:
+      ValueError: There is no such user, nor a file of this name.
+    """
+    if not path.startswith("~"):
+        return path
+    result = os.path.expanduser(path)
+    if result == path and not os.path.lexists(path):
+        user = path.partition("/")[0].removeprefix("~")
+        raise ValueError(f"{path}: this machine has no user {user!r}; a file or folder of this name is ./{path}")
+    return result
+
+
 def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file's content, as hexadecimal digits.
 
@@ -83,6 +107,90 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class LockedError(OSError):
+    """A lock that another process holds; the message names that process, its machine and since when."""
+
+
+@contextlib.contextmanager
+def locked(
+    path: str | os.PathLike[str], *, wait: bool = False, on_wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold a lock until the block ends; where the process is killed, the kernel ends it.
+
+    Args:
+      path: The lock's file, which stays (removing it is safe, too); its folder must exist. It names its holder.
+      wait: Whether to wait for another process that holds it.
+      on_wait: Called once with the holder, in words, before that wait.
+
+    Raises:
+      LockedError: Another process holds it, and `wait` is false.
+      OSError: The file cannot be written.
+    """
+    path = Path(path)
+    with _lock(path, wait, on_wait) as file:
+        file.seek(0)
+        file.truncate()
+        holder = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": datetime.now(UTC).isoformat("T", "seconds"),
+        }
+        json.dump(holder, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.truncate()
+
+
+def _lock(path: Path, wait: bool, on_wait: Callable[[str], None] | None) -> TextIO:
+    """Open the file of a lock and take the lock, which ends when the file is closed."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            if not _take(file, wait=False):
+                if not wait:
+                    raise LockedError(f"{path.parent} is in use by {_holder(path)}")
+                if on_wait:
+                    on_wait(_holder(path))
+                    on_wait = None
+                _take(file, wait=True)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # the file was removed in between: whoever comes next locks another one
+
+
+def _take(file: TextIO, *, wait: bool) -> bool:
+    """Take a lock; return False if another process holds it, and it is not waited for."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logging.getLogger(__name__).warning("%s: this file system has no locks; start one process only", file.name)
+    return True
+
+
+def _holder(path: Path) -> str:
+    """Return who holds a lock, in words."""
+    deadline = time.monotonic() + _HOLDER_SECONDS
+    while True:
+        with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):  # not written yet
+            holder = json.loads(path.read_text(encoding="utf-8"))
+            host, process, since = holder["host"], int(holder["pid"]), holder["since"]
+            if host != socket.gethostname() or _is_alive(process):
+                return f"process {process} on {host}, since {since}"
+        if time.monotonic() > deadline:
+            return "another process"
+        time.sleep(0.02)
 
 
 class NotWritableError(OSError):

@@ -7,16 +7,22 @@
 A run whose workdir exists is continued: the same command resumes where it was stopped, and ends with the same numbers.
 
 Exit status: 0, also when SIGTERM or Ctrl-C stopped it and all is saved; 1 if the loss is not finite or the disk is
-full; 2 for a wrong command line or a configuration that cannot be run.
+full; 2 for a wrong command line or a configuration that cannot be run; 130 where Ctrl-C, 143 where SIGTERM came before
+there was anything new to save, or a second Ctrl-C while it was saved.
 """
 
+import contextlib
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
 
+from fgnet_jax.runtime import command_line as runtime_command_line
+from fgnet_jax.runtime import signals
 from fgnet_jax.train import command_line
 from fgnet_jax.train.defaults import ConfigError
 
@@ -32,18 +38,38 @@ _FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATO
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; the run itself is `fgnet_jax.train.loop.train`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = command_line.parser(__doc__ or "", _FLAGS)
-    if command_line.has_flag(arguments, ("-h", "--help", "-help", "-?")):
-        print(command_line.help_text(parser, arguments), end="")
-        sys.exit(0)
-    if command_line.has_flag(arguments, ("--version",)):
-        parser.parse_args(["--version"])
+    # On several hosts, JAX has its own handler of SIGTERM.
+    is_alone = not command_line.has_flag(arguments, ("--multihost", "-multihost"))
+    with signals.EndAtOnce(_report_stop, active=is_alone):
+        status = _run(arguments)
+    if status:
+        runtime_command_line.end(status)  # now: the threads of a save that failed would print behind the message
+    sys.exit(0)
+
+
+def _report_stop(name: str) -> None:
+    runtime_command_line.fail(command_line.COMMAND, f"stopped by {name} before there was anything new to save", 1)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command line; print what stopped it, and return the exit status."""
     try:
+        parser = command_line.parser(__doc__ or "", _FLAGS)
+        if command_line.has_flag(arguments, ("-h", "--help", "-help", "-?")):
+            print(command_line.help_text(parser, arguments), end="")
+            return 0
+        if command_line.has_flag(arguments, ("--version",)):
+            parser.parse_args(["--version"])
         # ml_collections looks for overrides in sys.argv.
         sys.argv = [sys.argv[0], *command_line.normalize(arguments)]
+        app.run(_train, flags_parser=_parse)
+    except SystemExit as ended:
+        return int(ended.code or 0)
     except ConfigError as error:
-        command_line.exit_with(error)
-    app.run(_train, flags_parser=_parse)
+        return runtime_command_line.fail(command_line.COMMAND, error, 2)
+    except KeyboardInterrupt:
+        line = "interrupted before everything was saved; the same command resumes from the last save"
+        return runtime_command_line.fail(command_line.COMMAND, line, runtime_command_line.INTERRUPTED)
     raise AssertionError("app.run exits")
 
 
@@ -56,45 +82,104 @@ def _parse(argv: list[str]) -> list[str]:
         _ = _CONFIG.value.name  # a file that cannot be loaded only raises now
         return rest
     except (flags.Error, OSError) as error:
+        if "as a ConfigDict" in str(error):  # a section was given a value
+            _refuse_overrides(argv)
         command_line.exit_with(command_line.without_traceback(error))
     except (AttributeError, KeyError):
-        # The file is loaded again without overrides, for the keys that it has.
-        sys.argv = [argument for argument in argv if not argument.startswith("--config.")]
-        flags.FLAGS(sys.argv)
-        try:
-            command_line.check_overrides(argv, _CONFIG.value)
-        except ConfigError as refusal:
-            command_line.exit_with(refusal)
+        _refuse_overrides(argv)
         raise
+
+
+def _refuse_overrides(argv: list[str]) -> None:
+    """End with what is wrong with `--config.KEY`; the file is loaded again without these, for the keys that it has."""
+    sys.argv = [argument for argument in argv if not argument.startswith("--config.")]
+    flags.FLAGS(sys.argv)
+    try:
+        command_line.check_overrides(argv, _CONFIG.value)
+    except ConfigError as refusal:
+        command_line.exit_with(refusal)
 
 
 def _train(rest: list[str]) -> None:
     """Train the run that the flags describe."""
     import jax  # here and below: after the help and usage errors, which need not wait for JAX
 
-    from fgnet_jax.models import weights
-    from fgnet_jax.runtime import files, logs
-    from fgnet_jax.train import checkpoints, config, loop
+    from fgnet_jax.runtime import devices, logs
+    from fgnet_jax.train import config, loop
 
     if len(rest) > 1:
         command_line.exit_with(ConfigError(f"unexpected argument {rest[1]!r}"))
-    if _MULTIHOST.value:
-        jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    logs.setup_logging(not _MULTIHOST.value or jax.process_index() == 0)
-    workdir = _WORKDIR.value or f"runs/{_CONFIG.value.name}"
+    workdir = config.folder(_WORKDIR.value or f"runs/{_CONFIG.value.name}")
+    with _together(workdir), _one_line(workdir):
+        logs.setup_logging()
+        devices.check()
+        logs.setup_logging(jax.process_index() == 0)
+        loop.train(_CONFIG.value, workdir)
+
+
+@contextlib.contextmanager
+def _together(workdir: Path) -> Iterator[None]:
+    """Work with the processes of other hosts, if there are any; end where one of them is gone, or this one fails."""
+    if not _MULTIHOST.value:
+        yield
+        return
+    import jax
+
+    from fgnet_jax.runtime import peers
+
     try:
-        loop.train(_CONFIG.value, config.folder(workdir))
-    except (ConfigError, weights.WeightsError, files.NotWritableError, FileNotFoundError) as error:
+        jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"--multihost: {error}") from error
+    watch = peers.watch(lambda text: _report_loss(text, workdir))
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code:
+            watch.leave(int(ended.code))
+        watch.close()
+        raise
+    except Exception:
+        watch.wait_for_verdict()  # the error of a collective operation is no news where a process is gone
+        traceback.print_exc()
+        watch.leave(1)
+    watch.close()
+
+
+def _report_loss(text: str, workdir: Path) -> None:
+    """Print why a run on several hosts cannot go on, and what is left of it."""
+    saved = [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()]
+    left = f"step {max(saved)} is saved in {workdir}" if saved else "nothing had been saved"
+    line = f"{text}; {left}. Start the same command on all hosts again"
+    runtime_command_line.fail(command_line.COMMAND, line, 1)
+
+
+@contextlib.contextmanager
+def _one_line(workdir: Path) -> Iterator[None]:
+    """End the program with a line where a run cannot be begun, is not finite, or fills the disk."""
+    from fgnet_jax.data.corpus import CorpusError
+    from fgnet_jax.models.weights import WeightsError
+    from fgnet_jax.runtime import devices, files
+    from fgnet_jax.train import checkpoints, loop
+
+    try:
+        yield
+    except (
+        ConfigError,
+        CorpusError,
+        WeightsError,
+        devices.DevicesError,
+        files.NotWritableError,
+        FileNotFoundError,
+    ) as error:
         command_line.exit_with(error)
     except loop.NotFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        command_line.exit_with(error, 1)
     except (OSError, ValueError) as error:
         if not checkpoints.is_full_disk(error):
             raise
         saved = f"The last good save stays in {workdir}/checkpoints; with space, the same command resumes from there."
-        print(f"error: the disk of {workdir} is full. {saved}\n  {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        command_line.exit_with(f"the disk of {workdir} is full. {saved}", 1)
 
 
 if __name__ == "__main__":

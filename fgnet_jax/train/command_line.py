@@ -4,7 +4,6 @@ import argparse
 import ast
 import difflib
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -14,10 +13,14 @@ from fgnet_jax.runtime import command_line
 from fgnet_jax.train import defaults
 from fgnet_jax.train.defaults import Config, ConfigError
 
+COMMAND = "fgnet_jax.train"
+"""The command, as its messages name it."""
+
 MOST_USED = {
     "data.dir": "folder of the prepared corpora",
     "data.fold": "the fold to test on",
     "init_from": "weights to start from, a directory; empty: from scratch",
+    "init_fold": "the fold that these weights left out, where they do not record it",
     "train.batch_size": "faces a step, over all devices",
     "train.accumulate": "parts that a batch is split into: less memory",
     "train.epochs": "epochs",
@@ -34,7 +37,9 @@ _METAVARS = {"config": "NAME|FILE[:KEY=VALUE,...]", "workdir": "DIR", "coordinat
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Spell flags with `_` as absl knows them, and replace the name of a configuration by its file.
+    """Spell flags with `_` as absl knows them, expand `~`, and replace the name of a configuration by its file.
+
+    Flags that `--flagfile` names are put in its place first.
 
     Args:
       arguments: The command line, without the program.
@@ -43,9 +48,12 @@ def normalize(arguments: Sequence[str]) -> list[str]:
       The command line for absl.
 
     Raises:
-      ConfigError: for a configuration that does not exist.
+      ConfigError: for a configuration, a file of flags or a user that does not exist.
     """
-    words = list(arguments)
+    try:
+        words = [command_line.expanded(word) for word in flags.FLAGS.read_flags_from_files(list(arguments), False)]
+    except (ValueError, flags.Error, OSError) as error:
+        raise ConfigError(str(error)) from error
     end = words.index("--") if "--" in words else len(words)
     for k, word in enumerate(words[:end]):
         name, equals, value = word.partition("=")
@@ -118,9 +126,9 @@ def help_text(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
 
 
 def check_overrides(argv: Sequence[str], config: Config) -> None:
-    """Refuse `--config.KEY` for a key that the configuration lacks, with the nearest one that it has.
+    """Refuse `--config.KEY` for a key that the configuration lacks, or that is a section of it, with the right one.
 
-    absl would show a traceback of ml_collections' insides.
+    absl would show a traceback, or objects, of ml_collections' insides.
 
     Raises:
       ConfigError: for the first such key.
@@ -129,6 +137,9 @@ def check_overrides(argv: Sequence[str], config: Config) -> None:
     for argument in argv:
         name = argument.split("=", 1)[0].lstrip("-")
         key = name.removeprefix("config.")
+        within = [other for other in known if other.startswith(f"{key}.")]
+        if name.startswith("config.") and within:
+            raise ConfigError(f"--config.{key}: is a section; its keys are {', '.join(within)}")
         if name.startswith("config.") and key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             raise ConfigError(f"--config.{key}: there is no such key; did you mean --config.{near[0]}?")
@@ -141,10 +152,9 @@ def without_traceback(error: Exception) -> ConfigError:
     return ConfigError(last.removeprefix("ValueError: ") if "Traceback" in text else text)
 
 
-def exit_with(error: Exception) -> NoReturn:
-    """End the program as a usage error: print the message alone on standard error, status 2."""
-    print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)
+def exit_with(error: object, status: int = 2) -> NoReturn:
+    """End the program with a message alone on standard error; by default as a usage error."""
+    raise SystemExit(command_line.fail(COMMAND, error, status))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

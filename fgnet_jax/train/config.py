@@ -14,12 +14,14 @@ from fgnet_jax.aus import Centres
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import LoaderConfig
 from fgnet_jax.models.config import DTYPES, REMOVED_REMAT, ModelConfig
-from fgnet_jax.train.defaults import Config, ConfigError
+from fgnet_jax.runtime import files
+from fgnet_jax.train import workdirs
+from fgnet_jax.train.defaults import Config, ConfigError, get_config
 from fgnet_jax.train.optimizer import PARTS, OptimConfig
 from fgnet_jax.train.steps import StepConfig
 from fgnet_jax.train.targets import au_centres
 
-RESUMABLE_KEYS = ("data.dir", "data.threads", "train.checkpoint_steps", "train.shard_params")
+RESUMABLE_KEYS = ("data.dir", "data.threads", "init_fold", "train.checkpoint_steps", "train.shard_params")
 """Keys that may differ when a run is resumed: they change no number."""
 
 NUM_LANDMARKS = 68
@@ -158,7 +160,26 @@ def folder(workdir: str) -> Path:
     """
     if "://" in workdir:
         raise ConfigError(f"--workdir {workdir}: expected a folder; a bucket must be mounted as one")
-    return Path(workdir)
+    return Path(_expanded("--workdir", workdir))
+
+
+def with_home(config: Config) -> Config:
+    """Return a copy of a configuration in whose values `~` and `~user` are home folders: `init_from`, `data.dir`.
+
+    Raises:
+      ConfigError: There is no such user.
+    """
+    copy = config.copy_and_resolve_references()
+    for section, key in ((copy, "init_from"), (copy.data, "dir")):
+        section[key] = _expanded(key, section[key])
+    return copy
+
+
+def _expanded(key: str, path: str) -> str:
+    try:
+        return files.expanded(path)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def check_same(config: Config, workdir: Path) -> None:
@@ -167,20 +188,33 @@ def check_same(config: Config, workdir: Path) -> None:
     Raises:
       ConfigError: It was begun with another configuration; the message lists what differs, but for `RESUMABLE_KEYS`.
     """
-    file = workdir / "config.json"
-    if not file.exists():
+    stored = workdirs.read_json(workdir / workdirs.CONFIG)
+    if stored is None:
         return
-    stored = json.loads(file.read_text())
+    if not isinstance(stored, dict) or not isinstance(stored.get("model", {}), dict):
+        raise ConfigError(f"{workdir / workdirs.CONFIG}: not the configuration of a run; give another --workdir")
     if stored.get("model", {}).get("remat") == REMOVED_REMAT:
         raise ConfigError(
             f'{workdir} was begun with model.remat "{REMOVED_REMAT}", which was removed: '
             'give another --workdir and use "blocks", and train.accumulate to save more memory'
         )
-    lines = differences(stored, json.loads(json.dumps(config.to_dict())))
+    default, now = (json.loads(json.dumps(values.to_dict())) for values in (get_config(), config))
+    lines = differences(with_defaults(stored, default), now)
     lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in RESUMABLE_KEYS))]
     if lines:
         text = "\n  ".join(lines)
         raise ConfigError(f"{workdir} was begun with another configuration; give another --workdir\n  {text}")
+
+
+def with_defaults(values: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the default of each key that it lacks: it was begun before there was that key."""
+    known = {
+        key: with_defaults(value, default[key])
+        if isinstance(value, Mapping) and isinstance(default.get(key), Mapping)
+        else value
+        for key, value in values.items()
+    }
+    return dict(default) | known
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ def get_config() -> Config:
     config.name = "base"  # names the default workdir, runs/NAME
     config.seed = 0
     config.init_from = ""  # a weights directory (`python -m convert_weights`); empty: from scratch
+    config.init_fold = -1  # the fold that these weights left out, where they do not record it; -1: not known
 
     config.data = ConfigDict()
     config.data.corpus = "disfa"

@@ -19,12 +19,12 @@ import orbax.checkpoint as ocp
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.data.pipeline import HostBatch, ProcessShard, describe, eval_batches, train_batches
 from fgnet_jax.metrics import f1_table
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import provenance as provenance_lib
 from fgnet_jax.runtime import sharding, signals
 from fgnet_jax.runtime.progress import Progress
-from fgnet_jax.train import checkpoints, results, splits, state
+from fgnet_jax.train import checkpoints, results, splits, state, workdirs
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.config import Config
 from fgnet_jax.train.evaluator import ScoredFaces, score
@@ -64,16 +64,23 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     """Run an experiment to its end, or resume it; return the contents of results.json.
 
     Raises:
-      ConfigError: The configuration cannot be run, or the workdir was begun with another one.
+      ConfigError: The configuration cannot be run, the workdir was begun with another one, or another training is
+        running there.
       NotFiniteError: The loss is not finite; the last good checkpoint stays.
       SystemExit: With status 0: a signal stopped the run, and all is saved.
     """
-    run = prepare_run(config, workdir)
+    with workdirs.held(workdir):
+        return _train(prepare_run(config_lib.with_home(config), workdir))
+
+
+def _train(run: TrainingRun) -> dict[str, Any]:
+    """Run an experiment, in a workdir that is held."""
+    workdir = run.workdir
     with checkpoints.open_manager(workdir / "checkpoints") as manager:
-        current, best = start(run, manager)
+        run, current, best = start(run, manager)
         write_provenance(run)
         with MetricsWriter(workdir, active=run.is_first, resume_step=int(current.step)) as writer:
-            with signals.StopSignal(active=jax.process_count() == 1) as stop:
+            with signals.StopSignal(active=jax.process_count() == 1, later=True) as stop:
                 try:
                     stopped_by = run_steps(run, manager, writer, stop=stop, current=current, best=best)
                     manager.wait_until_finished()
@@ -117,6 +124,7 @@ def run_steps(
             batch = next(batches)
             indices = batch.pop("index")
             current, metrics = run.compiled.train(current, sharding.global_batch(batch, run.sharding), key)
+            stop.begin()  # before, there is nothing to save
             if pending:
                 write_metrics(run, writer, progress, pending)
             pending = StepMetrics(step, metrics, indices)
@@ -202,10 +210,23 @@ def end_epoch(
     progress.say(f"epoch {epoch}: mean F1 {100 * mean:.1f} on {run.data.select.name}{' (best)' * is_better}")
     if not is_better:
         return dataclasses.replace(best, epochs_since=best.epochs_since + 1)
-    extra = {"step": step, "selection": run.data.selection, "selection_mean_f1": mean, "trained_on": run.trained_on}
-    meta = WeightsMeta(aus=run.data.aus, corpus=run.config.data.corpus, extra=extra)
-    weights.save(run.workdir / "best", run.step.model, current.variables, meta)
+    weights.save(run.workdir / "best", run.step.model, current.variables, best_meta(run, step, mean))
     return BestEpoch(mean, step)
+
+
+def best_meta(run: TrainingRun, step: int, mean_f1: float) -> WeightsMeta:
+    """Return what the weights of a step record: how it was selected, and what it has learnt from."""
+    *earlier, own = run.lineage
+    chain = [*earlier, dataclasses.replace(own, steps=step)]
+    extra = {
+        "step": step,
+        "selection": run.data.selection,
+        "selection_mean_f1": mean_f1,
+        "trained_on": run.trained_on,
+        lineage.KEY: [link.to_dict() for link in chain],
+        "corpora": [identity.to_dict() for identity in run.data.identities],
+    }
+    return WeightsMeta(aus=run.data.aus, corpus=run.config.data.corpus, extra=extra)
 
 
 def evaluate(run: TrainingRun, variables: fgnet.Variables, faces: splits.FaceSubset) -> ScoredFaces:
@@ -253,6 +274,9 @@ def draw_heatmaps(run: TrainingRun, variables: fgnet.Variables, path: Path | Non
 def finish(run: TrainingRun, writer: MetricsWriter) -> dict[str, Any]:
     """Test the best epoch on the test fold and on further corpora; write and print the results."""
     _, variables, meta = weights.load(run.workdir / "best")
+    if lineage.KEY not in meta.extra:  # written by a version that recorded none
+        meta = best_meta(run, meta.extra["step"], meta.extra["selection_mean_f1"])
+        weights.save(run.workdir / "best", run.step.model, variables, meta)
     variables = sharding.place(variables, run.sharding.of(variables))
     rows: list[f1_table.F1Row] = []
     for faces in (run.data.test, *run.data.also_test):
@@ -260,21 +284,22 @@ def finish(run: TrainingRun, writer: MetricsWriter) -> dict[str, Any]:
         rows.append((faces.name, tuple(f1), tuple(f1.values())))
     sheet = draw_heatmaps(run, variables, run.workdir / "heatmaps.png" if run.is_first else None)
     writer.image(run.schedule.total, "test_heatmaps", sheet)
-    report = write_report(run, meta.extra["step"], rows) if run.is_first else {}
+    report = write_report(run, meta, rows) if run.is_first else {}
     run.say(f"\nF1 of step {meta.extra['step']}, {run.data.selection}:\n\n{f1_table.f1_table(rows)}\n")
     run.say(f"{run.workdir}: best/ (weights), results.json, curves.png, heatmaps.png, metrics.jsonl")
     return report
 
 
-def write_report(run: TrainingRun, step: int, rows: Sequence[f1_table.F1Row]) -> dict[str, Any]:
+def write_report(run: TrainingRun, meta: WeightsMeta, rows: Sequence[f1_table.F1Row]) -> dict[str, Any]:
     """Write results.json and the training curves; return the contents of results.json.
 
     Args:
       run: The run.
-      step: The step of the best epoch.
+      meta: Metadata of the best epoch's weights.
       rows: F1 on the test fold, then on the same fold of further corpora.
     """
     (name, aus, f1), *others = rows
+    step = meta.extra["step"]
     also_test = {
         other: {"mean_f1": float(np.mean(values)), "f1": dict(zip(map(au_label, numbers), values, strict=True))}
         for other, numbers, values in others
@@ -289,5 +314,7 @@ def write_report(run: TrainingRun, step: int, rows: Sequence[f1_table.F1Row]) ->
         selection=run.data.selection,
         step=step,
         also_test=also_test,
+        corpora=[identity.to_dict() for identity in run.data.identities],
+        lineage=[link.to_dict() for link in lineage.links(meta)],
         provenance=provenance_lib.provenance(),
     )

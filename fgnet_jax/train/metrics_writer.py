@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from fgnet_jax.runtime.files import replacing
+from fgnet_jax.train.defaults import ConfigError
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -107,7 +108,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     warning.
 
     Raises:
-      ValueError: Any other line is no JSON object with a step; the message names file and line.
+      ConfigError: Any other line is no JSON object with a step; the message names file and line.
     """
     lines = Path(path).read_bytes().splitlines()
     metrics = []
@@ -118,7 +119,8 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         elif number == len(lines):
             logging.warning("%s, line %d is cut short: left out", path, number)
         else:
-            raise ValueError(f'{path}, line {number}: expected a JSON object with a "step", found {line[:80]!r}')
+            found = f'{path}, line {number}: expected a JSON object with a "step", found {line[:80]!r}'
+            raise ConfigError(f"{found}; take this line out, and the run goes on without it in its curves")
     return metrics
 
 
@@ -162,7 +164,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     """Parse a line; None if it is no object with a step."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) and isinstance(values.get("step"), int) else None
 

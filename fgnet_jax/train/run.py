@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ import orbax.checkpoint as ocp
 
 from fgnet_jax.data.pipeline import ProcessShard
 from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.lineage import Link
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import files, sharding
 from fgnet_jax.runtime import provenance as provenance_lib
-from fgnet_jax.train import checkpoints, splits, state, steps
+from fgnet_jax.train import ancestry, checkpoints, initial_weights, splits, state, steps, workdirs
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.config import Config
 from fgnet_jax.train.evaluator import EvalStep, compile_eval_steps
@@ -51,6 +52,8 @@ class TrainingRun:
       compiled: Its jitted steps.
       is_first: Whether this process is the one that writes files and prints.
       trained_on: What its weights record about the training data.
+      lineage: Every step from published files to its weights, itself last.
+      remarks: What its user should know before it starts, a line each.
     """
 
     config: Config
@@ -63,6 +66,8 @@ class TrainingRun:
     compiled: CompiledSteps
     is_first: bool
     trained_on: dict[str, Any]
+    lineage: tuple[Link, ...]
+    remarks: tuple[str, ...]
 
     def say(self, text: str) -> None:
         """Print text, in the first process alone."""
@@ -90,12 +95,19 @@ def prepare_run(config: Config, workdir: Path) -> TrainingRun:
     config_lib.check_same(config, workdir)
     layout = sharding.create(config.train.shard_params)
     config_lib.check_divides(config, layout.mesh.size)
-    files.check_writable(workdir, disk_needed(config, (workdir / "config.json").exists()))
-    data = splits.open_run(config)
+    earlier = ancestry.earlier_links(config, workdir)
+    if config.init_from and not workdirs.has_checkpoint(workdir):
+        meta = weights.load_meta(config.init_from)
+        initial_weights.check_network(meta, config_lib.model_config(config), config.init_from)
+    files.check_writable(workdir, disk_needed(config, (workdir / workdirs.CONFIG).exists()))
+    data, remarks = open_data(config, workdir, earlier)
     step = config_lib.step_config(config, data.aus)
     schedule = config_lib.schedule(config, len(data.train.indices))
     # With a constant rate, runs of any length share a program.
     schedule_end = 0 if step.optim.schedule == "constant" else schedule.total
+    recorded = workdirs.read_lineage(workdir)
+    began_with = recorded[-1].weights_sha256 if recorded else ""
+    own = ancestry.own_link(config, data, name=workdir.absolute().name, weights_sha256=began_with)
     return TrainingRun(
         config=config,
         workdir=workdir,
@@ -107,7 +119,45 @@ def prepare_run(config: Config, workdir: Path) -> TrainingRun:
         compiled=compile_steps(step, schedule_end, layout),
         is_first=jax.process_index() == 0,
         trained_on=splits.trained_on(config, data, schedule.total),
+        lineage=(*earlier, own),
+        remarks=remarks,
     )
+
+
+def open_data(config: Config, workdir: Path, earlier: Sequence[Link]) -> tuple[splits.RunData, tuple[str, ...]]:
+    """Open the corpora of a run; return them, and what its user should know before it starts.
+
+    Args:
+      config: The run's configuration.
+      workdir: Its folder.
+      earlier: Lineage of the weights that it begins with.
+
+    Raises:
+      ConfigError: They were prepared anew since the run was begun, or the run would be tested on subjects from whom its
+        first weights have learnt.
+    """
+    data = splits.open_run(config)
+    not_compared = workdirs.check_corpora(workdir, data.identities)
+    if not_compared:
+        _check_aus(workdir, data.aus)
+    ancestry.check_tests(earlier, data, config.init_from)
+    remarks = (*filter(None, [not_compared]), *ancestry.remarks(earlier, data))
+    if config.train.select_on == "held_out":
+        selection = data.selection + ancestry.selected_on_learnt(earlier, data.select)
+        data = dataclasses.replace(data, selection=selection)
+    return data, remarks
+
+
+def _check_aus(workdir: Path, aus: tuple[int, ...]) -> None:
+    """Refuse AUs in another order than those of the weights that a run has saved."""
+    if not (workdir / "best").is_dir():
+        return
+    stored = weights.load_meta(workdir / "best").aus
+    if stored != aus:
+        raise config_lib.ConfigError(
+            f"{workdir} was begun with the AUs {', '.join(map(str, stored))}, but its corpora now have "
+            f"{', '.join(map(str, aus))}; prepare them as they were, or train anew in another --workdir"
+        )
 
 
 def disk_needed(config: Config, is_begun: bool) -> int:
@@ -142,47 +192,60 @@ def _state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:
     return jax.eval_shape(lambda variables: state.create(variables, step.optim, tx), fgnet.abstract(step.model))
 
 
-def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[state.TrainState, BestEpoch]:
-    """Return the first state: of the workdir's latest checkpoint, or of given weights, or from scratch."""
+def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[TrainingRun, state.TrainState, BestEpoch]:
+    """Return the run with its lineage, and its first state: of a checkpoint, of given weights, or from scratch."""
+    for line in run.remarks:
+        run.say(line)
     shapes = _state_shapes(run.step, run.schedule.total)
     placement = run.sharding.of(shapes)
-    latest = manager.latest_step()
-    if latest is not None:
-        run.say(f"Resuming {run.workdir} at step {latest} of {run.schedule.total}")
-        restored, metadata = checkpoints.restore_step(manager, latest, like=shapes, shardings=placement)
-        return restored, BestEpoch(**metadata["best"])
-    variables = initial_variables(run)
+    restored = checkpoints.restore_latest(manager, like=shapes, shardings=placement)
+    if restored is not None:
+        for line in restored.damaged:
+            run.say(line)
+        run.say(f"Resuming {run.workdir} at step {restored.step} of {run.schedule.total}")
+        return run, restored.state, BestEpoch(**restored.metadata["best"])
+    begun, variables = begin(run)
     tx = optimizer(run.step.optim, run.schedule.total)
     fresh = jax.jit(lambda variables: state.create(variables, run.step.optim, tx), out_shardings=placement)
-    return fresh(sharding.place(variables, run.sharding.of(variables))), BestEpoch()
+    return begun, fresh(sharding.place(variables, run.sharding.of(variables))), BestEpoch()
 
 
-def initial_variables(run: TrainingRun) -> fgnet.Variables:
-    """Load the weights that `init_from` names, or initialise the network anew.
+def begin(run: TrainingRun) -> tuple[TrainingRun, fgnet.Variables]:
+    """Load the weights that `init_from` names, or initialise the network anew; the run's lineage then has them.
 
     Raises:
-      ConfigError: The weights are of another network.
+      ConfigError: The weights are of another network, or others than those that the run was begun with.
     """
     model, source = run.step.model, run.config.init_from
     if not source:
         run.say(f"Training from scratch in {run.workdir}")
-        return fgnet.init(model, run.config.seed)
+        return run, fgnet.init(model, run.config.seed)
     run.say(f"Training from {source} in {run.workdir}")
-    stored, variables, _ = weights.load(source)
-    options = {name: getattr(model, name) for name in ("dropout", "dtype", "precision", "remat")}
-    if dataclasses.replace(stored, **options) != model:
-        lines = config_lib.differences(stored.to_dict(), model.to_dict())
+    loaded = initial_weights.load(source, model, aus=run.data.aus, seed=run.config.seed)
+    if loaded.text:
+        run.say(loaded.text)
+    *earlier, own = run.lineage
+    if own.weights_sha256 not in ("", loaded.sha256):
         raise config_lib.ConfigError(
-            f"{source} holds another network than the configuration's:\n  " + "\n  ".join(lines)
+            f"{source} holds other weights than those that {run.workdir} was begun with; "
+            "put those back, or give another --workdir"
         )
-    return variables
+    link = dataclasses.replace(own, weights_sha256=loaded.sha256)
+    return dataclasses.replace(run, lineage=(*earlier, link)), loaded.variables
 
 
 def write_provenance(run: TrainingRun) -> None:
-    """Write configuration and provenance into the workdir.
+    """Write configuration, provenance, corpora and lineage into the workdir.
 
-    Once the run has begun: a run that was refused leaves none, so that its configuration can be corrected.
+    Once the run has begun: a run that was refused leaves none, so that its configuration can be corrected. The
+    configuration is last: with it, the run counts as begun.
     """
+    contents = {
+        workdirs.LINEAGE: [link.to_dict() for link in run.lineage],
+        workdirs.CORPORA: [identity.to_dict() for identity in run.data.identities],
+        "provenance.json": provenance_lib.provenance(),
+        workdirs.CONFIG: run.config.to_dict(),
+    }
     if run.is_first:
-        for name, content in (("config", run.config.to_dict()), ("provenance", provenance_lib.provenance())):
-            files.write_text(run.workdir / f"{name}.json", json.dumps(content, indent=2) + "\n")
+        for name, content in contents.items():
+            files.write_text(run.workdir / name, json.dumps(content, indent=2) + "\n")

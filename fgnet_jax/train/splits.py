@@ -1,6 +1,7 @@
 """The faces that a run trains on, selects its best epoch on, and is tested on: never the same subjects."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from fgnet_jax.aus import SYNTHETIC
 from fgnet_jax.data import folds
 from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
+from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.runtime.files import NotWritableError
 from fgnet_jax.train.defaults import Config, ConfigError
@@ -56,6 +58,12 @@ class RunData:
         """The AUs that are trained, in channel order."""
         return self.train.corpus.aus
 
+    @property
+    def identities(self) -> tuple[CorpusIdentity, ...]:
+        """What the corpora are that are trained, selected and tested on, in the configuration's order."""
+        corpora = [faces.corpus for faces in (self.train, self.test, *self.also_test)]
+        return tuple(dict.fromkeys(identity for corpus in corpora for identity in corpus.identities))
+
 
 def open_run(config: Config) -> RunData:
     """Open the corpora of a run; synthetic ones that are missing are rendered first.
@@ -80,7 +88,41 @@ def _open_run(config: Config) -> RunData:
     also_test = tuple(_all_faces(name, config, test_split) for name in others)
     select = select or test
     select = dataclasses.replace(select, indices=_evenly_spaced(select.indices, config.train.eval_frames))
-    return RunData(train=train, select=select, test=test, also_test=also_test, selection=selection)
+    run = RunData(train=train, select=select, test=test, also_test=also_test, selection=selection)
+    check_tests(run)
+    return run
+
+
+def check_tests(run: RunData) -> None:
+    """Refuse a run that is tested on subjects whom it is trained or selected on under another corpus' name.
+
+    `disfa` and a second preparation of the same recordings have the same subjects, and may have other folds.
+
+    Raises:
+      ConfigError: The run is; the message names corpora and subjects.
+    """
+    selects_on_test = run.select.corpus is run.test.corpus
+    learnt = [run.train] if selects_on_test else [run.train, run.select]
+    groups = [group for faces in learnt for group in faces.subjects_by_corpus().items()]
+    for tested in (run.test, *run.also_test):
+        subjects = {name for names in tested.subjects_by_corpus().values() for name in names}
+        of_tested = recordings(tested.corpus.name, run.identities)
+        for corpus, names in groups:
+            both = sorted(subjects & set(names))
+            if both and recordings(corpus, run.identities) == of_tested:
+                shown = ", ".join(both[:5]) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
+                raise ConfigError(
+                    f"data: {tested.name} would be tested on {len(both)} subjects who are trained or selected on as "
+                    f"subjects of {corpus}, the same recordings: {shown}; leave one of the two out, or prepare both "
+                    "with the same folds"
+                )
+
+
+def recordings(corpus: str, identities: Sequence[CorpusIdentity]) -> str:
+    """Return whose recordings a corpus is of: its published name, whatever `--name` it was prepared with."""
+    layouts = {folds.base_name(identity.name): identity.preparation.get("layout") for identity in identities}
+    layout = layouts.get(folds.base_name(corpus))
+    return layout if layout in folds.FOLDS else folds.base_name(corpus)
 
 
 def _train_and_select(config: Config) -> tuple[FaceSubset, FaceSubset | None, str]:

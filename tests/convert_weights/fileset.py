@@ -46,7 +46,7 @@ class FileSet:
 def make(directory: Path) -> FileSet:
     """Write the set."""
     shapes = writers.shapes_of(TINY)
-    states = {part: _state(part, shapes, seed) for seed, part in enumerate(FGNET_PARTS)}
+    states = {part: state(part, shapes, seed) for seed, part in enumerate(FGNET_PARTS)}
     average = np.random.default_rng(9).standard_normal((TINY.num_styles, TINY.style_dim)).astype(np.float32)
     files = FileSet(directory=directory, states=states, latent_avg=average)
     writers.save_zip(files.model, states)
@@ -62,7 +62,8 @@ def psp(states: dict[str, Arrays], average: np.ndarray) -> dict:
     return {"state_dict": state, "latent_avg": average, "opts": {"start_from_latent_avg": True, "lr": 0.0001}}
 
 
-def _state(part: str, shapes: dict, seed: int) -> Arrays:
+def state(part: str, shapes: dict, seed: int) -> Arrays:
+    """Return one of the state dicts, with random weights."""
     table = FGNET_PARTS[part](TINY)
     fixed = rules.counters(table) + (rules.generator_fixed(TINY) if part == "g_all" else ())
     return writers.arrays_for(table, shapes, seed) | {name: value() for name, value in fixed}

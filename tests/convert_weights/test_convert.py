@@ -13,7 +13,7 @@ import pytest
 from convert_weights import convert, nvidia_rules
 from convert_weights.errors import ConversionError
 from fgnet_jax.aus import PUBLISHED_CHANNELS
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.weights import WeightsError
 from fgnet_jax.runtime.files import sha256
@@ -38,6 +38,9 @@ def test_fgnet(files, tmp_path):
         {"file": "model.pth", "sha256": sha256(files.model)},
         {"file": "encoder.pt", "sha256": sha256(files.encoder)},
     )
+    (link,) = lineage.links(meta)
+    assert (link.kind, link.corpus, link.fold, link.aus) == (lineage.CONVERTED, "disfa", None, meta.aus)
+    assert link.files == meta.sources and meta.extra[lineage.KEY] == [link.to_dict()]
     arrays = flat(variables)
     np.testing.assert_array_equal(arrays["encoder/latent_avg"], files.latent_avg)
     state = files.states["interpreter"]

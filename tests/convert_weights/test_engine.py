@@ -100,6 +100,34 @@ def test_another_filter():
         assert "is not the [1, 3, 3, 1] low-pass filter" in problem
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_values_that_are_no_numbers(value, kind):
+    """NaN and infinity are refused by the tensor's name, all such tensors at once, in any precision."""
+    arrays = {name: array.astype(kind) for name, array in good().items()}
+    arrays["a.bias"][1:3] = value
+    assert problems(arrays) == ("x.pt: net: a.bias: 2 of its 4 values are NaN or infinite",)
+    arrays["a.weight"][0, 0, 0, 0] = value
+    assert len(problems(arrays)) == 2
+
+
+def test_many_problems_are_counted():
+    """A message has a hundred problems at most, those of tensors before missing ones; the rest are counted."""
+    names = {f"tensor{k}": np.zeros(1, np.float32) for k in range(3000)}
+    with pytest.raises(Mismatch, match=r"\(3,002 problems\)") as mismatch:
+        engine.convert([group(names)], SHAPES)
+    lines = str(mismatch.value).splitlines()
+    assert len(lines) == 102 and "tensor0: unknown" in lines[1] and lines[-1] == "  and 2,902 more"
+
+
+def test_names_are_escaped_and_cut():
+    """A tensor's name reaches the terminal in one short line without control characters."""
+    (problem,) = problems(good() | {"\x1b[2Jx\nok": np.zeros(1, np.float32)})
+    assert problem == "x.pt: net: \\x1b[2Jx\\nok: unknown"
+    (problem,) = problems(good() | {"x" * 100_000: np.zeros(1, np.float32)})
+    assert problem.endswith("x...: unknown") and len(problem) < 120
+
+
 def test_used_twice():
     """Two tensors for one variable are refused, in one table or in two groups."""
     table = (*RULES, Rule("b.bias", "a/bias", layouts.SAME))

@@ -52,7 +52,10 @@ def test_sizes_from_a_file(files, tmp_path, capsys):
     for values in (TINY.to_dict(), {"model": TINY.to_dict(), "version": "1"}):
         sizes.write_text(json.dumps(values))
         assert run(*given, "--config", sizes, "--overwrite") == 0
-    for text in ("no JSON", json.dumps({"surprise": 1}), json.dumps([1]), json.dumps({"image_size": 3})):
+    sizes.write_text(json.dumps(TINY.to_dict()), encoding="utf-8-sig")  # with a byte-order mark, as editors leave one
+    assert run(*given, "--config", sizes, "--overwrite") == 0
+    wrong = ("no JSON", json.dumps({"surprise": 1}), json.dumps([1]), json.dumps({"image_size": 3}), "[" * 100_000)
+    for text in wrong:
         sizes.write_text(text)
         assert run(*given, "--config", sizes, "--overwrite") == 1
         assert "neither published, tiny, nor a JSON file of sizes" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def test_wrong_latent_avg(tmp_path, files):
     """An average latent of one style only is refused by its shape."""
     writers.save_zip(tmp_path / "e.pt", fileset.psp(files.states, files.latent_avg[0]))
     with pytest.raises(ConversionError, match=r"latent_avg: has shape \(32,\), expected \(10, 32\)"):
-        engine.convert([sources.latent_avg(read(tmp_path / "e.pt"))], {sources.LATENT_AVG: (10, 32)})
+        engine.convert([sources.latent_avg(read(tmp_path / "e.pt"), TINY)], {sources.LATENT_AVG: (10, 32)})
 
 
 def test_tf_pickle(tmp_path):

@@ -1,6 +1,8 @@
 """Writing FG-Net's own file back: the same bits under the same names, and it loads strictly."""
 
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +102,48 @@ def test_no_weights(tmp_path):
     pytest.importorskip("torch")
     with pytest.raises(WeightsError, match="no such weights directory"):
         to_pytorch.export(tmp_path / "nothing", tmp_path / "model.pth")
+
+
+def _with_mark(folder: Path) -> str:
+    file = folder / "meta" / "model.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    return "model.json"
+
+
+def _cut(folder: Path) -> str:
+    file = folder / "meta" / "model.json"
+    file.write_bytes(file.read_bytes()[:-20])
+    return "model.json"
+
+
+def _nested(folder: Path) -> str:
+    (folder / "meta" / "model.json").write_text("[" * 100_000)
+    return "model.json"
+
+
+def _not_text(folder: Path) -> str:
+    (folder / "meta" / "model.json").write_bytes(bytes(range(128, 256)))
+    return "model.json"
+
+
+def _lost(folder: Path) -> str:
+    for file in folder.rglob("_METADATA"):
+        file.unlink()
+    return "_METADATA"
+
+
+@pytest.mark.parametrize("has_sums", [True, False])
+@pytest.mark.parametrize("damage", [_with_mark, _cut, _nested, _not_text, _lost])
+def test_damaged_weights_are_refused_in_a_line(converted, tmp_path, damage, has_sums):
+    """A byte-order mark or damage in model.json, and lost metadata of Orbax, are one line that names the file."""
+    pytest.importorskip("torch")
+    folder = tmp_path / "weights"
+    shutil.copytree(converted, folder)
+    name = damage(folder)
+    if not has_sums:
+        (folder / "sums.json").unlink(missing_ok=True)
+    with pytest.raises(WeightsError) as refusal:
+        to_pytorch.export(folder, tmp_path / "model.pth")
+    message = str(refusal.value)
+    assert str(folder) in message and (name in message or not has_sums) and "\n" not in message and len(message) < 1000
+    assert not (tmp_path / "model.pth").exists()

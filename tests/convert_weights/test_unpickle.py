@@ -9,7 +9,7 @@ import pytest
 
 from convert_weights import allowed, unpickle
 from convert_weights.errors import ConversionError
-from convert_weights.records import MAX_OPERATIONS, Budget, Record, budget_for
+from convert_weights.records import MAX_OPERATIONS, Budget, Record, Skipped, Text, budget_for
 from tests.convert_weights.writers import EVIL, Call, Name, Persistent, Raw, dump
 
 SHARED = ["shared"]
@@ -160,7 +160,7 @@ def test_large_memo_index_costs_nothing():
 
 def test_operations_are_bounded():
     """A file of too many opcodes is refused at the limit."""
-    with pytest.raises(ConversionError, match="2,000,000 operations"):
+    with pytest.raises(ConversionError, match="1,000,000 operations"):
         run(b"]0" * (MAX_OPERATIONS // 2 + 1))
 
 
@@ -178,6 +178,52 @@ def test_deep_nesting_is_harmless():
     assert isinstance(run(deep + b"."), tuple)
     with pytest.raises(ConversionError, match="a tuple for a key"):
         run(b"}" + deep + b"Ns.")
+
+
+def test_keys_of_one_hash_are_refused():
+    """Dictionaries whose keys all have one hash take quadratic time; such keys are refused, or few."""
+    large = (1 << 61) - 1
+    for data in (dump({large: 1}), dump(Call(Name("builtins", "dict"), ([(large, 1)],))), f"Np{large}\n.".encode()):
+        with pytest.raises(ConversionError, match="integer of 61 bits for a key|an index that no memo has"):
+            run(data)
+    with pytest.raises(ConversionError, match="more than 1,000 tuples for keys"):
+        run(dump({(k,): None for k in range(1001)}))
+
+
+def test_long_texts_are_not_read_before_they_are_used():
+    """A text too long for a name stays in the file: it can be an array's bytes, and nothing else."""
+    long = "é" * 100_000
+    for data in (dump(long), pickle.dumps(long, 0), b"T" + struct.pack("<I", 100_000) + b"\xe9" * 100_000 + b"."):
+        value = run(data)
+        assert isinstance(value, Text) and value.count == 100_000 and value.read() == long.encode("latin-1")
+    encoded = run(dump(Call(Name("_codecs", "encode"), (long, "latin1"))))
+    assert isinstance(encoded, Text) and encoded.count == 100_000
+    with pytest.raises(ConversionError, match="more than bytes"):
+        run(dump("\u2603" * 100_000)).read()
+    with pytest.raises(ConversionError, match="name is not a string"):
+        run(b"\x80\x04" + _text("x" * 100_000) + _text("y") + b"\x93.")
+    with pytest.raises(ConversionError, match="33,554,432 characters"):
+        run(b"\x80\x04" + _text("x" * 60_000) * 600 + b".")
+
+
+def test_elements_that_functions_read_are_bounded():
+    """A large container in the memo cannot be given to functions again and again."""
+    data = b"\x80\x02](" + b"N" * 10_000 + b"eq\x000ctorch\nSize\nq\x010" + b"h\x01h\x00\x85R0" * 200 + b"N."
+    with pytest.raises(ConversionError, match="1,000,000 operations"):
+        run(data, budget=budget_for(1 << 40))
+
+
+def test_unknown_classes_can_be_skipped():
+    """A caller may have unknown classes stay names: their items are data, and nothing of them is made."""
+    value = Call(Name("pathlib", "PosixPath"), ("/",), {"a": 1})
+    data = memoryview(dump([value, {Name("x", "Enum"): 2}]))
+    machine = unpickle.Machine(data, allowed={}, budget=budget_for(len(data)), skips=allowed.is_setting)
+    path, names = machine.run()
+    assert isinstance(path, Skipped) and path.name == "pathlib.PosixPath" and path.items == {"a": 1}
+    assert [name.name for name in names] == ["x.Enum"] and list(machine.names) == ["pathlib.PosixPath", "x.Enum"]
+    many = b"".join(b"cx\nC%d\n0" % k for k in range(2000))
+    with pytest.raises(ConversionError, match="more than 1,000 classes"):
+        unpickle.Machine(memoryview(many), allowed={}, budget=budget_for(1), skips=allowed.is_setting).run()
 
 
 def test_an_object_that_contains_itself():

@@ -33,6 +33,10 @@ class Numbered:
         words = {"subject": "F001", "sequence": f"T{index % 2}", "frame": index}
         return {"image": self._image, "landmarks": landmarks, "labels": labels, **words}
 
+    def decoded(self, index, encoded, decoder):
+        """As a corpus does it."""
+        return decoder(encoded)
+
 
 FACES = Numbered()
 ALL = ProcessShard()

@@ -107,7 +107,7 @@ def _training(train: command.Command) -> Killed:
 
     def result(work: Path) -> dict[str, object]:
         arrays = command.last(work) | command.best(work)
-        bits = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+        bits: dict[str, object] = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
         return bits | {"f1": command.f1(work), "metrics": command.metrics(work)}
 
     def saved(work: Path) -> int:

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import random
+import re
+import signal
 import subprocess
 import time
 
@@ -9,6 +12,7 @@ import pytest
 
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
+from fgnet_jax.runtime import files
 from tests.end_to_end import command
 
 
@@ -35,11 +39,10 @@ def test_wrong_arguments_are_refused(train, tmp_path):
         "--config.optim.lrr=1": "error: --config.optim.lrr: there is no such key; did you mean --config.optim.lr?",
         "--config.optim.lr=fast": "error: flag --config.optim.lr=fast: could not convert string to float: 'fast'",
     }.items():
-        assert train(tmp_path / "run", word, status=2).splitlines() == [message]
+        assert train(tmp_path / "run", word, status=2).splitlines() == [f"fgnet_jax.train: {message}"]
     output = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
-    assert (
-        output.strip() == "error: --config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
-    )
+    expected = "--config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
+    assert output.strip() == f"fgnet_jax.train: error: {expected}"
     assert not (tmp_path / "run").exists()
 
 
@@ -50,6 +53,16 @@ def test_weights_of_another_network_are_refused_and_can_be_corrected(train, tmp_
     assert "holds another network than the configuration's:" in output
     assert "  image_size: 64 there, 32 here" in output
     assert not (tmp_path / "run/config.json").exists()
+
+
+def test_a_second_training_in_a_workdir_is_refused(train, tmp_path):
+    """In one line that names the process that trains there, at once; nothing is rendered or written."""
+    (tmp_path / "run").mkdir()
+    with files.locked(tmp_path / "run/.lock"):
+        output = train(tmp_path / "run", f"--config.data.dir={tmp_path / 'data'}", status=2)
+    message = rf"error: {tmp_path}/run is in use by process {os.getpid()} on \S+, since \S+: wait until .* --workdir$"
+    assert re.search(message, output.splitlines()[-1]) and "Traceback" not in output
+    assert os.listdir(tmp_path / "run") == [".lock"] and not (tmp_path / "data").exists()
 
 
 @contextlib.contextmanager
@@ -84,7 +97,9 @@ def test_a_disk_that_fills_up_stops_the_run_with_the_last_save_whole(train, tmp_
                 file.write(bytes(2**16))
         output, _ = process.communicate()
         assert process.returncode == 1, output
-        assert f"error: the disk of {workdir} is full. The last good save stays in {workdir}/checkpoints" in output
+        *above, last = output.splitlines()
+        assert last.startswith(f"fgnet_jax.train: error: the disk of {workdir} is full. The last good save stays in ")
+        assert len(above) < 30 and "Traceback" not in output, output
         steps = command.saved_steps(workdir)[-1]
         command.last(workdir)
         (tmp_path / "disk/full").unlink()
@@ -103,4 +118,54 @@ def test_a_disk_too_small_is_refused_before_training(train, tmp_path):
     """Name the space that is needed."""
     with small_disk(tmp_path / "disk", 1):
         output = train(tmp_path / "disk/run", status=2)
-        assert output.startswith(f"error: cannot write to {tmp_path}/disk/run:") and "needed" in output
+        assert output.startswith(f"fgnet_jax.train: error: cannot write to {tmp_path}/disk/run:") and "needed" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_is_never_lost(train, tmp_path, number):
+    """At any moment: in imports, while data are opened, and while the step compiles. There is one line, and no save."""
+    moments = random.Random(number)
+    for k in range(5):
+        process = train.start(tmp_path / f"run{k}", "--config.train.epochs=200")
+        time.sleep(moments.uniform(0.8, 6))
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+        if not (tmp_path / f"run{k}/metrics.jsonl").exists() or not command.metrics(tmp_path / f"run{k}"):
+            assert process.returncode == 128 + number, output
+            last = f"fgnet_jax.train: error: stopped by {number.name} before there was anything new to save"
+            assert output.splitlines()[-1] == last and "Traceback" not in output
+        else:
+            assert process.returncode == 0 and "all is saved" in output, output
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_interrupts_with_a_line(train, tmp_path):
+    """At once, without tracebacks; what is saved stays."""
+    process = train.start(tmp_path / "run", "--config.train.epochs=200")
+    while not (tmp_path / "run/metrics.jsonl").exists() or not command.metrics(tmp_path / "run"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert process.stdout is not None
+    process.send_signal(signal.SIGINT)
+    while "SIGINT received" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    if process.returncode:  # it may have saved everything in between
+        line = "interrupted before everything was saved; the same command resumes from the last save"
+        assert process.returncode == 130 and output.splitlines()[-1] == f"fgnet_jax.train: error: {line}", output
+    assert "Traceback" not in output
+
+
+def test_home_folders_in_a_configuration_are_expanded(train, tmp_path):
+    """Of `init_from` and `data.dir` in the file, and of `--workdir=~/…`, which no shell expands."""
+    home = tmp_path / "home"
+    home.mkdir()
+    text = (command.ROOT / "configs/tiny.py").read_text()
+    text = text.replace("return config", "config.init_from = '~/weights'\n    return config")
+    (home / "my.py").write_text(text)
+    process = train.start("~/run", config="~/my.py", more={"HOME": str(home)})
+    output, _ = process.communicate()
+    assert process.returncode == 2 and output.startswith(f"fgnet_jax.train: error: {home}/weights: no such weights")
+    assert sorted(path.name for path in home.iterdir()) == ["my.py"] and not (command.ROOT / "~").exists()

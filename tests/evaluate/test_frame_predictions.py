@@ -57,6 +57,19 @@ def test_splits_are_taken_apart_and_joined():
     assert len(joined) == 3
 
 
+def test_predictions_are_joined_by_the_names_of_aus():
+    """Match columns whatever their order; an AU that one part lacks is unknown there."""
+    first = _predictions()
+    other = dataclasses.replace(first.of_aus((12, 1)), subjects=np.array(["F009"] * 3))
+    joined = frame_predictions.join([first, other])
+    assert joined.aus == (1, 12)
+    np.testing.assert_array_equal(joined.scores[3:], first.scores)
+    np.testing.assert_array_equal(joined.thresholds[3:], first.thresholds)
+    joined = frame_predictions.join([first, first.of_aus((12, 4))])
+    assert joined.aus == (1, 12, 4) and joined.labels[3:, 0].tolist() == joined.labels[:, 2].tolist()[:3] == [-1] * 3
+    np.testing.assert_array_equal(joined.scores[3:, 1], first.scores[:, 1])
+
+
 def test_predictions_are_sorted_by_au():
     """Reorder the columns of all arrays alike."""
     predictions = dataclasses.replace(_predictions(), aus=(12, 1)).sorted_by_au()

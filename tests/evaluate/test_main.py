@@ -13,7 +13,7 @@ from fgnet_jax.aus import CORPUS_AUS, SHARED_AUS
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.data import folds
 from fgnet_jax.evaluate import __main__ as evaluate
-from fgnet_jax.evaluate import scoring
+from fgnet_jax.evaluate import frame_predictions, reproduce, runs, scoring
 from fgnet_jax.metrics import bootstrap, thresholds
 from fgnet_jax.models import weights
 from fgnet_jax.train import loop
@@ -180,7 +180,7 @@ def test_published_weights_are_enough_across_corpora(results, tmp_path):
 def test_what_cannot_be_evaluated_is_refused(results, capsys, words, message):
     """Report it in one line, with status 2."""
     assert _single(results, *words) == 2
-    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("fgnet_jax.evaluate: error: ")]
     assert message in line
 
 
@@ -216,3 +216,52 @@ def test_what_is_finished_is_not_done_again(results, monkeypatch):
     words = ["protocol", "all", "--config", str(results / "small.py"), "--output", str(results), *FEW_RESAMPLES]
     assert evaluate.main(words) == 0
     assert _report(results / "within_synthetic_bp4d")["aus"] == before["aus"]
+
+
+def test_a_report_again_bit_for_bit(results, tmp_path, capsys):
+    """Predict anew from what a report records; report every figure that differs, and other weights, by exit status."""
+    for name in ("within_synthetic_disfa", "efficiency_synthetic_bp4d", "cross_synthetic_bp4d_to_synthetic_disfa"):
+        assert evaluate.main(["reproduce", str(results / name)]) == 0
+        assert f"{results / name}: every figure again, bit for bit" in capsys.readouterr().out
+    saved = _report(results / "within_synthetic_disfa")
+    first = saved["aus"]["AU12"]["auc"]
+    saved["aus"]["AU12"]["auc"] = float(np.nextafter(first, 1))
+    (tmp_path / "report.json").write_text(json.dumps(saved))
+    assert evaluate.main(["reproduce", str(tmp_path)]) == 1
+    assert f"aus.AU12.auc: {saved['aus']['AU12']['auc']!r} then, {first!r} now" in capsys.readouterr().out
+    saved["request"]["runs"][0]["weights_sha256"] = "0" * 64
+    (tmp_path / "report.json").write_text(json.dumps(saved))
+    assert evaluate.main(["reproduce", str(tmp_path)]) == 2
+    assert "other weights than the report's" in capsys.readouterr().err
+
+
+def test_a_report_from_predictions_alone(results, tmp_path, capsys, monkeypatch):
+    """Make the same figures and plots for every protocol; without sheets of mistakes, and say so."""
+    monkeypatch.setattr(scoring, "score", None)
+    monkeypatch.setattr(runs, "load", None)
+    for folder in (path.parent for path in sorted(results.glob("*/report.json"))):
+        words = ["from-predictions", str(folder), "--output", str(tmp_path / folder.name)]
+        assert evaluate.main(words) == 0
+        assert "Without sheets of mistakes" in capsys.readouterr().out
+        first, again = _report(folder), _report(tmp_path / folder.name)
+        assert reproduce.compare(first, again) == [] and first["warnings"] == again["warnings"]
+        for plot in ("per_au.png", "reliability.png"):
+            assert (folder / plot).read_bytes() == (tmp_path / folder.name / plot).read_bytes()
+
+
+def test_a_report_names_the_corpus_as_it_was_prepared(results, capsys):
+    """Name the fingerprint in every file of the report, and in the terminal."""
+    folder = results / "within_synthetic_disfa"
+    [corpus] = _report(folder)["corpora"]
+    fingerprint = corpus["fingerprint"]
+    assert len(fingerprint) == 12 and f"fingerprint {fingerprint}" in (folder / "report.md").read_text()
+    for file in (folder / "predictions").iterdir():
+        assert frame_predictions.read(file)[1]["corpora"] == [corpus]
+    assert _single(results) == 0
+    assert "fingerprint " in capsys.readouterr().out
+
+
+def test_a_bad_configuration_leaves_no_folder(tmp_path, capsys):
+    """Refuse it before anything is created."""
+    assert evaluate.main(["protocol", "all", "--config", "nosuch.py", "--output", str(tmp_path / "out")]) != 0
+    assert "nosuch.py" in capsys.readouterr().err and not (tmp_path / "out").exists()

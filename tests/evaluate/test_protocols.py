@@ -3,6 +3,7 @@
 What they compute is tested in test_main.py, on trained runs.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from fgnet_jax.evaluate import protocols
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
-from fgnet_jax.evaluate.protocols import EQUAL_UPDATES, PUBLISHED_UPDATES, EvalOptions
+from fgnet_jax.evaluate.request import EvalOptions
 from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError
 from fgnet_jax.models.weights import WeightsMeta
 
@@ -27,6 +28,14 @@ def test_runs_are_found_by_pattern(tmp_path):
         protocols.find_runs(str(tmp_path / "disfa_*"))
     with pytest.raises(EvaluationError, match="no trained run matches .*bp4d"):
         protocols.find_runs(str(tmp_path / "bp4d_*"))
+
+
+def test_runs_of_the_same_name_are_named_with_their_parent():
+    """Name each by the folder above it, too: files of predictions and images are named by runs."""
+    places = ("x/disfa/best", "y/disfa/best", "y/bp4d/best", "z/bp4d")
+    runs = [dataclasses.replace(_run(place.split("/")[1], 0), weights=Path(place)) for place in places]
+    assert [run.name for run in protocols._with_own_names(runs[:3])] == ["x_disfa", "y_disfa", "bp4d"]
+    assert [run.name for run in protocols._with_own_names(runs[2:])] == ["y_bp4d", "z_bp4d"]
 
 
 def test_one_run_per_fold_is_taken():
@@ -50,45 +59,6 @@ def test_runs_that_do_not_make_three_folds_are_refused(runs, message):
     """Report what is missing, or wrong."""
     with pytest.raises(EvaluationError, match=message):
         protocols.by_fold(runs, "disfa")
-
-
-def _trained(name: str, samples: int, updates: int, fold: int = 0, equal: bool = False) -> EvaluatedRun:
-    return _run(name, fold, samples=samples, updates=updates, frames=samples or 500, equal_updates=equal)
-
-
-def test_runs_are_grouped_for_the_efficiency_curve():
-    """Group by line and samples, ascending; a run of as many updates as with all samples is in both lines."""
-    runs = [_trained("all", 0, 80), _trained("k", 1000, 80), _trained("few", 100, 8), _trained("eq", 100, 80, 0, True)]
-    groups = protocols._efficiency_groups(runs, "disfa")
-    names = {line: {n: [run.name for run in group] for n, group in points.items()} for line, points in groups.items()}
-    assert names == {
-        PUBLISHED_UPDATES: {100: ["few"], 1000: ["k"], 0: ["all"]},
-        EQUAL_UPDATES: {100: ["eq"], 1000: ["k"], 0: ["all"]},
-    }
-    assert [list(points) for points in groups.values()] == [[100, 1000, 0]] * 2
-
-
-@pytest.mark.parametrize(
-    ("runs", "message"),
-    [
-        ([_trained("all", 0, 80)], "needs runs on few and on all samples; train with samples=100"),
-        ([_trained("few", 100, 8)], "needs runs on few and on all samples"),
-        ([_trained("all", 0, 80), _trained("a", 100, 8), _trained("b", 100, 8)], "several runs of one fold with 100"),
-        ([_run("old", 0)], "old was not trained on disfa by a version that counts its samples"),
-    ],
-)
-def test_runs_that_make_no_curve_are_refused(runs, message):
-    """Report what is missing, or twice there."""
-    with pytest.raises(EvaluationError, match=message):
-        protocols._efficiency_groups(runs, "disfa")
-
-
-def test_reports_describe_the_thresholds():
-    """Describe published, given and fitted ones."""
-    assert EvalOptions().thresholds_text == "0, as published"
-    assert EvalOptions(thresholds_file=Path("t.json")).thresholds_text == "those of t.json"
-    fitted = "fitted, per AU, the threshold of the highest F1 on held-out training subjects of each run"
-    assert EvalOptions(fit_thresholds=True).thresholds_text == fitted
 
 
 def _predictions(labels: list[list[int]]) -> FramePredictions:

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fgnet_jax.data.corpus import Corpus
+from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import runs
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
+from fgnet_jax.train.defaults import ConfigError
 
 TINY = ModelConfig(
     image_size=16,
@@ -44,6 +47,14 @@ def test_a_workdir_is_opened_at_its_best_epoch(workdir):
     assert run == runs.open_run(workdir / "best")
     assert (run.name, run.weights, run.config, run.fold) == ("disfa_f2", workdir / "best", {"seed": 3}, 2)
     assert run.selection == "held out" and run.trained_on["corpus"] == "disfa"
+
+
+def test_a_damaged_configuration_is_an_error_that_names_it(workdir, tmp_path):
+    """Refuse a workdir whose config.json is no JSON any more."""
+    shutil.copytree(workdir, tmp_path / "run")
+    (tmp_path / "run/config.json").write_text('{"seed": ')
+    with pytest.raises(ConfigError, match=r"run/config\.json: damaged"):
+        runs.open_run(tmp_path / "run")
 
 
 def test_converted_weights_have_the_fold_that_is_given(workdir, tmp_path):
@@ -83,6 +94,31 @@ def test_a_loaded_network_is_remembered_until_its_weights_change(workdir, tmp_pa
     assert runs.load(run) is network and network.config == config
     weights.save(tmp_path / "w", config, fgnet.init(TINY, seed=1), meta)
     assert runs.load(run).checksum != network.checksum
+
+
+def test_a_run_is_described_without_its_weights(workdir):
+    """Read back what kept predictions record: the description is the same."""
+    run = runs.open_run(workdir)
+    values = json.loads(json.dumps(run.to_dict()))
+    again = runs.EvaluatedRun.from_dict(values, runs.checksum(run))
+    assert runs.describe(again) == runs.describe(run) and again.fold == 2
+
+
+def test_other_configurations_of_a_corpus_are_distinguished(workdir):
+    """Accept DISFA's right camera after training with the left one, and name both for the report."""
+    left, right = (
+        CorpusIdentity.of(f"disfa/{side}/1.0.0", aus=(1,), preparation={"camera": side}, faces={})
+        for side in ("left", "right")
+    )
+    opened = runs.open_run(workdir)
+    run = dataclasses.replace(opened, meta=dataclasses.replace(META, extra={"corpora": [left.to_dict()]}))
+    runs.check_corpora(run, Corpus("disfa", (1,), (), (), identities=(right,)))
+    (line,) = runs.other_preparations(run, [right])
+    assert (
+        "trained with disfa/left/1.0.0" in line
+        and f"tested on disfa/right/1.0.0, fingerprint {right.fingerprint}" in line
+    )
+    assert not runs.other_preparations(run, [left])
 
 
 def test_shared_aus_are_in_the_networks_order(workdir):

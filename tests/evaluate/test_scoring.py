@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.data.corpus import Corpus
+from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import frame_predictions, runs, scoring
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
 from fgnet_jax.evaluate.leakage import LeakageError
@@ -20,8 +21,11 @@ from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime.progress import Progress
 
 SUBJECTS = ("SN001", "SN001", "SN002")
-SOURCE = [{"subject": name.encode(), "sequence": b"left", "frame": k} for k, name in enumerate(SUBJECTS)]
-CORPUS = Corpus("disfa", (1, 12), ("fold_0", "fold_1"), (SOURCE[:2], SOURCE[2:]))
+FACE = {"sequence": b"left", "labels": np.zeros(2, np.int8)}
+SOURCE = [FACE | {"subject": name.encode(), "frame": k} for k, name in enumerate(SUBJECTS)]
+PREPARED = CorpusIdentity.of("disfa/1.0.0", aus=(1, 12), preparation={"threshold": 2}, faces={"fold_0": 2, "fold_1": 1})
+ANEW = CorpusIdentity.of("disfa/1.0.0", aus=(1, 12), preparation={"threshold": 3}, faces={"fold_0": 2, "fold_1": 1})
+CORPUS = Corpus("disfa", (1, 12), ("fold_0", "fold_1"), (SOURCE[:2], SOURCE[2:]), identities=(PREPARED,))
 RUN = EvaluatedRun(
     name="bp4d_f0",
     weights=Path("weights"),
@@ -70,13 +74,35 @@ def titles(monkeypatch) -> list[str]:
 def test_predictions_are_read_again_while_weights_and_faces_are_the_same(data, titles):
     """Predict again after other weights, and after another preparation of the corpus."""
     for run in (RUN, RUN, dataclasses.replace(RUN, weights=Path("other")), RUN):
-        predictions = scoring.predict_split_cached(data, run, corpus="disfa/left", split="fold_0")
+        predictions = scoring.predict_split_cached(data, run, corpus="disfa/left", split="fold_0").predictions
         np.testing.assert_array_equal(predictions.scores, _predictions().scores)
     assert titles == ["bp4d_f0 on disfa/left fold_0"] * 3
     assert data.predictions and [p.name for p in data.predictions.iterdir()] == ["bp4d_f0-on-disfa-fold_0.parquet"]
     (data.data_dir / "dataset_info.json").write_text("{ }")
     scoring.predict_split_cached(data, RUN, corpus="disfa/left", split="fold_0")
     assert len(titles) == 4
+
+
+def test_predictions_of_another_preparation_are_not_read_again(data, titles, monkeypatch, capsys):
+    """Predict again, and say what differs, after preparing with another threshold: dataset_info.json is the same."""
+    scoring.predict_split_cached(data, RUN, corpus="disfa", split="fold_0")
+    anew = dataclasses.replace(CORPUS, identities=(ANEW,))
+    monkeypatch.setattr(scoring, "_open_splits", lambda *_: (anew, data.data_dir))
+    capsys.readouterr()
+    stored = scoring.predict_split_cached(data, RUN, corpus="disfa", split="fold_0")
+    assert len(titles) == 2 and stored.identities == (ANEW,)
+    assert "predicted anew: the corpus was prepared anew" in capsys.readouterr().err
+    assert stored.path and frame_predictions.read(stored.path)[1]["corpora"] == [ANEW.to_dict()]
+
+
+def test_a_corpus_prepared_anew_since_training_is_refused(data, titles):
+    """Say what differs; accept the preparation that was trained with, and other corpora."""
+    trained = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, extra={"corpora": [ANEW.to_dict()]}))
+    with pytest.raises(EvaluationError, match="disfa/1.0.0 was prepared anew.*preparation.threshold: 3 then, 2 now"):
+        scoring.predict_split_cached(data, trained, corpus="disfa", split="fold_0")
+    same = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, extra={"corpora": [PREPARED.to_dict()]}))
+    scoring.predict_split_cached(data, same, corpus="disfa", split="fold_0")
+    assert len(titles) == 1
 
 
 def test_predictions_are_kept_in_a_given_folder_alone(data, titles):
@@ -88,18 +114,21 @@ def test_predictions_are_kept_in_a_given_folder_alone(data, titles):
 
 
 def test_thresholds_are_written_to_the_file(data, titles):
-    """Rewrite the kept predictions at other thresholds, and leave them at the same ones."""
+    """Rewrite the kept predictions at other thresholds, with where these come from; keep them at the same ones."""
     where = {"corpus": "disfa", "split": "fold_0"}
-    predictions = scoring.predict_split_cached(data, RUN, **where)
-    assert data.predictions
-    path = data.predictions / "bp4d_f0-on-disfa-fold_0.parquet"
-    before = path.read_bytes()
-    scoring.apply_thresholds(data, RUN, **where, predictions=predictions, thresholds=[0.0, 0.0])
-    assert path.read_bytes() == before
-    result = scoring.apply_thresholds(data, RUN, **where, predictions=predictions, thresholds=[0.25, 0.1])
+    stored = scoring.predict_split_cached(data, RUN, **where)
+    assert stored.path and stored.path.name == "bp4d_f0-on-disfa-fold_0.parquet"
+    scoring.apply_thresholds(stored, [0.0, 0.0])
+    before = stored.path.stat().st_mtime_ns
+    scoring.apply_thresholds(stored, [0.0, 0.0])
+    assert stored.path.stat().st_mtime_ns == before
+    result = scoring.apply_thresholds(stored, [0.25, 0.1], rule="fitted", fitted_on={"bp4d": ["F001"]})
     assert result.thresholds.tolist() == [[0.25, 0.1]] * 3
-    np.testing.assert_array_equal(frame_predictions.read(path)[0].thresholds, result.thresholds)
-    assert scoring.predict_split_cached(data, RUN, **where).thresholds[0].tolist() == [0.25, 0.1] and len(titles) == 1
+    read, metadata = frame_predictions.read(stored.path)
+    np.testing.assert_array_equal(read.thresholds, result.thresholds)
+    assert (metadata["thresholds_rule"], metadata["fitted_on"]) == ("fitted", {"bp4d": ["F001"]})
+    again = scoring.predict_split_cached(data, RUN, **where).predictions
+    assert again.thresholds[0].tolist() == [0.25, 0.1] and len(titles) == 1
 
 
 def test_training_subjects_are_not_predicted(data, titles):
@@ -114,12 +143,6 @@ def test_training_subjects_are_not_predicted(data, titles):
     with pytest.raises(EvaluationError, match="no held-out training subjects to fit thresholds on"):
         scoring.predict_held_out(data, trained)
     assert not titles
-
-
-def test_records_name_the_split_of_a_face():
-    """Find it by the face's place in all splits."""
-    records = list(scoring._records(CORPUS, np.array([2, 0])))
-    assert [(r["split"], r["subject"], r["frame"]) for r in records] == [("fold_1", "SN002", 2), ("fold_0", "SN001", 0)]
 
 
 def test_progress_is_reported_by_frames(capsys):

@@ -38,6 +38,16 @@ def test_a_folder_is_walked_in_natural_order(tree):
     assert results[2].path == "folder/clip.avi"
 
 
+def test_links_to_folders_are_followed(tree):
+    """Such as a folder on another disk; what is found without the link is not found again."""
+    os.rename("folder/sub", "elsewhere")
+    for link in ("folder/sub", "elsewhere/again"):
+        os.symlink(tree / "elsewhere", link)
+    os.symlink(tree / "elsewhere/deep", "folder/twice")
+    names = ["a2.PNG", "a10.png", "clip.avi", "sub/b.jpg", "sub/deep/d.webp"]
+    assert _names(sources.find(["folder"])) == [f"folder/{name}" for name in names]
+
+
 def test_patterns_lists_and_standard_input(tree):
     """In the order of the words; a list's lines may be folders and patterns."""
     (tree / "list.txt").write_text("folder/sub/b.jpg\n\nfolder/a*.png\r\n")
@@ -133,3 +143,13 @@ def test_cameras_have_numbers():
     """And are named by them."""
     camera = sources.webcam(1)
     assert (camera.kind, camera.path, camera.name) == ("webcam", 1, "webcam 1")
+
+
+def test_home_folders_are_expanded_in_lists(tree, monkeypatch):
+    """And for Python's callers: no shell does it there. A name that begins with `~` is that file."""
+    monkeypatch.setenv("HOME", os.getcwd())
+    with open("list.txt", "w") as stream:
+        stream.write("~/face.jpg\n~draft.jpg\n")
+    open("face.jpg", "w").close()
+    open("~draft.jpg", "w").close()
+    assert [source.path for source in sources.find(["@list.txt"])] == [os.path.abspath("face.jpg"), "~draft.jpg"]

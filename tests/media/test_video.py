@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.media import video
+from tests.media import numbered
 from tests.miniature import write_video
 
 
@@ -72,6 +73,61 @@ def test_a_damaged_video_stops_where_frames_cannot_be_counted(tmp_path):
         assert "damaged after frame" in str(error)
         return
     assert any(frame.image is None for frame in frames), "damage must be reported"
+
+
+CODINGS = [
+    ("mpeg4", ".avi", 0),
+    ("mpeg4", ".avi", 2),
+    ("libx264", ".avi", 0),
+    ("libx264", ".mp4", 2),
+    ("libx264", ".mkv", 2),
+    ("libx264", ".ts", 2),
+    ("mpeg2video", ".mpg", 0),
+]
+
+
+@pytest.mark.parametrize(("codec", "suffix", "max_b_frames"), CODINGS)
+def test_frames_after_damage_have_their_own_numbers_or_say_that_they_may_not(tmp_path, codec, suffix, max_b_frames):
+    """Also where the file's reader leaves frames out in silence, and where the decoder repeats or mixes others."""
+    intact = tmp_path / f"intact{suffix}"
+    numbered.write(intact, codec, max_b_frames=max_b_frames)
+    frames = list(video.read(intact))
+    assert [numbered.read_number(_image(f)) for f in frames] == [f.number for f in frames] == list(range(1, 61))
+    assert all(frame.is_certain for frame in frames)
+    stored = left_out = 0
+    for seed in range(24):
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(intact.read_bytes())
+        numbered.damage(path, seed)
+        for frame in video.read(path):
+            if frame.image is not None and frame.is_certain:
+                number = numbered.read_number(frame.image)
+                assert number in (frame.number, None), (seed, frame.number, number)
+                stored += number is not None
+            else:
+                left_out += 1
+    assert stored > 480 and left_out > 100
+
+
+def test_an_index_tells_the_numbers_after_lost_frames(tmp_path):
+    """In an AVI whose chunk headers are overwritten: three frames are lost, the last ones have their own numbers."""
+    path = tmp_path / "video.avi"
+    numbered.write(path, "mpeg4")
+    content = bytearray(path.read_bytes())
+    headers = [k for k in range(4000, len(content) - 2000) if content[k : k + 4] == b"00dc"]
+    content[headers[26] : headers[29]] = bytes(headers[29] - headers[26])
+    path.write_bytes(content)
+    frames = list(video.read(path))
+    assert [f.number for f in frames] == list(range(1, 61)) and all(f.is_certain for f in frames)
+    shown = [f.number for f in frames if f.image is not None]
+    assert shown == [*range(1, 27), *range(37, 61)], "those in between depend on the lost ones"
+    assert [numbered.read_number(_image(f)) for f in frames if f.image is not None] == shown
+
+
+def _image(frame):
+    """Return the image of a frame that has one."""
+    assert frame.image is not None
+    return frame.image
 
 
 @pytest.mark.parametrize(

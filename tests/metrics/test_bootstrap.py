@@ -119,3 +119,24 @@ def test_what_has_no_value_is_nan():
     assert np.isnan(measured.interval("auc")[0][:2]).all()
     assert measured.mean("auc") == pytest.approx(measured.values["auc"][2:].mean())
     assert measured.mean("f1") == pytest.approx(measured.values["f1"][1:].mean())
+
+
+def test_one_rule_for_aus_that_are_rare():
+    """Count F1 0 of a fold without positives in every mean; leave out a fold that does not have the AU coded."""
+    folds = []
+    for seed in (1, 2, 3):
+        scores, labels, subjects = _frames(seed)
+        labels[:, 0] = np.minimum(labels[:, 0], 0) if seed == 2 else labels[:, 0]
+        chosen = [0, 1, 2] if seed == 3 else [0, 1, 2, 3]  # AU12 is coded in no frame of the third fold
+        aus = [AUS[k] for k in chosen]
+        folds.append(bootstrap.measure(scores[:, chosen], labels[:, chosen], subjects=subjects, aus=aus, resamples=20))
+    mean = bootstrap.average(folds)
+    a, b, c = (fold.values["f1"] for fold in folds)
+    assert mean.aus == AUS and b[0] == 0
+    np.testing.assert_allclose(mean.values["f1"][0], (a[0] + 0 + c[0]) / 3)
+    np.testing.assert_allclose(mean.values["f1"][3], (a[3] + b[3]) / 2)
+    assert mean.frames[3] == folds[0].frames[3] + folds[1].frames[3]
+    assert mean.resampled["f1"].shape == (20, 4) and np.isfinite(mean.interval("f1")[0]).all()
+    frames = [fold.frames[0] for fold in folds]
+    by_frames = bootstrap.average(folds, by_frames=True).values["f1"][0]
+    np.testing.assert_allclose(by_frames, (a[0] * frames[0] + c[0] * frames[2]) / sum(frames))

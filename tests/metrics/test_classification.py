@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from fgnet_jax.metrics.classification import ConfusionCounts, confusion, f1, mean_f1
+from fgnet_jax.metrics.classification import ConfusionCounts, always_present_f1, confusion, f1, mean_f1
 
 
 def _predictions(frames: int = 500, aus: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +30,21 @@ def test_f1_equals_scikit_learn(thresholds):
     np.testing.assert_allclose(f1(counts), expected, rtol=0, atol=1e-9)
     assert abs(mean_f1(counts) - np.mean(expected)) < 1e-9
     assert f1(counts).dtype == np.float64 and f1(counts)[3] == 0
+
+
+def test_an_au_without_labels_is_left_out_of_the_mean():
+    """Count an AU that is coded and never present as 0, as published; leave out one that is known in no frame."""
+    scores = np.array([[0.5, -0.5, 0.5], [-0.5, -0.5, 0.5]])
+    labels = np.array([[1, 0, -1], [0, 0, -1]])
+    assert mean_f1(confusion(scores, labels)) == 0.5
+    assert np.isnan(mean_f1(confusion(scores[:, 2:], labels[:, 2:])))
+
+
+def test_always_present():
+    """Compare with the F1 of predicting "present" for every frame."""
+    labels = np.array([[1], [0], [0], [1], [0]])
+    expected = f1(confusion(np.ones((5, 1)), labels))
+    np.testing.assert_allclose(always_present_f1(labels.mean(0)), expected, rtol=1e-12)
 
 
 def test_counts_equal_scikit_learn():

@@ -17,6 +17,11 @@ def test_the_table_of_two_corpora():
     ]
 
 
+def test_an_au_without_a_value_is_left_out_of_the_mean():
+    """Show it as a dash."""
+    assert f1_table([("DISFA", (1, 2), [0.5, float("nan")])]).splitlines()[-1].split() == ["DISFA", "50.0", "-", "50.0"]
+
+
 def test_a_row_has_a_value_for_each_au():
     """One too few raises."""
     with pytest.raises(ValueError):

@@ -40,6 +40,16 @@ def test_a_file_is_read_by_aus(tmp_path):
     assert json.loads((tmp_path / "t.json").read_text())["fitted_on"] == {"subjects": ["F001"]}
 
 
+def test_a_file_names_the_subjects_that_it_was_fitted_on(tmp_path):
+    """Read both forms of the record, and none."""
+    thresholds.save(tmp_path / "t.json", aus=(1,), values=[0.1], metadata={"fitted_on": {"bp4d": ["F001"]}})
+    assert thresholds.read(tmp_path / "t.json").fitted_on == {"bp4d": ["F001"]}
+    thresholds.save(tmp_path / "t.json", aus=(1,), values=[0.1], metadata={"fitted_on": {"subjects": ["F001"]}})
+    assert thresholds.read(tmp_path / "t.json").fitted_on == {"": ["F001"]}
+    thresholds.save(tmp_path / "t.json", aus=(1,), values=[0.1], metadata={})
+    assert thresholds.read(tmp_path / "t.json").fitted_on == {}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

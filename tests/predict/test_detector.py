@@ -133,3 +133,9 @@ def test_the_package_has_no_other_surprises():
     """Raise AttributeError for a misspelt name."""
     with pytest.raises(AttributeError, match="Detektor"):
         _ = fgnet_jax.Detektor  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_workdir_of_a_run_stands_for_its_best_weights(directory, tmp_path):
+    """As in evaluation."""
+    (tmp_path / "best").symlink_to(directory)
+    assert fgnet_jax.Detector.load(tmp_path).meta == fgnet_jax.Detector.load(directory).meta

@@ -1,6 +1,7 @@
 """The command line, as a user runs it: real files of all kinds in, a table, an archive and overlays out."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -84,6 +85,22 @@ def test_a_mixed_run_succeeds(mixed_run):
     assert any("large.jpg" in line and "resized from 100x100 to 64x64" in line for line in lines)
     assert "4 of 9 images succeeded" in done.stderr and "images a second" in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_weights_that_know_rendered_faces_only_say_so(directory, tmp_path, capsys):
+    """A line on standard error and a key in the JSON; the table has the same bytes."""
+    _, variables, meta = weights.load(directory)
+    record = {"corpus": "synthetic_disfa", "subjects": {"synthetic_disfa": ["SN001"]}}
+    meta = dataclasses.replace(meta, corpus="synthetic_disfa", extra={"trained_on": record})
+    weights.save(tmp_path / "rendered", TINY, variables, meta)
+    image, line = face(tmp_path / "a.png"), "fgnet_jax.predict: these weights have learnt from rendered faces only: "
+    for path, learnt in ((directory, ["disfa"]), (tmp_path / "rendered", "rendered faces only")):
+        table = tmp_path / f"{path.name}.csv"
+        words = ["--weights", path, "--aligned", "--csv", table, image]
+        assert predict.main(list(map(str, words))) == 0
+        assert (line in capsys.readouterr().err) == (path != directory)
+        assert json.loads((tmp_path / f"{table.name}.json").read_text())["learnt_from"] == learnt
+    assert (tmp_path / "rendered.csv").read_bytes() == (tmp_path / f"{directory.name}.csv").read_bytes()
 
 
 def test_the_table_has_a_row_for_every_input_in_order(mixed_run, directory):

@@ -31,6 +31,13 @@ def test_the_same_settings_may_resume_elsewhere(tmp_path):
     run_record.check_same(tmp_path / "out.csv", former, RECORD | {"device": {"kind": "gpu"}, "arguments": ["x"]})
 
 
+def test_a_table_of_an_earlier_version_is_resumed(tmp_path):
+    """It does not say what the weights have learnt from; their checksum is compared."""
+    run_record.write(tmp_path / "out.csv", RECORD)
+    former = run_record.read(tmp_path / "out.csv") or {}
+    run_record.check_same(tmp_path / "out.csv", former, RECORD | {"learnt_from": "rendered faces only"})
+
+
 def test_other_settings_are_refused_by_name(tmp_path):
     """Name all that differ."""
     run_record.write(tmp_path / "out.csv", RECORD)

@@ -1,6 +1,7 @@
 """Chunks: prepared faces that are stored until the dataset is written."""
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -33,6 +34,35 @@ def test_chunks_are_read_as_they_were_written(tmp_path):
         assert chunk.images == _chunk().images
         for name in ("rows", "landmarks", "distances"):
             np.testing.assert_array_equal(getattr(chunk, name), getattr(_chunk(), name))
+
+
+def test_a_damaged_chunk_is_named_and_never_another(tmp_path):
+    """With what to remove; a change of a bit is either found or in no content."""
+    chunks.save(tmp_path, 0, _chunk(), is_last=True)
+    (path,) = tmp_path.iterdir()
+    intact, draw, found = path.read_bytes(), random.Random(0), 0
+    for _ in range(80):
+        content = bytearray(intact)
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        try:
+            chunk = chunks.load(path)
+        except chunks.ChunkError as error:
+            assert str(error).startswith(f"{path} is damaged (") and f"remove the folder {tmp_path}" in str(error)
+            found += 1
+        else:
+            assert chunk.images == _chunk().images and chunk.rows.tolist() == [0, 2]
+            np.testing.assert_array_equal(chunk.landmarks, _chunk().landmarks)
+    assert found > 40
+
+
+def test_a_missing_chunk_is_not_overlooked(tmp_path):
+    """Its frames would be missing from the dataset."""
+    for number in range(3):
+        chunks.save(tmp_path, number, _chunk(), is_last=number == 2)
+    (tmp_path / "00001.npz").unlink()
+    with pytest.raises(chunks.ChunkError, match=f"a file in {tmp_path} is missing; remove the folder"):
+        chunks.done(tmp_path)
 
 
 def test_an_interrupted_write_leaves_no_chunk(tmp_path, monkeypatch):

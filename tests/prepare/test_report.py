@@ -15,6 +15,7 @@ AWKWARD = {
     "video too short": records.NO_IMAGE,
     "video too long": records.NO_LABEL,
     "bad label file": records.BAD_FILE,
+    "bad label lines": records.BAD_LINE,
     "not known": records.NOT_KNOWN,
 }
 """The report's names of the miniatures' awkward cases."""

@@ -113,6 +113,13 @@ def test_a_custom_table_becomes_a_corpus(published, faces, tmp_path):
     assert report["all"]["published_frames"] is None and report["published_rates"] == {}
 
 
+def test_a_folder_with_one_table(tmp_path, capsys):
+    """Of commas, else of tabs."""
+    (tmp_path / "labels.tsv").write_text("image\tsubject\tau1\na.png\tx\t1\n")
+    assert _run("csv", tmp_path, tmp_path / "data", "--name", "mine") == 2
+    assert f"{tmp_path}/labels.tsv: none of its 1 images is there" in capsys.readouterr().err
+
+
 def test_names_that_no_dataset_can_have(tmp_path, capsys):
     """Status 2, before any work."""
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

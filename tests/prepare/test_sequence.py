@@ -9,6 +9,7 @@ from fgnet_jax.data.corpus import open_corpus
 from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import disfa, records
+from tests.media import numbered
 from tests.prepare.corpora import arguments, dataset_bytes, report_of
 
 
@@ -65,6 +66,38 @@ def test_stopped_work_is_resumed_and_gives_the_same_bytes(owners, tmp_path, monk
     assert not list((stopped / "disfa").glob(".work-*"))
     report, expected = report_of(stopped, "disfa"), report_of(at_once, "disfa")
     assert report["problems"] == expected["problems"] and report["folds"] == expected["folds"]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mpeg4", ".avi"), ("libx264", ".mp4"), ("libx264", ".mkv")])
+def test_labels_after_a_damaged_place_are_those_of_their_frames(tmp_path, codec, suffix):
+    """By the file's index or times; where these do not tell, the rest is left out, and the report says so."""
+    labels = np.arange(1, 61, dtype=np.int32)
+    left_out = 0
+    for seed in range(16):
+        path = tmp_path / f"video{suffix}"
+        numbered.write(path, codec)
+        numbered.damage(path, seed)
+        labelled = records.LabelledSequence(
+            subject="SN001",
+            name="left",
+            fold=0,
+            frames=labels,
+            labels=np.zeros((60, 1), np.int8),
+            intensities=np.zeros((60, 1), np.float32),
+            video=path,
+        )
+        problems, row = [], -1
+        for frame in sequence._frames(labelled, 0, problems):
+            row = frame.row
+            if frame.image is not None:
+                assert numbered.read_number(frame.image) in (labels[frame.row], None), (seed, frame.number)
+            else:
+                assert frame.reason == "damaged or lost frame; later ones keep their own labels"
+        lost = [problem for problem in problems if problem.kind == records.LOST]
+        assert all("the rest of the sequence is left out" in problem.detail for problem in lost)
+        assert not lost or lost[0].count == 60 - row - 1
+        left_out += len(lost)
+    assert (left_out > 0) == (suffix == ".mkv")
 
 
 def test_dlib_finds_faces_and_its_licence_is_reported(owners, tmp_path, capsys):

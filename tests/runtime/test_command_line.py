@@ -1,6 +1,8 @@
 """What all commands share: spelling of flags, help, version, checked values and messages."""
 
 import argparse
+import pwd
+import subprocess
 import sys
 
 import pytest
@@ -117,8 +119,100 @@ def test_whole_numbers_are_checked():
             command_line.natural(text)
 
 
-def test_errors_and_status_go_to_standard_error(capsys):
-    """An error with the command's name, and its exit status back."""
-    assert command_line.fail("fgnet-jax predict", ValueError("no faces"), 3) == 3
+@pytest.mark.parametrize(
+    ("prog", "label"),
+    [
+        ("fgnet-jax predict", "fgnet_jax.predict"),
+        ("python -m fgnet_jax.prepare disfa", "fgnet_jax.prepare disfa"),
+        ("fgnet-jax convert fetch", "convert_weights fetch"),
+        ("fgnet_jax.train", "fgnet_jax.train"),
+        ("fgnet-jax", "fgnet-jax"),
+    ],
+)
+def test_errors_have_one_prefix(prog, label, capsys):
+    """However the command was started; the exit status comes back."""
+    print("a table")
+    assert command_line.fail(prog, ValueError("no faces"), 3) == 3
+    assert capsys.readouterr() == ("a table\n", f"{label}: error: no faces\n")
+
+
+def test_status_goes_to_standard_error(capsys):
+    """With the command's name."""
     command_line.status("predict", "2 frames")
-    assert capsys.readouterr() == ("", "fgnet-jax predict: error: no faces\nfgnet_jax.predict: 2 frames\n")
+    assert capsys.readouterr() == ("", "fgnet_jax.predict: 2 frames\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("~", "/home/ada"),
+        ("~/runs/*", "/home/ada/runs/*"),
+        ("--data_dir=~/data", "--data_dir=/home/ada/data"),
+        ("~root/data", f"{pwd.getpwnam('root').pw_dir}/data"),
+        ("@~/list.txt", "@/home/ada/list.txt"),
+        ("./~", "./~"),
+        ("a~/b", "a~/b"),
+        ("--data_dir=a=~", "--data_dir=a=~"),
+    ],
+)
+def test_home_folders_are_expanded(word, expected, monkeypatch):
+    """At the beginning of an argument or of a flag's value, and nowhere else."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert command_line.expanded(word) == expected
+
+
+def test_a_user_who_does_not_exist_is_refused(tmp_path, monkeypatch, capsys):
+    """In a line; but a file of that name is that file."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        parser().parse_args(["--data_dir=~nobody_at_all/x"])
+    assert exit_.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("measure: error: ~nobody_at_all/x: this machine has no user 'nobody_at_all'; ")
+    (tmp_path / "~draft.jpg").touch()
+    assert parser().parse_args(["~draft.jpg"]).names == ["~draft.jpg"]
+
+
+PROGRAM = """
+import sys
+from fgnet_jax.runtime import command_line, devices
+
+@command_line.command("measure")
+def main(argv=None):
+    if sys.argv[1] == "print":
+        for k in range(100_000):
+            print("a line of a long report", k)
+    if sys.argv[1] == "interrupt":
+        raise KeyboardInterrupt
+    if sys.argv[1] == "devices":
+        raise devices.DevicesError("no card")
+    return 0
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "errors"),
+    [
+        ("nothing", 0, []),
+        ("interrupt", 130, ["measure: error: interrupted"]),
+        ("devices", 2, ["measure: error: no card"]),
+    ],
+)
+def test_what_may_happen_to_any_command_is_one_line(what, status, errors):
+    """As the last line, without a traceback."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, what], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()) == (status, errors)
+
+
+def test_output_that_is_closed_is_one_line():
+    """As `head` does it: neither a traceback nor Python's own complaint at exit."""
+    command = [sys.executable, "-c", PROGRAM, "print"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read().splitlines()
+    assert errors == ["measure: error: standard output was closed before everything was printed"]
+    assert process.returncode == command_line.CLOSED_OUTPUT

@@ -1,6 +1,8 @@
 """Files that are written whole or not at all, and folders that can be written to."""
 
+import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -156,3 +158,63 @@ def test_a_file_system_that_takes_no_files_is_named():
     """In /proc even root cannot write."""
     with pytest.raises(files.NotWritableError, match=r"cannot write to /proc"):
         files.check_writable("/proc/fgnet")
+
+
+_HOLD = """
+import sys
+from fgnet_jax.runtime import files
+with files.locked(sys.argv[1]):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Start a process that holds a lock until its standard input ends; return it and the lock's file."""
+    path = tmp_path / ".lock"
+    command = [sys.executable, "-c", _HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "locked\n"
+        yield process, path
+        process.kill()
+
+
+def test_a_lock_that_another_process_holds_names_it(holder):
+    """With its machine, and since when."""
+    process, path = holder
+    message = rf"{path.parent} is in use by process {process.pid} on {socket.gethostname()}, since 20.*T.*\+00:00$"
+    with pytest.raises(files.LockedError, match=message), files.locked(path):
+        pass
+
+
+def test_a_lock_ends_with_the_process_that_holds_it(holder):
+    """Killed with SIGKILL, it leaves nothing that has to be removed; the same process can lock again and again."""
+    process, path = holder
+    process.kill()
+    process.wait()
+    for _ in range(2):
+        with files.locked(path):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_whoever_waits_for_a_lock_says_for_whom(holder):
+    """Once, before the wait."""
+    process, path = holder
+    calls = []
+
+    def let_go(name: str) -> None:
+        calls.append(name)
+        process.stdin.close()
+
+    with files.locked(path, wait=True, on_wait=let_go):
+        assert process.wait() == 0 and len(calls) == 1 and f"process {process.pid} on " in calls[0]
+
+
+def test_a_lock_whose_file_is_removed_still_locks(tmp_path):
+    """Whoever locked the removed file while it was there tries again with the new one."""
+    path = tmp_path / ".lock"
+    with files.locked(path):
+        path.unlink()
+        with files.locked(path), pytest.raises(files.LockedError), files.locked(path):
+            pass

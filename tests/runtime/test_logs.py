@@ -33,3 +33,30 @@ def test_the_log_is_short(arguments, lines):
     shown = process.stderr.splitlines()
     assert [line.split(" ", 1)[1] for line in shown] == lines
     assert all(len(line.split(" ", 1)[0]) == len("12:34:56") for line in shown)
+
+
+_FAILING_SAVE = """
+import sys, threading
+from absl import flags, logging
+flags.FLAGS(["program"])
+from fgnet_jax.runtime import logs
+logs.setup_logging()
+try:
+    raise OSError("No space left on device")
+except OSError:
+    logging.exception("saving failed: %s", "x" * 1000)
+hook = lambda message: sys.excepthook(RuntimeError, RuntimeError(message), None)
+for message in ("Event loop is closed", "a real one"):
+    thread = threading.Thread(target=hook, args=(message,))
+    thread.start()
+    thread.join()
+hook("Event loop is closed")
+"""
+
+
+def test_failed_saves_are_a_line_each():
+    """Without a library's traceback, and without what TensorStore's threads go on to say; nothing else is lost."""
+    process = subprocess.run([sys.executable, "-c", _FAILING_SAVE], capture_output=True, text=True, check=True)
+    first, *rest = process.stderr.splitlines()
+    assert " E saving failed: xxx" in first and len(first) < 250
+    assert rest == ["RuntimeError: a real one", "RuntimeError: Event loop is closed"]

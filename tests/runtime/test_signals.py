@@ -1,6 +1,8 @@
 """Signals that stop a run: recorded, raised, or left to others."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -48,6 +50,60 @@ def test_inactive_leaves_signals_to_others():
     with signals.StopSignal(active=False) as stop:
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == former
     assert stop.received is None
+
+
+def test_signals_can_be_caught_later():
+    """From `begin` on, which may be called again; before, they are left to others."""
+    former = signal.getsignal(signal.SIGTERM)
+    with signals.StopSignal(later=True) as stop:
+        assert signal.getsignal(signal.SIGTERM) is former
+        stop.begin()
+        stop.begin()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.received == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+PROGRAMS = {
+    "in Python": "while True: pass",
+    "in a callback that loses exceptions": """
+class Callback:
+    def __del__(self):
+        while True: pass
+Callback()
+while True: pass
+""",
+    "in C code": "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
+}
+START = """
+from fgnet_jax.runtime import signals
+with signals.EndAtOnce(lambda name: print("ended by", name, flush=True)):
+    print("ready", flush=True)
+    {}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", PROGRAMS)
+def test_a_signal_at_the_start_is_never_lost(where, number):
+    """Whatever the main thread is doing: the process reports the signal and ends, with its exit status."""
+    code = START.format(PROGRAMS[where].replace("\n", "\n    "))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (128 + number, f"ended by {number.name}\n", "")
+
+
+def test_a_run_that_can_save_takes_over():
+    """Within the block, and the former handlers are back behind it."""
+    former = signal.getsignal(signal.SIGTERM)
+    with signals.EndAtOnce(lambda name: pytest.fail(name)):
+        with signals.StopSignal() as stop:
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.received == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_signals_are_for_the_main_thread():

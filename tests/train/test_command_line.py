@@ -29,7 +29,7 @@ def test_a_refusal_is_one_line_and_status_2(capsys):
     with pytest.raises(SystemExit) as ended:
         command_line.exit_with(ConfigError("train.epochs must be at least 1"))
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: train.epochs must be at least 1\n"
+    assert capsys.readouterr().err == "fgnet_jax.train: error: train.epochs must be at least 1\n"
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,33 @@ def test_the_help_is_about_the_configuration_that_it_is_asked_with():
     assert "--config.train.steps_per_epoch=7 " in text and "Argument: steps" in text
     assert "--config.train.steps_per_epoch=500 " in command_line.help_text(parser, ["--config", "nowhere", "--help"])
     assert {f"--config.{key}" for key in command_line.MOST_USED} <= set(text.replace("=", " ").split())
+
+
+def test_a_section_takes_no_value():
+    """The message has its keys."""
+    with pytest.raises(ConfigError, match="--config.data: is a section; its keys are data.also_test, "):
+        command_line.check_overrides(["train", "--config.data=abc"], defaults.get_config())
+
+
+def test_home_folders_are_expanded(monkeypatch, tmp_path):
+    """In flags, in overrides, in the name of a configuration's file, and in what a file of flags has."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.py").write_text("from fgnet_jax.train.defaults import get_config\n")
+    (tmp_path / "flags").write_text("--workdir=~/run\n")
+    words = ["--config=~/my.py", "--config.init_from=~/weights", "--config.data.dir", "~/data", "--flagfile=~/flags"]
+    expected = [f"--config={tmp_path}/my.py", f"--config.init_from={tmp_path}/weights"]
+    expected += ["--config.data.dir", f"{tmp_path}/data", f"--workdir={tmp_path}/run"]
+    assert sorted(command_line.normalize(words)) == sorted(expected)
+    with pytest.raises(ConfigError, match="no user 'nobody_at_all'"):
+        command_line.normalize(["--workdir=~nobody_at_all/run"])
+
+
+def test_names_of_configurations_in_a_file_of_flags_become_files(tmp_path):
+    """As on the command line."""
+    (tmp_path / "flags").write_text("--config\ntiny\n")
+    assert command_line.normalize([f"--flagfile={tmp_path / 'flags'}"]) == [
+        "--config",
+        str(defaults.config_files()["tiny"]),
+    ]
+    with pytest.raises(ConfigError, match="nowhere"):
+        command_line.normalize(["--flagfile=nowhere"])

@@ -113,10 +113,29 @@ def test_a_workdir_is_resumed_with_its_own_configuration_only(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(tiny.config().to_dict()))
     config_lib.check_same(tiny.config(), tmp_path)
     resumable = {"data.dir": "/elsewhere", "train.checkpoint_steps": 9, "train.shard_params": True, "data.threads": 7}
+    resumable |= {"init_fold": 2}
     assert set(resumable) == set(config_lib.RESUMABLE_KEYS)
     config_lib.check_same(tiny.config(**resumable), tmp_path)
     with pytest.raises(ConfigError, match="begun with another configuration.*\n  train.epochs: 2 there, 3 here$"):
         config_lib.check_same(tiny.config(**{"train.epochs": 3}), tmp_path)
+
+
+def test_a_workdir_begun_before_a_key_existed_is_resumed(tmp_path):
+    """Its value was the default; another one is another configuration."""
+    stored = tiny.config().to_dict()
+    del stored["init_from"], stored["train"]["patience"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    config_lib.check_same(tiny.config(), tmp_path)
+    with pytest.raises(ConfigError, match="\n  train.patience: 0 there, 3 here$"):
+        config_lib.check_same(tiny.config(**{"train.patience": 3}), tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"seed": 0', "[1, 2]", "\x00\x80", '{"model": 3}'])
+def test_a_damaged_configuration_of_a_workdir_is_named(tmp_path, text):
+    """In one line, with what to do."""
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"^\S*/config\.json: .*give another --workdir$"):
+        config_lib.check_same(tiny.config(), tmp_path)
 
 
 def test_the_step_is_compiled_for_what_the_configuration_says():

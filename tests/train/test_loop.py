@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import folds
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import loop
@@ -23,10 +24,7 @@ pytestmark = pytest.mark.slow  # trains a network
 BP4D, DISFA = ({f"AU{au:02d}" for au in CORPUS_AUS[corpus]} for corpus in ("bp4d", "disfa"))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Train from given weights at a rate so small that no epoch beats the first; return workdir and results."""
-    folder = tmp_path_factory.mktemp("train")
+def _config(folder):
     changes = {
         "init_from": str(folder / "weights"),
         "optim.lr": 1e-12,
@@ -37,7 +35,14 @@ def run(tmp_path_factory):
         "train.epochs": 9,
         "train.patience": 2,
     }
-    config = tiny.short_run(folder / "data", **changes)
+    return tiny.short_run(folder / "data", **changes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Train from given weights at a rate so small that no epoch beats the first; return workdir and results."""
+    folder = tmp_path_factory.mktemp("train")
+    config = _config(folder)
     model = config_lib.model_config(config)
     # Written by a run with other training options: only sizes must agree.
     stored = dataclasses.replace(model, dropout=0.5, dtype="bfloat16")
@@ -103,6 +108,39 @@ def test_it_writes_its_provenance(run):
     )
     assert record["subjects"] == {"synthetic_bp4d": sorted(folds.subjects("bp4d", [1, 2]))}
     assert record["updates"] == 18 and record["held_out"] == {}, "selected on the test fold"
+
+
+def test_it_records_its_lineage_and_corpora(run):
+    """In the workdir, its weights and its results: the same; the weights it began with are known by their sum."""
+    workdir, result = run
+    meta = weights.load_meta(workdir / "best")
+    first, own = lineage.links(meta)
+    assert (first.kind, own.name, own.corpus, own.steps) == (
+        lineage.UNKNOWN,
+        "run",
+        "synthetic_bp4d",
+        result["step"],
+    )
+    assert own.weights_sha256 == weights.checksum(weights.load(workdir.parent / "weights")[1])
+    assert result["lineage"] == meta.extra["lineage"]
+    recorded = json.loads((workdir / "corpora.json").read_text())
+    assert [corpus["name"].split("/")[0] for corpus in recorded] == ["synthetic_bp4d", "synthetic_disfa"]
+    assert result["corpora"] == meta.extra["corpora"] == recorded
+    assert own.fingerprints == {recorded[0]["name"]: recorded[0]["fingerprint"]}
+
+
+def test_best_weights_of_an_earlier_version_get_their_lineage(run, tmp_path):
+    """When their run is finished again: nothing but metadata changes."""
+    shutil.copytree(run[0], tmp_path / "run")
+    _, variables, meta = weights.load(run[0] / "best")
+    older = {key: value for key, value in meta.extra.items() if key not in ("lineage", "corpora")}
+    config, _, _ = weights.load(run[0] / "best")
+    weights.save(tmp_path / "run/best", config, variables, dataclasses.replace(meta, extra=older))
+    for name in ("lineage.json", "corpora.json"):
+        (tmp_path / "run" / name).unlink()
+    again = train(_config(run[0].parent), tmp_path / "run")
+    assert again["f1"] == run[1]["f1"] and len(lineage.links(weights.load_meta(tmp_path / "run/best"))) == 2
+    assert weights.checksum(weights.load(tmp_path / "run/best")[1]) == weights.checksum(variables)
 
 
 def test_every_step_is_recorded(run):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fgnet_jax.train.defaults import ConfigError
 from fgnet_jax.train.metrics_writer import MetricsWriter, read_metrics
 
 
@@ -119,7 +120,7 @@ def test_a_damaged_line_is_named(tmp_path):
     """A kill cannot damage a line in the middle."""
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"loss": 3}\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: expected a JSON object with a \"step\""):
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl, line 2: expected a JSON object with a \"step\""):
         read_metrics(path)
 
 

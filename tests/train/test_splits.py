@@ -108,3 +108,38 @@ def test_what_does_not_exist_is_refused(directory, changes, error, message):
     """By name."""
     with pytest.raises(error, match=message):
         _open(directory, **changes)
+
+
+@pytest.mark.parametrize(
+    ("learnt", "tested"),
+    [
+        (tiny.faces("disfa/left", ["SN001", "SN002"]), tiny.faces("disfa/right", ["SN002"])),
+        (tiny.faces("disfa", ["SN002"], layout="disfa"), tiny.faces("disfa_again", ["SN002"], layout="disfa")),
+    ],
+)
+def test_a_tested_subject_is_not_trained_on_under_another_name(learnt, tested):
+    """Two preparations of the same recordings whose folds differ: as the corpus, among `also_train`, or selected on."""
+    own = tiny.faces("bp4d", ["F001"])
+    message = r"tested on 1 subjects who are trained or selected on as subjects of disfa, the same recordings: SN002; "
+    for run in (
+        tiny.run_data(learnt, tested),
+        tiny.run_data(learnt, own, also_test=(tested,)),
+        tiny.run_data(own, tested, select=learnt),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            splits.check_tests(run)
+
+
+def test_equal_names_of_other_people_are_no_leak():
+    """Of another corpus, of its rendered stand-in, and of custom corpora with a layout in common."""
+    learnt = tiny.faces("disfa", ["SN002"], layout="disfa")
+    for name, layout in (("synthetic_disfa", None), ("smiles", "csv"), ("disfa_plus", "disfa_plus")):
+        splits.check_tests(tiny.run_data(learnt, tiny.faces(name, ["SN002"], layout=layout)))
+    splits.check_tests(tiny.run_data(tiny.faces("a", ["1"], layout="csv"), tiny.faces("b", ["1"], layout="csv")))
+
+
+def test_a_run_knows_the_identity_of_every_corpus(directory):
+    """Of those trained on, then those tested on, each once."""
+    data = _open(directory, **{"data.also_train": ("synthetic_disfa",)})
+    assert [identity.name.split("/")[0] for identity in data.identities] == ["synthetic_bp4d", "synthetic_disfa"]
+    assert data.identities[1].aus == CORPUS_AUS["disfa"] and len(data.identities[1].fingerprint) == 12

@@ -32,3 +32,16 @@ def test_axes_have_one_look():
     axes = Figure().subplots()
     figures.style_axes(axes, title="Title", x_label="step", y_label="loss")
     assert (axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()) == ("Title", "step", "loss")
+
+
+def test_a_footer_is_drawn_below(tmp_path):
+    """Leave the image as it is, and write small grey text under it, in as many lines as the width needs."""
+    red = Image.new("RGB", (200, 40), "red")
+    heights = []
+    for text in ("", "disfa/1.0.0 0123456789ab", "a longer text " * 10):
+        figures.save_image(red, tmp_path / "image.png", text)
+        with Image.open(tmp_path / "image.png") as image:
+            pixels = np.asarray(image.convert("RGB"))
+        heights.append(len(pixels))
+        assert (pixels[:40] == (255, 0, 0)).all() and (pixels[40:].min() < 200 if text else True)
+    assert heights[0] == 40 < heights[1] < heights[2]

@@ -49,7 +49,7 @@ class _Synthetic(schema.CorpusBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         aus = aus_lib.CORPUS_AUS[folds_lib.family(self.name)]
-        return tfds.core.DatasetInfo(
+        return schema.CorpusInfo(
             builder=self,
             description="Rendered faces showing action units; subjects, folds and AUs of the corpus in the name.",
             features=schema.features(len(aus)),

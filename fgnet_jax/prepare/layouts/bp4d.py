@@ -1,7 +1,7 @@
 """Reads BP4D as its owners lay it out: a file of codes and a folder of images per subject and task.
 
-`AUCoding/AU_OCC/F001_T1.csv` and `Sequences(2D+3D)/F001/T1/0001.jpg`, or `2D+3D/…`; images are identified by the number
-in their name, whatever its padding.
+`AUCoding/AU_OCC/F001_T1.csv` and `Sequences(2D+3D)/F001/T1/0001.jpg`, or `2D+3D/…`, or `F001_T1_0001.jpg` in any
+folder; images are identified by the number in their name, whatever its padding.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.prepare.layouts import records
+from fgnet_jax.prepare.layouts import bp4d_codes, label_files, recognition, records
 from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Partition, Problem
 
 UNKNOWN = ("mask", "negative", "drop")
@@ -19,8 +19,8 @@ UNKNOWN = ("mask", "negative", "drop")
 
 _LABELS = re.compile(r"([FM]\d{3})_(T\d+)\.csv", re.IGNORECASE)
 _SUBJECT, _TASK = re.compile(r"[FM]\d{3}", re.IGNORECASE), re.compile(r"T\d+", re.IGNORECASE)
+_IMAGE = re.compile(r"([FM]\d{3})_(T\d+)_(\d+)", re.IGNORECASE)
 _MEDIA = re.compile(r"2d\s*\+\s*3d", re.IGNORECASE)
-_NOT_KNOWN = 9
 
 
 def read(
@@ -29,6 +29,7 @@ def read(
     partition: Partition | None = None,
     aus: tuple[int, ...] = CORPUS_AUS["bp4d"],
     unknown: str = "mask",
+    name: str = "bp4d",
 ) -> CorpusRecords:
     """Find codes and images.
 
@@ -39,23 +40,29 @@ def read(
       unknown: One of `UNKNOWN`. Published label files have 0 and 1 only, for nearly every coded frame, so there 9
         counts as absent ("negative"). The default is what the coders recorded: unknown, so that the label is neither
         trained nor tested on.
+      name: Name of the corpus; with another than BP4D's, a partition is needed.
 
     Raises:
-      LayoutError: where no file of codes, or no image of a coded sequence, is found, or no file codes an AU.
+      LayoutError: where no file of codes, or no image of a coded sequence, is found, or no file codes an AU; if this is
+        BP4D+, or has another name than BP4D's and no partition.
     """
+    partition = recognition.partition_of("bp4d", name, partition)
     files = records.files_under(root)
-    partition = records.standard_partition("bp4d") if partition is None else partition
     labels, problems = _label_files(root, files)
     if not labels:
         raise records.not_found(root, files, "a file of codes AUCoding/AU_OCC/F001_T1.csv")
-    images = _image_files(root, files)
+    images, more = _image_files(root, files)
+    problems += more
+    if name == "bp4d":
+        recognition.refuse_bp4d_plus(root, [path.relative_to(root) for path in labels.values()], [*labels, *images])
     if not set(labels) & set(images):
         expected = "an image Sequences(2D+3D)/F001/T1/0001.jpg of a sequence that has a file of codes"
         raise records.not_found(root, files, expected)
-    sequences = []
+    sequences: list[LabelledSequence] = []
+    unread: set[str] = set()
     for key in sorted(set(labels) | set(images)):
         sequence, more = _sequence(
-            key, labels.get(key), images.get(key, []), partition=partition, aus=aus, unknown=unknown
+            key, labels.get(key), images.get(key, []), partition=partition, aus=aus, unknown=unknown, unread=unread
         )
         problems += more
         sequences += [sequence] if sequence else []
@@ -63,17 +70,25 @@ def read(
     if not sequences and bad:
         first = next(problem for problem in problems if problem.kind == records.BAD_FILE)
         raise records.LayoutError(f"no file of codes can be read; {first.where}: {first.detail}")
+    notes = [recognition.plus_note(task for _, task in labels)] if name == "bp4d" else []
+    notes += [f"columns of codes that are not read: {', '.join(map(repr, sorted(unread)))}"] if unread else []
     return CorpusRecords(
-        name="bp4d",
+        name=name,
         aus=tuple(aus),
         root=root,
         sequences=records.in_order(sequences, partition),
         problems=tuple(problems),
+        notes=tuple(filter(None, notes)),
     )
 
 
 Key = tuple[str, str]
-"""Subject and task."""
+"""Subject and task, "F001" and "T1"."""
+
+
+def _key(subject: str, task: str) -> Key:
+    """Return subject and task in their usual spelling, T1 for T01."""
+    return subject.upper(), f"T{int(task[1:])}"
 
 
 def _label_files(root: Path, files: list[PurePosixPath]) -> tuple[dict[Key, Path], list[Problem]]:
@@ -83,24 +98,48 @@ def _label_files(root: Path, files: list[PurePosixPath]) -> tuple[dict[Key, Path
     labels: dict[Key, Path] = {}
     problems = []
     for path, match in occurrence or named:
-        key = match[1].upper(), match[2].upper()
-        used = labels.setdefault(key, root / path)
-        if used != root / path:
-            problems.append(Problem(records.AMBIGUOUS, "/".join(key), f"{used} is taken, {path} is not"))
+        key = _key(match[1], match[2])
+        problems += records.add_file(labels, key, root / path, "/".join(key))
     return labels, problems
 
 
-def _image_files(root: Path, files: list[PurePosixPath]) -> dict[Key, list[tuple[int, Path]]]:
-    """Find the numbered images of each sequence; those below 2D+3D where there is such a folder."""
-    images: dict[bool, dict[Key, list[tuple[int, Path]]]] = {True: defaultdict(list), False: defaultdict(list)}
+Numbered = dict[Key, list[tuple[int, Path]]]
+"""Images and their numbers, by sequence."""
+
+
+def _image_files(root: Path, files: list[PurePosixPath]) -> tuple[Numbered, list[Problem]]:
+    """Find the numbered images of each sequence; those below 2D+3D where there is such a folder.
+
+    Images that have the sequence in their names alone, F001_T1_0001.jpg, are taken where it has no folder F001/T1.
+    """
+    in_folders: dict[bool, Numbered] = {True: defaultdict(list), False: defaultdict(list)}
+    by_names: dict[bool, Numbered] = {True: defaultdict(list), False: defaultdict(list)}
+    problems = []
     for path in files:
-        if path.suffix.lower() not in records.IMAGE_SUFFIXES or len(path.parts) < 3 or not path.stem.isdecimal():
+        if path.suffix.lower() not in records.IMAGE_SUFFIXES:
             continue
-        subject, task = path.parts[-3:-1]
-        if _SUBJECT.fullmatch(subject) and _TASK.fullmatch(task):
-            is_media = any(_MEDIA.search(part) for part in (root.name, *path.parts[:-3]))
-            images[is_media][subject.upper(), task.upper()].append((int(path.stem), root / path))
-    return dict(images[True] or images[False])
+        is_media = any(_MEDIA.search(part) for part in (root.name, *path.parts[:-1]))
+        folder, named = _folder_key(path), _IMAGE.fullmatch(path.stem)
+        name = _key(named[1], named[2]) if named else None
+        number = int(named[3]) if named else int(path.stem) if path.stem.isdecimal() else None
+        if number is None or not (folder or name):
+            continue
+        if folder and name and folder != name:
+            problems.append(Problem(records.AMBIGUOUS, str(path), "its name and its folder are of two sequences"))
+        elif folder:
+            in_folders[is_media][folder].append((number, root / path))
+        elif name:
+            by_names[is_media][name].append((number, root / path))
+    is_media = bool(in_folders[True] or (by_names[True] and not in_folders[False]))
+    return {**by_names[is_media], **in_folders[is_media]}, problems
+
+
+def _folder_key(path: PurePosixPath) -> Key | None:
+    """Return the sequence whose folder, F001/T1, an image is in; None for other folders."""
+    if len(path.parts) < 3:
+        return None
+    subject, task = path.parts[-3:-1]
+    return _key(subject, task) if _SUBJECT.fullmatch(subject) and _TASK.fullmatch(task) else None
 
 
 def _sequence(
@@ -111,17 +150,22 @@ def _sequence(
     partition: Partition,
     aus: tuple[int, ...],
     unknown: str,
+    unread: set[str],
 ) -> tuple[LabelledSequence | None, list[Problem]]:
-    """Read a sequence of a file of codes and numbered images; None, with the problem, where it cannot be used."""
+    """Read a sequence of a file of codes and numbered images; None, with the problem, where it cannot be used.
+
+    Names of columns that are no AUs are added to `unread`.
+    """
     (subject, task), name = key, "/".join(key)
     if subject not in partition:
-        return None, [Problem(kind=records.NO_FOLD, where=name, detail="not in the partition", count=0)]
+        detail = "not in the partition, so all of it is left out"
+        return None, [Problem(kind=records.NO_FOLD, where=name, detail=detail, count=len(numbered))]
     if file is None:
         return None, [
             Problem(kind=records.NO_LABEL, where=name, detail=f"no file {subject}_{task}.csv", count=len(numbered))
         ]
     try:
-        frames, codes = read_codes(file, aus)
+        coded = bp4d_codes.read_codes(file, aus)
     except FileError as error:
         return None, [
             Problem(
@@ -131,14 +175,16 @@ def _sequence(
                 count=len(numbered),
             )
         ]
+    unread.update(coded.unread)
     if not numbered:
-        return None, [Problem(kind=records.NO_IMAGE, where=name, detail="no image at all", count=len(frames))]
+        detail = f"no image at all: expected {subject}/{task}/0001.jpg or {subject}_{task}_0001.jpg"
+        return None, [Problem(kind=records.NO_IMAGE, where=name, detail=detail, count=len(coded.frames))]
     images, problems = records.by_number(name, numbered)
-    problems += records.unlabelled(name, images, frames)
-    frames, labels, more = resolve_unknown(name, frames, codes, aus=aus, unknown=unknown)
+    problems += records.unlabelled(name, images, coded.frames) + label_files.problems(file, coded.bad)
+    frames, labels, more = bp4d_codes.resolve_unknown(name, coded.frames, coded.codes, aus=aus, unknown=unknown)
     sequence = LabelledSequence(
         subject=subject,
-        name=task,
+        name=file.stem.split("_")[1].upper(),  # as it is spelled: datasets that exist have it so
         fold=partition[subject],
         frames=frames,
         labels=labels,
@@ -146,70 +192,3 @@ def _sequence(
         images=images,
     )
     return sequence, problems + more
-
-
-def resolve_unknown(
-    name: str, frames: np.ndarray, codes: np.ndarray, *, aus: tuple[int, ...], unknown: str
-) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-    """Convert codes (0, 1, 9) to labels (0, 1, -1).
-
-    Args:
-      name: Of the sequence.
-      frames: (N,) int32.
-      codes: (N, K) int8.
-      aus: The K AUs.
-      unknown: One of `UNKNOWN`.
-
-    Returns:
-      Frames and labels, those that are left out excepted, and a line for the report if there is a 9.
-    """
-    is_unknown = codes == _NOT_KNOWN
-    rows, problems = is_unknown.any(1), []
-    if rows.any():
-        meaning = {"mask": "unknown", "negative": "taken as absent", "drop": "frames left out"}[unknown]
-        counts = {au: int(n) for au, n in zip(aus, is_unknown.sum(0), strict=True) if n}
-        detail = ", ".join(f"AU {au} in {n}" for au, n in counts.items())
-        where = records.span(name, frames[rows].tolist())
-        problems.append(
-            Problem(kind=records.NOT_KNOWN, where=where, detail=f"{detail}: {meaning}", count=int(rows.sum()))
-        )
-    labels = np.where(is_unknown, 0 if unknown == "negative" else -1, codes).astype(np.int8)
-    used = ~rows if unknown == "drop" else slice(None)
-    return frames[used], labels[used], problems
-
-
-def read_codes(path: Path, aus: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Read frame numbers (N,) int32, increasing, and codes (N, K) int8 of these AUs: 0 absent, 1 present, 9 unknown.
-
-    Raises:
-      FileError: for a header without one of the AUs, a row of another length or with another code, or a frame twice.
-    """
-    lines = records.lines_of(path)
-    if not lines:
-        raise FileError("is empty")
-    header = [cell.strip() for cell in lines[0][1].split(",")]
-    columns = {
-        int(m[1]): k for k, cell in enumerate(header) if k and (m := re.fullmatch(r"(?:AU)?0*(\d+)", cell, re.I))
-    }
-    missing = [str(au) for au in aus if au not in columns]
-    if missing:
-        raise FileError(f"line {lines[0][0]}: expected a header of a 0 and AU numbers; it lacks {', '.join(missing)}")
-    rows: dict[int, list[int]] = {}
-    for number, line in lines[1:]:
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) != len(header):
-            raise FileError(f"line {number}: expected {len(header)} cells as in the header, got {len(cells)}")
-        if not cells[0].isdecimal() or int(cells[0]) in rows:
-            raise FileError(f"line {number}: expected a frame number that comes once, got {cells[0]!r}")
-        rows[int(cells[0])] = [_code(cells[columns[au]], au, number) for au in aus]
-    if not rows:
-        raise FileError("has no row of codes")
-    frames = sorted(rows)
-    return np.array(frames, np.int32), np.array([rows[frame] for frame in frames], np.int8)
-
-
-def _code(cell: str, au: int, line: int) -> int:
-    """Read a code."""
-    if cell not in ("0", "1", "9"):
-        raise FileError(f"line {line}: AU {au} has code {cell!r}: expected 0, 1 or 9")
-    return int(cell)

@@ -4,9 +4,11 @@
     anna/0001.jpg,anna,0,1,
 
 Columns, in any order: `image` (or `picture`, `image_path`, `path`, `file`; relative to the table), `subject`, AUs by
-name (`au1`, `AU06`); optionally `sequence`, `frame` and `fold` (0 to 2).
+name (`au1`, `AU06`, `AU12_c`); optionally `sequence`, `frame` and `fold` (0 to 2).
 """
 
+import dataclasses
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from fgnet_jax.data import folds as folds_lib
-from fgnet_jax.prepare.layouts import label_table, records
+from fgnet_jax.prepare.layouts import label_files, label_table, recognition, records
+from fgnet_jax.prepare.layouts.label_files import BadLine
 from fgnet_jax.prepare.layouts.records import (
     CorpusRecords,
     FileError,
@@ -29,6 +32,9 @@ DEFAULT_SEQUENCE = "pictures"
 
 Datasets that are prepared already have it in their records and fingerprints, so it stays.
 """
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, at most, on every usual file system."""
 
 Faces = dict[tuple[str, str], dict[int, tuple[Path, list[float]]]]
 """Of each subject and sequence, image and AU values by frame number."""
@@ -45,13 +51,17 @@ def read(file: Path, name: str, *, partition: Partition | None = None, threshold
       threshold: If given, AU columns have intensities of 0 to 5, present from this one on; else they have 0 and 1.
 
     Raises:
-      LayoutError: if the table cannot be read, lacks a column, or none of its images exists.
+      LayoutError: if the table cannot be read, lacks a column, or none of its images exists; if it has the name of BP4D
+        or DISFA, and not their subjects.
     """
     table = label_table.read(file)
-    image, subject = _needed(table, "image", "picture", "image_path", "path", "file"), _needed(table, "subject")
-    rows, problems = _rows(table, image=image, subject=subject, threshold=threshold)
+    keys = _key_columns(table)
+    faces, problems = _read_rows(table, keys, threshold)
+    rows = faces.by_sequence()
     _refuse_without_images(file, rows, problems)
-    folds = partition if partition is not None else _folds(table, subject, sorted({key[0] for key in rows}))
+    subjects = sorted({key[0] for key in rows})
+    recognition.refuse_borrowed_name(name, subjects, has_folds=partition is not None or keys.fold is not None)
+    folds = partition if partition is not None else _folds(table, keys, subjects)
     sequences = []
     for key, faces in rows.items():
         if key[0] not in folds:
@@ -66,30 +76,30 @@ def read(file: Path, name: str, *, partition: Partition | None = None, threshold
         root=file.parent,
         sequences=records.in_order(sequences, folds),
         problems=tuple(problems),
+        notes=tuple(filter(None, [table.note([*dataclasses.astuple(keys), *table.aus.values()])])),
     )
 
 
-def _rows(
-    table: label_table.LabelTable, *, image: str, subject: str, threshold: float | None
-) -> tuple[Faces, list[Problem]]:
-    """Read the table's rows, and the problems of those that cannot be used."""
-    sequence, frame = table.column("sequence"), table.column("frame")
-    read_label = label_table.binary if threshold is None else label_table.intensity
-    rows: Faces = defaultdict(dict)
-    problems: list[Problem] = []
-    for row in table.rows:
-        key = row.cells[subject], row.cells[sequence] if sequence else DEFAULT_SEQUENCE
-        try:
-            number = _number(row, frame, len(rows[key]) + 1)
-            if not key[0]:
-                raise FileError(f"line {row.line}: has no subject")
-            if number in rows[key]:
-                raise FileError(f"line {row.line}: frame {number} of {'/'.join(key)} comes twice")
-            values = [float(read_label(row, column)) for column in table.aus.values()]
-            rows[key][number] = table.path.parent / row.cells[image], values
-        except FileError as error:
-            problems.append(Problem(records.BAD_FILE, f"{table.path} line {row.line}", str(error)))
-    return {key: faces for key, faces in rows.items() if faces}, problems
+@dataclasses.dataclass(frozen=True)
+class _KeyColumns:
+    """Names of the columns that say what a row is of; None for those that are not there."""
+
+    image: str
+    subject: str
+    sequence: str | None
+    frame: str | None
+    fold: str | None
+
+
+def _key_columns(table: label_table.LabelTable) -> _KeyColumns:
+    """Find the columns that say what a row is of."""
+    return _KeyColumns(
+        image=_needed(table, "image", "picture", "image_path", "path", "file"),
+        subject=_needed(table, "subject"),
+        sequence=table.column("sequence"),
+        frame=table.column("frame"),
+        fold=table.column("fold"),
+    )
 
 
 def _needed(table: label_table.LabelTable, *names: str) -> str:
@@ -101,11 +111,76 @@ def _needed(table: label_table.LabelTable, *names: str) -> str:
     return column
 
 
+class _FaceRows:
+    """Faces of the rows read so far."""
+
+    def __init__(self, table: label_table.LabelTable, keys: _KeyColumns):
+        self._table, self._keys = table, keys
+        self._faces: Faces = defaultdict(dict)
+        self._places: dict[Path, tuple[tuple[str, str], int]] = {}
+
+    def by_sequence(self) -> Faces:
+        """Return the faces of each subject and sequence that has one."""
+        return {key: faces for key, faces in self._faces.items() if faces}
+
+    def add(self, row: label_table.LabelRow, values: list[float]) -> str:
+        """Add a row's face and return what its labels contradict: those are lost; empty where nothing is.
+
+        Raises:
+          FileError: if the row cannot be used.
+        """
+        keys = self._keys
+        key = row.cells[keys.subject], row.cells[keys.sequence] if keys.sequence else DEFAULT_SEQUENCE
+        if not key[0]:
+            raise FileError("has no subject")
+        if any(
+            label_files.DAMAGE in row.cells[column] for column in (keys.subject, keys.sequence, keys.image) if column
+        ):
+            raise FileError("is no text in UTF-8: this row is not read")
+        number = _number(row, keys.frame, len(self._faces[key]) + 1)
+        name = row.cells[keys.image]
+        if max(map(len, os.fsencode(name).split(b"/"))) > _LONGEST_NAME:
+            raise FileError(f"{name[:40]!r}… is no name of a file")
+        path = self._table.path.parent / name
+        place = key, number
+        if number in self._faces[key] and self._faces[key][number][0] != path:
+            raise FileError(f"frame {number} of {'/'.join(key)} comes twice, with another image: this row is not read")
+        other = place if number in self._faces[key] else self._places.get(path)
+        if other is None:
+            self._faces[key][number], self._places[path] = (path, values), place
+            return ""
+        merged, differing = label_table.merge(self._faces[other[0]][other[1]][1], values, self._table.aus.values())
+        self._faces[other[0]][other[1]] = path, merged
+        self._faces[key][number] = path, merged
+        who = f", {other[0][0]}'s before" if other[0][0] != key[0] else ""
+        return f"{name!r} comes twice{who}, with another {differing}" if differing or who else ""
+
+
+def _read_rows(
+    table: label_table.LabelTable, keys: _KeyColumns, threshold: float | None
+) -> tuple[_FaceRows, list[Problem]]:
+    """Read the table's rows, and the problems of what cannot be read."""
+    if threshold is not None and table.are_presence:
+        raise LayoutError(f"{table.path}: columns AU…_c have 0 and 1, no intensities: leave out --threshold")
+    read_label = label_table.binary if threshold is None else label_table.intensity
+    hint = ": say with --threshold from which on an AU is present"
+    faces, bad = _FaceRows(table, keys), list(table.bad)
+    for row, labels in zip(table.rows, label_table.labels(table, table.aus.values(), read_label, hint), strict=True):
+        reasons = list(labels.reasons)
+        try:
+            reasons += filter(None, [faces.add(row, labels.values)])
+        except FileError as error:
+            reasons.append(str(error))
+        if reasons:
+            bad.append(BadLine(row.line, "; ".join(reasons)))
+    return faces, label_files.problems(table.path, sorted(bad))
+
+
 def _number(row: label_table.LabelRow, column: str | None, default: int) -> int:
     """Return a row's frame number."""
-    text = row.cells[column] if column else str(default)
+    text = label_files.plain_number(row.cells[column]) if column else str(default)
     if not re.fullmatch(r"\d{1,9}", text):
-        raise FileError(f"line {row.line}: frame is {text!r}: expected a whole number")
+        raise FileError(f"frame is {text!r}: expected a whole number")
     return int(text)
 
 
@@ -118,19 +193,18 @@ def _refuse_without_images(file: Path, rows: Faces, problems: list[Problem]) -> 
         raise LayoutError(f"{file}: none of its {len(paths)} images is there; looked for {paths[0]} and the like")
 
 
-def _folds(table: label_table.LabelTable, subject: str, names: list[str]) -> dict[str, int]:
+def _folds(table: label_table.LabelTable, keys: _KeyColumns, names: list[str]) -> dict[str, int]:
     """Return the folds by subject: of the column `fold`, else in turn."""
-    column = table.column("fold")
-    if column is None:
+    if keys.fold is None:
         return {name: k % folds_lib.NUM_FOLDS for k, name in enumerate(names)}
     folds: dict[str, int] = {}
     for row in table.rows:
-        text = row.cells[column]
+        text = label_files.plain_number(row.cells[keys.fold])
         if text not in map(str, range(folds_lib.NUM_FOLDS)):
             raise LayoutError(
                 f"{table.path} line {row.line}: fold is {text!r}: expected 0 to {folds_lib.NUM_FOLDS - 1}"
             )
-        name = row.cells[subject]
+        name = row.cells[keys.subject]
         if folds.setdefault(name, int(text)) != int(text):
             raise LayoutError(f"{table.path} line {row.line}: {name} is in fold {folds[name]} as well as in {text}")
     return folds

@@ -1,26 +1,29 @@
 """Reads DISFA as its owners lay it out: an intensity file per subject and AU, and a video (or its frames) per subject.
 
 Files are identified by their own names, in any folder and in any case: `SN001_au1.txt`, `LeftVideoSN001_comp.avi`,
-`LeftVideoSN001_comp/LeftVideoSN001_comp_00001.jpg`.
+`LeftVideoSN001_comp/LeftVideoSN001_comp_00001.jpg` (`disfa_files`).
 """
 
+import dataclasses
 import re
-from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
-from fgnet_jax.prepare.layouts import records
+from fgnet_jax.prepare.layouts import disfa_files, label_files, recognition, records
+from fgnet_jax.prepare.layouts.disfa_files import LabelFiles
+from fgnet_jax.prepare.layouts.label_files import LOST, BadLine
 from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Partition, Problem
 
 CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 """AUs that DISFA codes; FG-Net trains eight of them."""
 
-_LABELS = re.compile(r"(SN\d{3})_au0*(\d+)\.txt", re.IGNORECASE)
-_VIDEO = r"{side}_?video_?(SN\d{{3}})(?:_comp)?"
-_VIDEO_END = r"\.(?:avi|mp4|mov|mkv|mpg|mpeg|wmv)"
+_LINE = re.compile(r"(\d{1,9})(?:\.0*)?\s*[,;\s]\s*(\S.*)?")
+_HEADER = re.compile(r"[a-z_ ]*frame[a-z_ ]*[,;\t]", re.IGNORECASE)
+_LAST_FRAME = 1_000_000
 
 
 def read(
@@ -30,6 +33,7 @@ def read(
     aus: tuple[int, ...] = CORPUS_AUS["disfa"],
     threshold: float = PRESENT_INTENSITY,
     camera: str = "left",
+    name: str = "disfa",
 ) -> CorpusRecords:
     """Find labels and videos.
 
@@ -39,31 +43,35 @@ def read(
       aus: AUs of `CODED`, in the order of the columns.
       threshold: Intensity from which on an AU counts as present.
       camera: "left" or "right".
+      name: Name of the corpus; with another than DISFA's, a partition is needed.
 
     Raises:
-      LayoutError: where no label file, or no video of a subject with labels, is found.
+      LayoutError: where no label file, or no video of a subject with labels, is found; if this is not DISFA, or has
+        another name and no partition.
     """
+    partition = recognition.partition_of("disfa", name, partition)
     files = records.files_under(root)
-    partition = records.standard_partition("disfa") if partition is None else partition
-    labels, problems = _label_files(root, files, aus)
-    if not labels:
+    labels = disfa_files.label_files(root, files, aus)
+    if name == "disfa":
+        recognition.refuse_disfa_plus(root, files, labels.used)
+    if not labels.used:
         raise records.not_found(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
-    _refuse_missing_aus(root, labels, aus)
-    videos, frames, more = _image_files(root, files, camera)
-    if not set(labels) & (set(videos) | set(frames)):
+    images = disfa_files.image_files(root, files, camera)
+    subjects = set(images.videos) | set(images.frames)
+    if not set(labels.used) & subjects:
         side = camera.capitalize()
         expected = (
             f"a {camera} video Videos_{side}Camera/{side}VideoSN001_comp.avi of a subject with labels, or its frames"
         )
         raise records.not_found(root, files, f"{expected} {side}VideoSN001_comp/{side}VideoSN001_comp_00001.jpg")
-    problems += more
+    problems = labels.problems + images.problems
     sequences = []
-    for subject in sorted(set(labels) | set(videos) | set(frames)):
+    for subject in sorted(set(labels.used) | subjects):
         sequence, more = _sequence(
             subject,
-            labels.get(subject, {}),
-            video=videos.get(subject),
-            images=frames.get(subject, {}),
+            labels,
+            video=images.videos.get(subject),
+            images=images.frames.get(subject, {}),
             partition=partition,
             aus=aus,
             threshold=threshold,
@@ -72,70 +80,18 @@ def read(
         problems += more
         sequences += [sequence] if sequence else []
     return CorpusRecords(
-        name="disfa",
+        name=name,
         aus=tuple(aus),
         root=root,
         sequences=records.in_order(sequences, partition),
         problems=tuple(problems),
+        notes=tuple(filter(None, [labels.note()])),
     )
-
-
-def _label_files(
-    root: Path, files: list[PurePosixPath], aus: tuple[int, ...]
-) -> tuple[dict[str, dict[int, Path]], list[Problem]]:
-    """Find the label files, by subject and AU."""
-    labels: dict[str, dict[int, Path]] = defaultdict(dict)
-    problems = []
-    for path in files:
-        match = _LABELS.fullmatch(path.name)
-        if match and int(match[2]) in aus:
-            subject, au = match[1].upper(), int(match[2])
-            used = labels[subject].setdefault(au, root / path)
-            if used != root / path:
-                problems.append(Problem(records.AMBIGUOUS, f"{subject} AU {au}", f"{used} is taken, {path} is not"))
-    return dict(labels), problems
-
-
-def _refuse_missing_aus(root: Path, labels: dict[str, dict[int, Path]], aus: tuple[int, ...]) -> None:
-    """Refuse AUs that no subject has a label file of."""
-    available = set().union(*labels.values())
-    missing = [au for au in aus if au not in available]
-    if missing:
-        names = ", ".join(f"SN001_au{au}.txt" for au in missing)
-        raise records.LayoutError(
-            f"{root} has no label file of AU {', '.join(map(str, missing))}: looked for {names} …"
-        )
-
-
-def _image_files(
-    root: Path, files: list[PurePosixPath], camera: str
-) -> tuple[dict[str, Path], dict[str, dict[int, Path]], list[Problem]]:
-    """Find videos by subject, extracted frames by subject and number, and problems with either."""
-    stem = _VIDEO.format(side=camera)
-    video, folder = re.compile(stem + _VIDEO_END, re.IGNORECASE), re.compile(stem, re.IGNORECASE)
-    videos: dict[str, Path] = {}
-    frames: dict[str, list[tuple[int, Path]]] = defaultdict(list)
-    problems = []
-    for path in files:
-        if match := video.fullmatch(path.name):
-            subject = match[1].upper()
-            used = videos.setdefault(subject, root / path)
-            if used != root / path:
-                problems.append(Problem(records.AMBIGUOUS, subject, f"{used} is taken, {path} is not"))
-        elif path.suffix.lower() in records.IMAGE_SUFFIXES and (match := folder.fullmatch(path.parent.name)):
-            digits = re.search(r"(\d+)$", path.stem)
-            if digits:
-                frames[match[1].upper()].append((int(digits[1]), root / path))
-    numbered = {}
-    for subject, images in frames.items():
-        numbered[subject], more = records.by_number(subject, images)
-        problems += more
-    return videos, numbered, problems
 
 
 def _sequence(
     subject: str,
-    files: Mapping[int, Path],
+    labels: LabelFiles,
     *,
     video: Path | None,
     images: Mapping[int, Path],
@@ -144,37 +100,28 @@ def _sequence(
     threshold: float,
     camera: str,
 ) -> tuple[LabelledSequence | None, list[Problem]]:
-    """Read a subject's sequence of label files by AU; None, with the problems, where it cannot be used."""
+    """Read a subject's sequence; None, with the problems, where it cannot be used."""
     if subject not in partition:
-        return None, [Problem(kind=records.NO_FOLD, where=subject, detail="not in the partition", count=0)]
-    if not files:
+        count = len(_intensities(subject, labels, aus)[0]) if subject in labels.used else len(images)
+        return None, [Problem(records.NO_FOLD, subject, "not in the partition, so all of it is left out", count=count)]
+    if subject not in labels.used:
         return None, [
             Problem(kind=records.NO_LABEL, where=subject, detail=f"no file {subject}_au….txt", count=len(images))
         ]
-    intensities, problems = _intensities(subject, files, aus)
+    intensities, problems = _intensities(subject, labels, aus)
     if not len(intensities):
         return None, problems
     frames = np.arange(1, len(intensities) + 1, dtype=np.int32)
     if video is None and not images:
         return None, [
             *problems,
-            Problem(kind=records.NO_IMAGE, where=subject, detail=f"no {camera} video and no frames", count=len(frames)),
+            Problem(records.NO_IMAGE, subject, _no_images(subject, camera), count=len(frames)),
         ]
     if video is not None and images:
         problems.append(Problem(records.AMBIGUOUS, subject, f"{video} is taken, extracted frames are not"))
         images = {}
-    if images and min(images) == 0:
-        problems.append(
-            Problem(records.FRAME_COUNT, subject, "frames are numbered from 0: frame 0 is taken as the first")
-        )
-        images = {number + 1: path for number, path in images.items()}
-    if images:
-        problems += records.unlabelled(subject, images, frames)
-        if len(images) != len(frames):
-            detail = f"{len(images)} images, {len(frames)} label lines"
-            problems.append(
-                Problem(kind=records.FRAME_COUNT, where=subject, detail=detail, count=abs(len(images) - len(frames)))
-            )
+    images, more = _from_one(subject, images, frames)
+    problems += more
     sequence = LabelledSequence(
         subject=subject,
         name=camera,
@@ -188,55 +135,116 @@ def _sequence(
     return sequence, problems
 
 
-def _intensities(subject: str, files: Mapping[int, Path], aus: tuple[int, ...]) -> tuple[np.ndarray, list[Problem]]:
-    """Read a subject's intensities, (frames, K) float32; -1 for an AU whose file is missing or bad."""
-    columns: dict[int, dict[int, int]] = {}
-    problems = []
+def _from_one(subject: str, images: Mapping[int, Path], frames: np.ndarray) -> tuple[Mapping[int, Path], list[Problem]]:
+    """Make extracted frames' numbers begin at 1, as labels' do, and compare them with the labels'."""
+    if not images:
+        return images, []
+    problems: list[Problem] = []
+    if min(images) == 0:
+        detail = "frames are numbered from 0: frame 0 is taken as the first"
+        problems.append(Problem(records.FRAME_COUNT, subject, detail))
+        images = {number + 1: path for number, path in images.items()}
+    problems += records.unlabelled(subject, images, frames)
+    if len(images) != len(frames):
+        detail = f"{len(images)} images, {len(frames)} label lines"
+        problems.append(Problem(records.FRAME_COUNT, subject, detail, count=abs(len(images) - len(frames))))
+    return images, problems
+
+
+def _no_images(subject: str, camera: str) -> str:
+    """Say that a subject has no images, and which names they should have."""
+    name = f"{camera.capitalize()}Video{subject}_comp"
+    return f"no {camera} video and no frames: expected {name}.avi, {name}/{name}_00001.jpg or {subject}/00001.jpg"
+
+
+def _intensities(subject: str, labels: LabelFiles, aus: tuple[int, ...]) -> tuple[np.ndarray, list[Problem]]:
+    """Read a subject's intensities, (frames, K) float32; -1 where a file is missing or bad, or a line is."""
+    columns: dict[int, Intensities] = {}
+    problems: list[Problem] = []
+    files = labels.used[subject]
     for au in aus:
         if au not in files:
-            problems.append(
-                Problem(
-                    kind=records.BAD_FILE,
-                    where=f"{subject}_au{au}.txt",
-                    detail="missing: this AU is unknown here",
-                    count=0,
-                )
-            )
+            detail = f"missing: this AU is unknown here{labels.instead(subject, au)}"
+            problems.append(Problem(records.BAD_FILE, f"{subject}_au{au}.txt", detail, count=0))
             continue
         try:
             columns[au] = read_intensities(files[au])
         except FileError as error:
-            problems.append(
-                Problem(
-                    kind=records.BAD_FILE, where=str(files[au]), detail=f"{error}; this AU is unknown here", count=0
-                )
-            )
-    count = max((max(column, default=0) for column in columns.values()), default=0)
+            problems.append(Problem(records.BAD_FILE, str(files[au]), f"{error}; this AU is unknown here", count=0))
+    count = max((max(column.values, default=0) for column in columns.values()), default=0)
     values = np.full((count, len(aus)), -1, np.float32)
     for k, au in enumerate(aus):
-        for frame, intensity in columns.get(au, {}).items():
-            values[frame - 1, k] = intensity
-        missing = count - len(columns.get(au, {}))
-        if au in columns and missing:
-            detail = f"{missing} of {count} lines are missing"
-            problems.append(Problem(kind=records.FRAME_COUNT, where=str(files[au]), detail=detail, count=missing))
-    return values, problems
+        if au in columns:
+            for frame, intensity in columns[au].values.items():
+                values[frame - 1, k] = intensity
+            problems += _lost_lines(files[au], columns[au], count)
+    return values, [dataclasses.replace(p, count=count) if p.kind == records.BAD_FILE else p for p in problems]
 
 
-def read_intensities(path: Path) -> dict[int, int]:
-    """Read a label file: intensities, 0 to 5, by frame, from 1.
+def _lost_lines(path: Path, column: "Intensities", count: int) -> list[Problem]:
+    """Return the problems of a file's bad lines, and of the lines that it lacks of `count`."""
+    problems = label_files.problems(path, column.bad)
+    missing = count - len(column.values) - column.unnumbered
+    if missing > 0:
+        detail = f"{missing} of {count} lines are missing"
+        problems.append(Problem(records.FRAME_COUNT, str(path), detail, count=missing))
+    return problems
+
+
+class Intensities(NamedTuple):
+    """A label file.
+
+    Attributes:
+      values: Intensities, 0 to 5, by frame, from 1; `LOST` where the line of a frame cannot be read.
+      bad: Lines that cannot be read.
+      unnumbered: How many of them have no frame number, so that they are of none of the frames in `values`.
+    """
+
+    values: dict[int, int]
+    bad: list[BadLine]
+    unnumbered: int
+
+
+def read_intensities(path: Path) -> Intensities:
+    """Read a label file of lines `frame,intensity`; a header is left out.
+
+    A frame whose line cannot be read, or that has two lines which differ, has no label.
 
     Raises:
-      FileError: for a line that is not `frame,intensity`, or a frame that comes twice.
+      FileError: if it cannot be read as text, has no line, numbers frames from 0, or more than half of its lines are
+        bad.
     """
+    lines = label_files.lines_of(path)
+    lines = lines[1:] if lines and _HEADER.match(lines[0][1]) else lines
     values: dict[int, int] = {}
-    for number, line in records.lines_of(path):
-        match = re.fullmatch(r"(\d+)\s*[,;\s]\s*([0-5])(?:\.0*)?", line)
-        if not match or not 1 <= int(match[1]) <= 1_000_000:
-            raise FileError(f"line {number}: expected frame,intensity with an intensity of 0 to 5, got {line[:40]!r}")
-        if int(match[1]) in values:
-            raise FileError(f"line {number}: frame {match[1]} comes twice")
-        values[int(match[1])] = int(match[2])
-    if not values:
+    first: dict[int, int] = {}
+    bad: list[BadLine] = []
+    unnumbered = 0
+    if lines and re.match(r"0+(\.0*)?\s*[,;\s]", lines[0][1].strip()):
+        raise FileError(f"line {lines[0][0]}: expected frame,intensity with frames from 1, got {lines[0][1][:40]!r}")
+    for number, line in lines:
+        frame, intensity = _frame_and_intensity(line.strip())
+        if frame is None or intensity == LOST:
+            text = f"expected frame,intensity with an intensity of 0 to 5, got {line.strip()[:40]!r}"
+            bad.append(BadLine(number, text + (f": frame {frame} is unknown" if frame is not None else "")))
+        elif values.get(frame, intensity) != intensity:
+            bad.append(BadLine(number, f"frame {frame} comes twice, line {first[frame]} is another: it is unknown"))
+            intensity = LOST
+        if frame is None:
+            unnumbered += 1
+        else:
+            first.setdefault(frame, number)
+            values[frame] = intensity
+    if not lines:
         raise FileError("has no line")
-    return values
+    label_files.refuse_mostly_bad(bad, len(lines))
+    return Intensities(values, bad, unnumbered)
+
+
+def _frame_and_intensity(line: str) -> tuple[int | None, int]:
+    """Read a line: None for a number that is no frame, `LOST` for a text that is no intensity."""
+    match = _LINE.fullmatch(line)
+    if not match or not 1 <= int(match[1]) <= _LAST_FRAME:
+        return None, LOST
+    cell = label_files.plain_number(match[2] or "")
+    return int(match[1]), int(cell) if cell in ("0", "1", "2", "3", "4", "5") else LOST

@@ -13,7 +13,8 @@ import numpy as np
 
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import folds as folds_lib
-from fgnet_jax.prepare.layouts import label_table, records
+from fgnet_jax.prepare.layouts import label_files, label_table, recognition, records
+from fgnet_jax.prepare.layouts.label_files import BadLine
 from fgnet_jax.prepare.layouts.records import CorpusRecords, FileError, LabelledSequence, Problem
 
 IMAGES, LANDMARKS, LABELS = "aligned_images", "aligned_landmarks", "labels"
@@ -27,8 +28,13 @@ def corpora_in(root: Path) -> dict[str, Path]:
       LayoutError: if there is none.
     """
     folders = [root, *(sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else [])]
-    named = {p.resolve().name.lower(): p for p in folders if (p / IMAGES).is_dir() and (p / LABELS).is_dir()}
-    corpora = {name: path for name, path in named.items() if name in CORPUS_AUS}
+    corpora: dict[str, Path] = {}
+    for folder in folders:
+        names = [name for name in (folder.absolute().name.lower(), folder.resolve().name.lower()) if name in CORPUS_AUS]
+        if names and (folder / IMAGES).is_dir() and (folder / LABELS).is_dir():
+            used = corpora.setdefault(names[0], folder)  # by a link's own name rather than by where it leads to
+            if not records.is_same(used, folder):
+                raise records.LayoutError(f"{used} and {folder} are both {names[0]}: name one of them")
     if not corpora:
         files = [PurePosixPath(p.name) for p in folders[1:]]
         raise records.not_found(root, files, f"a folder BP4D or DISFA with {IMAGES} and {LABELS} in it")
@@ -52,11 +58,13 @@ def read(folder: Path, corpus: str) -> CorpusRecords:
     labelled = _Labelled()
     for fold in range(folds_lib.NUM_FOLDS):
         _read_fold(folder, fold, aus, labelled)
+    recognition.refuse_other_subjects(corpus, folder, labelled.folds)
     if not labelled.faces:
         detail = labelled.problems[0].detail if labelled.problems else ""
         raise records.LayoutError(f"{folder / LABELS}: no row of any test.csv can be read; {detail}")
     sequences = [_sequence(key, faces) for key, faces in labelled.faces.items()]
     notes = [_train_note(folder, fold, labelled.folds, aus) for fold in range(folds_lib.NUM_FOLDS)]
+    notes += [recognition.fold_note(corpus, labelled.folds), *labelled.notes]
     return CorpusRecords(
         name=corpus,
         aus=aus,
@@ -75,6 +83,7 @@ class _Labelled:
       faces: Of each subject and sequence, by frame number: fold, labels and path.
       folds: Folds by subject.
       problems: Rows that cannot be used.
+      notes: Notes about the tables.
     """
 
     faces: dict[tuple[str, str], dict[int, tuple[int, list[int], Path]]] = dataclasses.field(
@@ -82,27 +91,35 @@ class _Labelled:
     )
     folds: dict[str, int] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def _read_fold(folder: Path, fold: int, aus: tuple[int, ...], labelled: _Labelled) -> None:
     """Add the faces of a fold's table."""
     table = _table(folder, fold, "test", aus)
-    path_column = _path_column(table)
-    for row in table.rows:
+    path_column, columns = _path_column(table), [table.aus[au] for au in aus]
+    labelled.notes.append(table.note([path_column, *table.aus.values()]))
+    bad = list(table.bad)
+    for row, labels in zip(table.rows, label_table.labels(table, columns, label_table.binary), strict=True):
+        reasons = list(labels.reasons)
         try:
             subject, name, number, path = _face(folder, row, path_column)
-            labels = [label_table.binary(row, table.aus[au]) for au in aus]
         except FileError as error:
-            labelled.problems.append(Problem(records.BAD_FILE, f"{table.path} line {row.line}", str(error)))
+            bad.append(BadLine(row.line, "; ".join([str(error), *reasons])))
             continue
         other = labelled.folds.setdefault(subject, fold)
         if other != fold:
             raise records.LayoutError(f"{table.path} line {row.line}: {subject} is in fold {other} as well")
-        if number in labelled.faces[subject, name]:
-            where = f"{subject}/{name} frame {number}"
-            labelled.problems.append(Problem(records.AMBIGUOUS, where, f"{table.path} {row.line}"))
-            continue
-        labelled.faces[subject, name][number] = fold, labels, path
+        faces, values = labelled.faces[subject, name], list(map(int, labels.values))
+        if number in faces:
+            merged, differing = label_table.merge(faces[number][1], values, columns)
+            values = list(map(int, merged))
+            reasons += [f"{subject}/{name} frame {number} comes twice, with another {differing}"] if differing else []
+            path = faces[number][2]
+        faces[number] = fold, values, path
+        if reasons:
+            bad.append(BadLine(row.line, "; ".join(reasons)))
+    labelled.problems.extend(label_files.problems(table.path, sorted(bad)))
 
 
 def landmarks_beside(corpus: CorpusRecords) -> Path | None:
@@ -138,7 +155,7 @@ def _face(folder: Path, row: label_table.LabelRow, column: str) -> tuple[str, st
     parts = PurePosixPath(row.cells[column].replace("\\", "/")).parts
     starts = [k for k, part in enumerate(parts[:-1]) if re.fullmatch(r"[FM]\d{3}|SN\d{3}", part, re.IGNORECASE)]
     if not starts or not PurePosixPath(parts[-1]).stem.isdecimal() or ".." in parts:
-        raise FileError(f"line {row.line}: {row.cells[column]!r} is no path like BP4D/F001/T1/02440.jpg")
+        raise FileError(f"{row.cells[column]!r} is no path like BP4D/F001/T1/02440.jpg")
     inner = parts[starts[0] :]
     name = "/".join(inner[1:-1]) or "left"
     return inner[0], name, int(PurePosixPath(inner[-1]).stem), folder / IMAGES / Path(*inner)

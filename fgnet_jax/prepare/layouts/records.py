@@ -3,26 +3,30 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 
 from fgnet_jax.data import folds as folds_lib
+from fgnet_jax.runtime import folders
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """File name suffixes of images, in lower case."""
 
 NO_FACE = "no face"
 UNREADABLE = "unreadable"
+LOST = "after frames lost in a damaged video"
 NO_IMAGE = "label without image"
 NO_LABEL = "image without label"
 FRAME_COUNT = "frame count off"
 BAD_FILE = "bad label file"
+BAD_LINE = "bad label lines"
 NO_FOLD = "subject without a fold"
 AMBIGUOUS = "more than one file for the same"
 NOT_KNOWN = "code 9, not known"
-KINDS = (NO_FACE, UNREADABLE, NO_IMAGE, NO_LABEL, FRAME_COUNT, BAD_FILE, NO_FOLD, AMBIGUOUS, NOT_KNOWN)
+KINDS = (NO_FACE, UNREADABLE, LOST, NO_IMAGE, NO_LABEL, FRAME_COUNT, BAD_FILE, BAD_LINE, NO_FOLD, AMBIGUOUS, NOT_KNOWN)
 """Every kind of problem, as reports name it."""
 
 
@@ -105,36 +109,61 @@ class CorpusRecords:
 def files_under(root: Path) -> list[PurePosixPath]:
     """List all files under a folder, relative to it, in an order that depends on their names alone.
 
+    Links to folders are followed; what lies behind one comes last, so that a file that is also there without it is
+    found by that path first. Hidden files, such as those that macOS writes beside every other, are left out.
+
     Raises:
-      LayoutError: if there is no such folder.
+      LayoutError: if there is no such folder, or one below it cannot be listed.
     """
     if not root.is_dir():
         raise LayoutError(f"no folder {root}")
-    files = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [PurePosixPath(os.path.relpath(os.path.join(folder, name), root)) for name in names]
-    return sorted(files, key=str)
+    files: dict[bool, list[PurePosixPath]] = {False: [], True: []}
+    for folder in folders.walk(str(root), _refuse_unlisted):
+        relative = PurePosixPath(os.path.relpath(folder.path, root))
+        files[folder.is_linked] += [relative / name for name in folder.names]
+    return sorted(files[False], key=str) + sorted(files[True], key=str)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Raise for a folder that cannot be listed, unless the file system keeps it for itself."""
+    if Path(str(error.filename)).name != "lost+found":
+        raise LayoutError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+Key = TypeVar("Key", bound=Hashable)
+"""What a file is of: a subject, a subject and task."""
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Tell whether two paths lead to the same file, through links."""
+    return path == other or os.path.realpath(path) == os.path.realpath(other)
+
+
+def add_file(files: dict[Key, Path], key: Key, path: Path, where: str) -> list[Problem]:
+    """Add a file by its key; of two different ones for the same key the first is used, and that is a problem.
+
+    Args:
+      files: Files by key.
+      key: What the file is of.
+      path: The file.
+      where: Name of the key in the problem.
+    """
+    used = files.setdefault(key, path)
+    if is_same(used, path):
+        return []
+    return [Problem(AMBIGUOUS, where, f"{used} is taken, {path} is not")]
 
 
 def not_found(root: Path, files: Iterable[PurePosixPath], expected: str) -> LayoutError:
     """Return the error that says what was not found in a folder, and what the folder has."""
-    names = sorted({path.parts[0] for path in files})
+    names = sorted({path.parts[0] + _dangling(root / path.parts[0]) for path in files})
     listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return LayoutError(f"nothing in {root} is {expected}; there is: {listed or 'nothing'}")
 
 
-def lines_of(path: Path) -> list[tuple[int, str]]:
-    """Read the lines of a text file that are not empty, stripped, with their numbers from 1.
-
-    Raises:
-      FileError: if it cannot be read as text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"cannot be read as text: {error}") from error
-    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+def _dangling(path: Path) -> str:
+    """Return a remark about a link that leads to nothing, such as a disk that is not mounted."""
+    return "" if path.exists() else f" (a link to {os.readlink(path)}, which is not there)"
 
 
 Partition = Mapping[str, int]
@@ -154,7 +183,7 @@ def read_partition(path: Path) -> Partition:
     """
     form = f'expected {folds_lib.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
     try:
-        folds = json.loads(path.read_text())
+        folds = json.loads(path.read_bytes())  # in any UTF, with a byte order mark or without
     except (OSError, ValueError) as error:
         raise LayoutError(f"partition {path} cannot be read: {error}; {form}") from error
     is_list = isinstance(folds, list) and all(isinstance(fold, list) and fold for fold in folds)
@@ -190,7 +219,7 @@ def by_number(key: str, numbered: Iterable[tuple[int, Path]]) -> tuple[dict[int,
     images: dict[int, Path] = {}
     problems = []
     for number, path in numbered:
-        if images.setdefault(number, path) != path:
+        if not is_same(images.setdefault(number, path), path):
             detail = f"{images[number].name} is taken, {path.name} is not"
             problems.append(Problem(AMBIGUOUS, f"{key} frame {number}", detail))
     return images, problems

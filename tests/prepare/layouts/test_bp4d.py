@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.prepare.layouts import bp4d, records
+from fgnet_jax.prepare.layouts import bp4d, bp4d_codes, records
 from fgnet_jax.prepare.layouts.records import FileError, LayoutError
 
 AUS = CORPUS_AUS["bp4d"]
@@ -83,18 +83,19 @@ def test_code_9_of_an_au_that_is_not_prepared_does_not_matter(tmp_path):
 
 def test_mismatches_are_reported(tmp_path):
     """Uncoded images in one line, codes without images, two images of a number, no fold."""
-    for name in ("F001_T1", "F001_T2", "F099_T1"):
+    for name in ("F001_T1", "F001_T2", "F002_T1"):
         _codes(tmp_path, name)
+    _images(tmp_path, 1, 2, folder="2D+3D/F002/T1")
     _images(tmp_path, *range(1, 13), "0012")
     _images(tmp_path, 1, folder="2D+3D/F001/T3")
-    corpus = bp4d.read(tmp_path)
+    corpus = bp4d.read(tmp_path, partition={"F001": 0})
     assert [sequence.key for sequence in corpus.sequences] == ["F001/T1"]
     assert {(p.kind, p.where, p.count) for p in corpus.problems} == {
         (records.NO_LABEL, "F001/T1 frame 1 to 9", 9),
         (records.AMBIGUOUS, "F001/T1 frame 12", 1),
         (records.NO_IMAGE, "F001/T2", 4),
         (records.NO_LABEL, "F001/T3", 1),
-        (records.NO_FOLD, "F099/T1", 0),
+        (records.NO_FOLD, "F002/T1", 2),
     }
 
 
@@ -102,14 +103,15 @@ def test_mismatches_are_reported(tmp_path):
     ("change", "message"),
     [
         (
-            lambda lines: [*lines[:2], lines[2].replace(",1", ",2"), *lines[3:]],
-            "line 3: AU .* code '2': expected 0, 1",
+            lambda lines: [*lines[:2], *(line.replace(",1", ",2") for line in lines[2:])],
+            "3 of 4 lines cannot be read; line 3: AU .* has code '2', .*: expected 0, 1 or 9",
         ),
-        (lambda lines: [*lines[:3], "12,0,1"], "line 4: expected 15 cells as in the header, got 3"),
-        (lambda lines: [*lines, lines[1]], "line 6: expected a frame number that comes once, got '10'"),
         (lambda lines: ["0,1,2,4", *lines[1:]], "line 1: expected a header of a 0 and AU numbers; it lacks 6, 7"),
+        (lambda lines: [lines[0] + ",12"], "line 1: has AU 12 twice, in '12' and '12'"),
+        (lambda lines: [lines[0].replace(",12,", ",12L,12R,")], "line 1: column '12L' is of one side .* named 'au12'"),
         (lambda lines: lines[:1], "has no row of codes"),
         (lambda lines: [], "is empty"),
+        (lambda lines: ["\0\0\1"], "cannot be read as text"),
     ],
 )
 def test_a_bad_file_is_named_by_line(tmp_path, change, message):
@@ -120,11 +122,146 @@ def test_a_bad_file_is_named_by_line(tmp_path, change, message):
     _images(tmp_path, *range(10, 14), folder="2D+3D/F001/T2")
     bad.write_text("\n".join(change(bad.read_text().splitlines())))
     with pytest.raises(FileError, match=message):
-        bp4d.read_codes(bad, AUS)
+        bp4d_codes.read_codes(bad, AUS)
     corpus = bp4d.read(tmp_path)
     assert [sequence.key for sequence in corpus.sequences] == ["F001/T2"]
     ((kind, where),) = [(p.kind, p.where) for p in corpus.problems]
     assert (kind, where) == (records.BAD_FILE, str(bad))
+
+
+@pytest.mark.parametrize("unknown", bp4d.UNKNOWN)
+def test_a_code_that_cannot_be_read_is_unknown_in_its_frame_and_au_alone(tmp_path, unknown):
+    """Whatever a 9 is taken as; it is named by file and line, and counted."""
+    bad = _codes(tmp_path, codes={(12, 6): 7, (12, 5): "x"})
+    _images(tmp_path, *range(10, 14))
+    corpus = bp4d.read(tmp_path, unknown=unknown)
+    (problem,) = corpus.problems
+    assert (problem.kind, problem.where, problem.count) == (records.BAD_LINE, f"{bad} line 4", 1)
+    assert problem.detail == "AU 6 has code '7': expected 0, 1 or 9; unknown in frame 12"
+    expected = np.array([[(frame + au) % 2 for au in AUS] for frame in range(10, 14)])
+    expected[2, AUS.index(6)] = -1
+    expected = np.delete(expected, 2, 0) if unknown == "drop" else expected
+    np.testing.assert_array_equal(corpus.sequences[0].labels, expected)
+
+
+def test_rows_that_cannot_be_read_cost_their_frames(tmp_path):
+    """A row cut off; a frame that comes twice, of which only the codes that differ are lost; no frame number."""
+    bad = _codes(tmp_path, frames=range(10, 20))
+    _images(tmp_path, *range(10, 20))
+    lines = bad.read_text().splitlines()
+    other = lines[4].split(",")
+    other[1 + HEADER[1:].index(12)] = "9"
+    bad.write_text("\n".join([*lines[:2], lines[2][:7], *lines[3:], lines[3], ",".join(other), "?" + lines[1]]))
+    corpus = bp4d.read(tmp_path)
+    expected = np.array([[(frame + au) % 2 for au in AUS] for frame in range(10, 20)])
+    expected[1], expected[3, AUS.index(12)] = -1, -1
+    np.testing.assert_array_equal(corpus.sequences[0].labels, expected)
+    assert [(p.kind, p.where.removeprefix(str(bad)), p.detail) for p in corpus.problems] == [
+        (records.BAD_LINE, " line 3", "expected 15 cells as in the header, got 4: frame 11 is unknown"),
+        (records.BAD_LINE, " line 13", "frame 13 comes twice, line 5 has another code of AU 12"),
+        (records.BAD_LINE, " line 14", "expected a frame number, got '?10'"),
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_codes_of_other_programs(tmp_path, separator, encoding):
+    """Semicolons or tabs, 1.0 for 1, empty cells at the end, UTF-16; of columns AU01 and AU01_c, too."""
+    path = _codes(tmp_path, codes={(11, 12): 9})
+    expected = bp4d_codes.read_codes(path, AUS)
+    rows = [[f"{cell}.0" for cell in line.split(",")] for line in path.read_text().splitlines()[1:]]
+    header = ["frame", *(f"AU{au:02d}" if au % 2 else f"au{au}_c" for au in HEADER[1:])]
+    text = "\r\n".join(separator.join(row) + separator for row in [header, *rows])
+    path.write_bytes(text.encode(encoding))
+    codes = bp4d_codes.read_codes(path, AUS)
+    np.testing.assert_array_equal(codes.frames, expected.frames)
+    np.testing.assert_array_equal(codes.codes, expected.codes)
+    assert codes.bad == codes.unread == []
+
+
+def test_columns_that_are_no_aus_are_named(tmp_path):
+    """In the report's notes."""
+    path = _codes(tmp_path)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},coder", *(f"{row},x" for row in rows)]))
+    _images(tmp_path, *range(10, 14))
+    assert bp4d.read(tmp_path).notes == ("columns of codes that are not read: 'coder'",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Pictures/F001_T1_{:03d}.jpg", "F001/f001_t01_{}.png", "2D+3D/F001/T01/{:04d}.jpg", "F001/T1/F001_T1_{}.jpg"],
+)
+def test_images_in_other_layouts(tmp_path, name):
+    """In one folder, with the sequence in their names, or in folders T01."""
+    _codes(tmp_path)
+    for number in range(10, 14):
+        path = tmp_path / name.format(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    corpus = bp4d.read(tmp_path)
+    (sequence,) = corpus.sequences
+    assert sequence.name == "T1" and corpus.problems == ()
+    assert sequence.images == {number: tmp_path / name.format(number) for number in range(10, 14)}
+
+
+def test_images_in_the_owners_folders_come_first(tmp_path):
+    """Before those that have the sequence in their names; a name of another sequence than the folder's is reported."""
+    _codes(tmp_path)
+    _images(tmp_path, *range(10, 14), folder="F001/T1")
+    _images(tmp_path, "F001_T1_010", folder="Aligned")
+    _images(tmp_path, "F001_T2_010", folder="F001/T1")
+    corpus = bp4d.read(tmp_path)
+    assert corpus.sequences[0].images[10] == tmp_path / "F001/T1/10.jpg"
+    ((kind, where),) = [(p.kind, p.where) for p in corpus.problems]
+    assert (kind, where) == (records.AMBIGUOUS, "F001/T1/F001_T2_010.jpg")
+
+
+def test_linked_folders_are_read(tmp_path):
+    """Of images and codes; a loop ends, and images that are found twice are one."""
+    root = tmp_path / "BP4D"
+    root.mkdir()
+    _codes(tmp_path / "nas")
+    _images(tmp_path / "nas", *range(10, 14), folder="store/x")
+    (tmp_path / "nas/loop").symlink_to(tmp_path)
+    (root / "AUCoding").symlink_to(tmp_path / "nas/AUCoding")
+    for task in ("T1", "T01"):
+        (root / "2D+3D/F001").mkdir(parents=True, exist_ok=True)
+        (root / f"2D+3D/F001/{task}").symlink_to(tmp_path / "nas/store/x")
+    (root / "AUCoding/again").symlink_to(tmp_path / "nas")
+    corpus = bp4d.read(root)
+    assert sorted(corpus.sequences[0].images) == [10, 11, 12, 13] and corpus.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("codes", "folder", "sign"),
+    [
+        (("F001_T1", "F024_T1", "M019_T2"), ".", "subjects F024, M019, as BP4D"),
+        (("F001_T1", "F001_T9", "F001_T10"), ".", "tasks T9, T10, as BP4D"),
+        (("F001_T1",), "BP4D+", r"a folder BP4D\+, as BP4D"),
+        (("F001_T1",), "bp4d_plus/part1", "a folder bp4d_plus, as BP4D"),
+    ],
+)
+def test_bp4d_plus_is_not_bp4d(tmp_path, codes, folder, sign):
+    """It is named, with the way to prepare it: under a name and with folds of its own."""
+    for name in codes:
+        _codes(tmp_path / folder, name)
+    _images(tmp_path, *range(10, 14))
+    with pytest.raises(LayoutError, match=f"is not BP4D, .*{sign}.* --name bp4d_plus --partition FILE"):
+        bp4d.read(tmp_path, partition={"F001": 0})
+    with pytest.raises(LayoutError, match="--name bp4d_plus needs --partition FILE"):
+        bp4d.read(tmp_path, name="bp4d_plus")
+    corpus = bp4d.read(tmp_path, name="bp4d_plus", partition={"F024": 0, "F001": 2})
+    assert corpus.name == "bp4d_plus" and [(s.key, s.fold) for s in corpus.sequences] == [("F001/T1", 2)]
+
+
+def test_codes_of_bp4d_plus_tasks_alone_are_noted(tmp_path):
+    """A copy of BP4D may have them, and no other sign is there."""
+    for task in (1, 6, 7, 8):
+        _codes(tmp_path, f"F001_T{task}")
+    _images(tmp_path, *range(10, 14))
+    (note,) = bp4d.read(tmp_path).notes
+    assert "as in BP4D+" in note and "--name bp4d_plus --partition FILE" in note
 
 
 def test_intensities_of_the_same_name_are_not_codes(tmp_path):

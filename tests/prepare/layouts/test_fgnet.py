@@ -69,22 +69,66 @@ def test_train_tables_are_compared(tmp_path):
     assert "labels/1/train.csv has other subjects" in train_note and "(M003)" in train_note
 
 
-def test_bad_rows_are_named_by_line(tmp_path):
-    """And left out."""
+def test_bad_labels_and_rows_are_named_by_line(tmp_path):
+    """A label that cannot be read is unknown; a row without a path is left out; one that comes twice counts once."""
     folder = _layout(tmp_path)
     table = folder / "labels/0/test.csv"
     lines = table.read_text().splitlines()
-    lines[2] = lines[2].replace("0,", "2,", 1)
+    lines[2] = lines[2].replace("0,", "2,", 1)  # AU 23, the first 0
     lines[3] = lines[3].replace("F001/T1", "somebody")
-    lines.append(lines[1])
+    # again, with another AU 23, and cut off
+    lines += [lines[1], lines[1].replace("1,", "0,", 1), "BP4D/F001/T1/00008.jpg"]
     table.write_text("\n".join(lines))
     corpus = fgnet.read(folder, "bp4d")
-    assert corpus.sequences[0].frames.tolist() == [2440]
+    (sequence,) = [s for s in corpus.sequences if s.subject == "F001"]
+    assert sequence.frames.tolist() == [7, 2440]
+    expected = [[(k + au) % 2 for au in corpus.aus] for k in (1, 0)]
+    expected[0][corpus.aus.index(23)] = expected[1][corpus.aus.index(23)] = -1
+    assert sequence.labels.tolist() == expected
     assert [(p.kind, p.where) for p in corpus.problems] == [
-        (records.BAD_FILE, f"{table} line 3"),
-        (records.BAD_FILE, f"{table} line 4"),
-        (records.AMBIGUOUS, "F001/T1 frame 2440"),
+        (records.BAD_LINE, f"{table} line {line}") for line in (3, 4, 6, 7)
     ]
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    """And those of a side, where the AU has another."""
+    folder = _layout(tmp_path)
+    table = folder / "labels/0/test.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text(
+        "\n".join([f"{header};coder;au12L".replace(",", ";"), *(f"{r};x;1".replace(",", ";") for r in rows)])
+    )
+    corpus = fgnet.read(folder, "bp4d")
+    assert corpus.notes == (f"{table}: columns that are not read: 'coder', 'au12L'",)
+    assert len(corpus.sequences) == 3
+
+
+def test_linked_folders_are_found_by_their_own_names(tmp_path):
+    """Whatever they lead to; two of one corpus are refused."""
+    root = tmp_path / "root"
+    root.mkdir()
+    folder = _layout(tmp_path)
+    (root / "BP4D").symlink_to(folder.rename(tmp_path / "faces_v2"))
+    assert fgnet.corpora_in(root) == {"bp4d": root / "BP4D"}
+    assert fgnet.corpora_in(root / "BP4D") == {"bp4d": root / "BP4D"}
+    (root / "bp4d").symlink_to(root / "BP4D")
+    assert fgnet.corpora_in(root) == {"bp4d": root / "BP4D"}
+    _layout(tmp_path / "other").rename(root / "Bp4d")
+    with pytest.raises(LayoutError, match="Bp4d are both bp4d: name one of them"):
+        fgnet.corpora_in(root)
+
+
+def test_faces_of_another_corpus_are_refused(tmp_path):
+    """BP4D+ as BP4D; folds that are not the published ones are noted."""
+    folder = _layout(tmp_path)
+    table = folder / "labels/0/test.csv"
+    original = table.read_text()
+    table.write_text(original.replace("F001", "F024"))
+    with pytest.raises(LayoutError, match="is not bp4d, which has no F024: .* BP4D\\+"):
+        fgnet.read(folder, "bp4d")
+    table.write_text(original.replace("F001", "F005"))
+    (note,) = fgnet.read(folder, "bp4d").notes
+    assert note.startswith("1 subjects are in other folds than the published ones, such as F005 in 0, published in 1")
 
 
 @pytest.mark.parametrize(
