@@ -11,6 +11,9 @@ from fgnet_jax.runtime import sums
 INFO_FILE, METADATA_FILE, FEATURES_FILE = "dataset_info.json", "metadata.json", "features.json"
 """The small files of a dataset."""
 
+HAS_SUMS = "sums"
+"""Key of a dataset's metadata, true where it was written with sums over its files."""
+
 
 class CorpusError(ValueError):
     """A prepared corpus that is damaged; the message names the file and what to do."""
@@ -47,6 +50,8 @@ def open_builder(folder: Path) -> tfds.core.DatasetBuilder:
         names = ", ".join(str(folder / name) for name in files or [INFO_FILE])
         raise damaged(folder, f"{names}: cannot be read as a dataset's ({first_line(error)})") from error
     _refuse(folder, [sums.Damage(path, "is missing") for path in shards if not path.is_file()])
+    if (builder.info.metadata or {}).get(HAS_SUMS) and not has_sums:
+        raise damaged(folder, sums.Damage(folder / sums.SUMS_FILE, "is missing"))
     if has_sums:
         _refuse(folder, sums.resized(folder, only=[path.name for path in shards]))
     return builder

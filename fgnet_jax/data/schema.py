@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from fgnet_jax.data.corpus import open_directory
+from fgnet_jax.data.damage import HAS_SUMS
 from fgnet_jax.runtime import files, sums
 from fgnet_jax.runtime.command_line import status
 
@@ -50,8 +51,11 @@ def features(num_aus: int) -> tfds.features.FeaturesDict:
 
 
 def metadata(aus: Sequence[int]) -> tfds.core.MetadataDict:
-    """Return the metadata that a reader needs beside the features: the AU numbers of the columns, in order."""
-    return tfds.core.MetadataDict({"aus": list(aus)})
+    """Return the metadata that a reader needs beside the features: the AU numbers of the columns, in order.
+
+    `sums` says that the dataset has sums over its files: without them, it is not whole.
+    """
+    return tfds.core.MetadataDict({"aus": list(aus), HAS_SUMS: True})
 
 
 class _SameBytesWriter(tfds.core.ExampleWriter):
@@ -72,17 +76,18 @@ def _in_order(record: bytes) -> bytes:
 
 
 class CorpusInfo(tfds.core.DatasetInfo):
-    """Description of a corpus, after whose writing the dataset is read once, indexed, and gets its sums.
+    """Description of a corpus, after whose writing the dataset gets its sums, is read once and indexed.
 
     TFDS writes the description last, before the dataset gets its final place: it has all of this, or does not exist.
     """
 
     def write_to_directory(self, dataset_info_dir: Any, all_metadata: bool = True) -> None:  # noqa: ANN401 - TFDS' own
-        """Write the description, the index and the sums."""
+        """Write the description, the sums and the index."""
         super().write_to_directory(dataset_info_dir, all_metadata=all_metadata)
         folder = pathlib.Path(dataset_info_dir)
-        open_directory(folder, list(self.splits)).index  # noqa: B018 - it is built, and written, where it is missing
         sums.write(folder)
+        # After the sums, and not in them: it has one of its own, and is made again where it is lost.
+        open_directory(folder, list(self.splits)).index  # noqa: B018 - it is built, and written, where it is missing
 
 
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -77,15 +77,16 @@ def group_runs(runs: Sequence[EvaluatedRun], corpus: str) -> Groups:
         if "frames" not in run.trained_on or not leakage.same_corpus(run.meta.corpus or "", corpus):
             raise EvaluationError(f"{run.weights} was not trained on {corpus} by a version that counts its samples")
     records = [(run, run.trained_on) for run in runs]
-    most = max((record["updates"] for _, record in records if not record["samples"]), default=None)
-    if most is None or all(not record["samples"] for _, record in records):
+    # Small corpora have fewer batches than an epoch, and their folds different numbers of them.
+    most = {run.fold: record["updates"] for run, record in records if not record["samples"]}
+    if not most or all(not record["samples"] for _, record in records):
         raise EvaluationError(
             f"a curve needs runs on few and on all samples; train with samples={SAMPLES[0]} and so on"
         )
     groups: Groups = {PUBLISHED_UPDATES: {}, EQUAL_UPDATES: {}}
     for run, record in sorted(records, key=lambda pair: pair[1]["samples"] or np.inf):
         lines = [EQUAL_UPDATES] if record["equal_updates"] else [PUBLISHED_UPDATES]
-        for line in groups if record["updates"] == most and not record["equal_updates"] else lines:
+        for line in groups if record["updates"] == most.get(run.fold) and not record["equal_updates"] else lines:
             groups[line].setdefault(record["samples"], []).append(run)
     for (line, samples), members in _points(groups).items():
         if len({run.fold for run in members}) < len(members):

@@ -134,6 +134,20 @@ def _read(path: Path) -> PredictionsFile:
     return PredictionsFile(path=path, predictions=predictions, metadata=metadata, run=run)
 
 
+def _check_alike(parts: Sequence[PredictionsFile]) -> None:
+    """Refuse files of one run that are of other weights, preparations or thresholds: no figure may mix them.
+
+    Raises:
+      EvaluationError: They are; the message names two files and what differs.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        for key in ("weights_sha256", scoring.CORPORA, scoring.THRESHOLDS_RULE, scoring.FITTED_ON, "thresholds"):
+            if part.metadata.get(key) != first.metadata.get(key):
+                both = f"{part.path} and {first.path} are both of {first.run.name}"
+                raise EvaluationError(f"{both}, but differ in {key}: evaluate them anew")
+
+
 class RecordedPredictor:
     """Predictions that were kept, at the thresholds that they were kept with."""
 
@@ -153,9 +167,10 @@ class RecordedPredictor:
           LeakageError: Subjects of the splits were trained on, or the thresholds were fitted on them.
         """
         parts = [self._file(run, corpus, split) for split in splits]
+        _check_alike(parts)
         predictions = join([part.predictions for part in parts])
         metadata, subjects = parts[0].metadata, set(predictions.subjects.tolist())
-        leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.fold)
+        leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.trained_fold)
         text = metadata.get(scoring.THRESHOLDS_RULE, scoring.PUBLISHED_RULE)
         fitted_on = metadata.get(scoring.FITTED_ON, {})
         check_fitted_on(fitted_on, corpus=corpus, subjects=subjects, source=text)

@@ -203,7 +203,8 @@ def _run(workdir: Path) -> Inspection:
     documents, damaged = {}, []
     for name in (workdirs.CONFIG, workdirs.CORPORA, workdirs.LINEAGE, "provenance.json", "results.json"):
         try:
-            documents[name] = workdirs.read_json(workdir / name)
+            read = workdirs.read_record if name in (workdirs.CORPORA, workdirs.LINEAGE) else workdirs.read_json
+            documents[name] = read(workdir / name)
         except ValueError as error:
             damaged.append(str(error))
     parts = [_checkpoint(step) for step in _steps(workdir)]

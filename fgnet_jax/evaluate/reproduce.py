@@ -83,10 +83,10 @@ def _opened(recorded: Mapping[str, Any], found: Mapping[str, EvaluatedRun], patt
     if pattern and name not in found:
         raise EvaluationError(f"no run {name!r} matches {pattern!r}; there is: {', '.join(found)}")
     try:
-        run = found.get(name) or open_run(recorded["weights"], recorded["fold"])
+        run = found.get(name) or open_run(recorded["weights"])
     except WeightsError as error:
         raise EvaluationError(f"{error}; if the runs were moved, give --runs") from error
-    run = dataclasses.replace(run, name=name, fold=recorded["fold"])
+    run = dataclasses.replace(run, name=name, fold=recorded["fold"], trained_fold=recorded.get("trained_fold"))
     if checksum(run) != recorded["weights_sha256"]:
         raise EvaluationError(
             f"{run.weights}: other weights than the report's: SHA-256 {recorded['weights_sha256'][:16]}… then, "
@@ -115,7 +115,7 @@ def compare(recorded: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[str]:
     """Compare the figures of two reports bit for bit; return a line for each that differs."""
     lines: list[str] = []
     for key in COMPARED:
-        if key in recorded:
+        if key in recorded or key in fresh:
             lines += _differences(key, recorded.get(key), fresh.get(key))
     return lines
 
@@ -123,7 +123,7 @@ def compare(recorded: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[str]:
 def _differences(where: str, then: object, now: object) -> Iterator[str]:
     """Yield a line for each value that differs, wherever it lies in lists and dictionaries."""
     if isinstance(then, dict) and isinstance(now, dict):
-        for key in then:  # a later version may describe more
+        for key in dict.fromkeys([*then, *now]):  # what is missing in the report differs, too
             if key not in _DESCRIPTIONS:
                 yield from _differences(f"{where}.{key}", then.get(key), now.get(key))
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):

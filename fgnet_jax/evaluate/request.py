@@ -81,6 +81,7 @@ class Request:
                 "weights": str(run.weights.absolute()),
                 "weights_sha256": checksum(run),
                 "fold": run.fold,
+                "trained_fold": run.trained_fold,
             }
             for run in self.runs
         ]

@@ -49,6 +49,9 @@ def _selections(tested: Sequence[TestedRun]) -> Iterator[str]:
     """Flag weights that were selected on the fold that they are tested on, or do not say how they were selected."""
     for item in tested:
         run = item.run
+        for link in lineage.links(run.meta)[:-1]:
+            if leakage.same_corpus(link.corpus or "", item.corpus) and ON_TEST_FOLD in link.selection:
+                yield f"{run.name} began with {link.name}, whose epoch was selected on its test fold: F1 is too high there."
         if not leakage.same_corpus(run.meta.corpus or "", item.corpus):
             continue
         if ON_TEST_FOLD in run.selection:

@@ -39,6 +39,8 @@ class EvaluatedRun:
       fold: The fold that was left out of training, or None where it is not known.
       recorded_sha256: SHA-256 of the weights' values as an earlier evaluation recorded it, for predictions that are
         read without the weights; "" to compute it from them.
+      trained_fold: The fold that the user says was left out by those steps of the lineage that do not record it
+        (`--trained_fold`). Never `fold`, which is of the last step alone.
     """
 
     name: str
@@ -47,16 +49,19 @@ class EvaluatedRun:
     config: dict[str, Any] | None
     fold: int | None
     recorded_sha256: str = ""
+    trained_fold: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them, without the checksum."""
         fields = {"name": self.name, "weights": str(self.weights), "config": self.config, "fold": self.fold}
+        fields |= {"trained_fold": self.trained_fold}
         return json.loads(json.dumps(fields)) | {"meta": self.meta.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], weights_sha256: str) -> "EvaluatedRun":
         """Create a run from what `to_dict` returned; its weights need not exist."""
         fields = {key: values[key] for key in ("name", "config", "fold")}
+        fields |= {"trained_fold": values.get("trained_fold")}
         meta, directory = WeightsMeta.from_dict(values["meta"]), Path(values["weights"])
         return cls(meta=meta, weights=directory, recorded_sha256=weights_sha256, **fields)
 
@@ -102,6 +107,7 @@ def open_run(path: str | Path, trained_fold: int | None = None) -> EvaluatedRun:
         meta=meta,
         config=workdirs.read_json(directory.parent / workdirs.CONFIG) if is_best else None,
         fold=meta.extra.get("trained_on", {}).get("fold", trained_fold),
+        trained_fold=trained_fold,
     )
 
 

@@ -94,7 +94,7 @@ def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, spli
     aus = shared_aus(run, opened)
     check_corpora(run, opened)
     subjects = set(opened.subjects().tolist())
-    leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.fold)
+    leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.trained_fold)
     metadata = _metadata(run, opened, corpus=corpus, folder=folder, split=split)
     path = predictions_path(data.predictions, run, corpus=corpus, split=split) if data.predictions else None
     earlier = _read_earlier(path, metadata) if path else None

@@ -40,6 +40,7 @@ class Link:
       steps: Updates up to these weights.
       weights_sha256: SHA-256 of the values that this link began with (`weights.checksum`); "" if it began from none, or
         that is not known.
+      selection: Rule by which the best epoch was selected, in words; "" where it is not recorded.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Link:
     files: tuple[dict[str, str], ...] = ()
     steps: int = 0
     weights_sha256: str = ""
+    selection: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""

@@ -191,7 +191,8 @@ def _stored_meta(directory: str | Path) -> dict[str, Any]:
     if has_sums:
         _refuse(directory, sums.verify(path, only=[name]))
     elif not (path / name).exists():
-        raise WeightsError(f"{directory}: not a weights directory (it has no {name})")
+        hint = f"; did you mean {directory}/best?" if (path / "best" / name).exists() else ""
+        raise WeightsError(f"{directory}: not a weights directory (it has no {name}){hint}")
     try:
         values = dict(json.loads((path / name).read_text()))
     except (ValueError, TypeError, RecursionError) as error:

@@ -44,7 +44,10 @@ def learnt_subjects(link: Link, corpus: str) -> set[str]:
         return set()
     if link.fold is None:
         raise UnknownSubjectsError(f"was trained on {link.corpus} but does not say on which folds")
-    return set(folds.subjects(folds.base_name(corpus), [k for k in range(folds.NUM_FOLDS) if k != link.fold]))
+    try:
+        return set(folds.subjects(folds.base_name(corpus), [k for k in range(folds.NUM_FOLDS) if k != link.fold]))
+    except ValueError as error:  # its folds are not published
+        raise UnknownSubjectsError(f"was trained on {link.corpus} but does not say on which subjects") from error
 
 
 def _same(name: str, other_name: str) -> bool:
@@ -184,4 +187,5 @@ def own_link(config: Config, data: RunData, *, name: str, weights_sha256: str) -
         held_out=data.select.subjects_by_corpus() if is_held_out else {},
         fingerprints={identity.name: identity.fingerprint for identity in data.train.corpus.identities},
         weights_sha256=weights_sha256,
+        selection=data.selection,
     )

@@ -75,24 +75,28 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
 
 def _train(run: TrainingRun) -> dict[str, Any]:
     """Run an experiment, in a workdir that is held."""
-    workdir = run.workdir
-    with checkpoints.open_manager(workdir / "checkpoints") as manager:
+    folder = run.workdir / "checkpoints"
+    # Signals outermost: they are caught until the last save, which is waited for when the manager is closed, has ended.
+    with (
+        signals.StopSignal(active=jax.process_count() == 1, later=True) as stop,
+        checkpoints.open_manager(folder) as manager,
+    ):
         run, current, best = start(run, manager)
         write_provenance(run)
-        with MetricsWriter(workdir, active=run.is_first, resume_step=int(current.step)) as writer:
-            with signals.StopSignal(active=jax.process_count() == 1, later=True) as stop:
-                try:
-                    stopped_by = run_steps(run, manager, writer, stop=stop, current=current, best=best)
-                    manager.wait_until_finished()
-                    if not stopped_by:
-                        stop.raise_from_now_on()
-                        return finish(run, writer)
-                except NotFiniteError as error:
-                    raise discard_diverged(run, manager, error) from None
-                except signals.Stopped as signal:
-                    stopped_by = str(signal)
-            run.say(f"Stopped by {stopped_by}; all is saved. The same command resumes from here.")
-            raise SystemExit(0)
+        with MetricsWriter(run.workdir, active=run.is_first, resume_step=int(current.step)) as writer:
+            try:
+                stopped_by = run_steps(run, manager, writer, stop=stop, current=current, best=best)
+                manager.wait_until_finished()
+                if not stopped_by:
+                    stop.begin()  # a run that is only tested has no step
+                    stop.raise_from_now_on()
+                    return finish(run, writer)
+            except NotFiniteError as error:
+                raise discard_diverged(run, manager, error) from None
+            except signals.Stopped as signal:
+                stopped_by = str(signal)
+        run.say(f"Stopped by {stopped_by}; all is saved. The same command resumes from here.")
+        raise SystemExit(0)
 
 
 def run_steps(
@@ -115,6 +119,7 @@ def run_steps(
     batches = training_batches(run, first)
     with _progress(run, first) as progress:
         if first and first % schedule.steps_per_epoch == 0:
+            stop.begin()
             best = end_epoch(run, writer, progress, current=current, best=best)
         pending = None
         for step in range(first + 1, schedule.total + 1):

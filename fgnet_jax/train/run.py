@@ -240,12 +240,13 @@ def write_provenance(run: TrainingRun) -> None:
     Once the run has begun: a run that was refused leaves none, so that its configuration can be corrected. The
     configuration is last: with it, the run counts as begun.
     """
+    if not run.is_first:
+        return
+    workdirs.write_record(run.workdir / workdirs.LINEAGE, [link.to_dict() for link in run.lineage])
+    workdirs.write_record(run.workdir / workdirs.CORPORA, [identity.to_dict() for identity in run.data.identities])
     contents = {
-        workdirs.LINEAGE: [link.to_dict() for link in run.lineage],
-        workdirs.CORPORA: [identity.to_dict() for identity in run.data.identities],
         "provenance.json": provenance_lib.provenance(),
         workdirs.CONFIG: run.config.to_dict(),
     }
-    if run.is_first:
-        for name, content in contents.items():
-            files.write_text(run.workdir / name, json.dumps(content, indent=2) + "\n")
+    for name, content in contents.items():
+        files.write_text(run.workdir / name, json.dumps(content, indent=2) + "\n")

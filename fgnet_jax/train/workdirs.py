@@ -4,11 +4,14 @@ WORKDIR/.lock           who trains there, while it is held
 WORKDIR/config.json     the configuration
 WORKDIR/corpora.json    identity of every corpus trained, selected or tested on (`CorpusIdentity.to_dict`)
 WORKDIR/lineage.json    lineage of the run's weights, the run itself as its last link (`Link.to_dict`)
+
+The last two are what tests are refused by: {"entries": […], "sha256": "…"}, the SHA-256 of the entries as JSON.
 """
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +93,33 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON can hold
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> ConfigError:
+def _damaged(path: Path, error: object) -> ConfigError:
     advice = "copy it from where it is intact, or give another --workdir"
     return ConfigError(f"{path}: damaged, not the JSON that training wrote ({error}); {advice}")
+
+
+def write_record(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write corpora or lineage with their checksum, whole or not at all."""
+    record = {"entries": list(entries), "sha256": _checksum(list(entries))}
+    files.write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def read_record(path: Path) -> list[Any] | None:
+    """Read what `write_record` wrote; None if there is no such file.
+
+    Raises:
+      ConfigError: The file is damaged.
+    """
+    record = read_json(path)
+    if record is None and not path.exists():
+        return None
+    if not isinstance(record, dict) or record.get("sha256") != _checksum(record.get("entries")):
+        raise _damaged(path, "its SHA-256 is another")
+    return record["entries"]
+
+
+def _checksum(entries: object) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def read_lineage(workdir: Path) -> tuple[Link, ...]:
@@ -102,7 +129,7 @@ def read_lineage(workdir: Path) -> tuple[Link, ...]:
       ConfigError: The file is damaged.
     """
     path = workdir / LINEAGE
-    values = read_json(path) if (workdir / CONFIG).exists() else None
+    values = read_record(path) if (workdir / CONFIG).exists() else None
     if values is None:
         return ()
     try:
@@ -127,7 +154,7 @@ def check_corpora(workdir: Path, corpora: Sequence[CorpusIdentity]) -> str:
     path = workdir / CORPORA
     if not (workdir / CONFIG).exists():
         return ""
-    recorded = read_json(path)
+    recorded = read_record(path)
     if recorded is None:
         return f"{workdir} was begun before corpora were recorded: whether they are still the same is not known"
     try:

@@ -128,7 +128,14 @@ def test_no_change_of_a_bit_or_a_block_gives_another_face(folder):
 
 
 def test_a_dataset_has_sums_of_all_its_files(folder):
-    """The index among them."""
+    """But of the index, which has one of its own, and is made again where it is lost."""
     named = json.loads((folder / "sums.json").read_text())["files"]
-    assert set(named) == {path.name for path in folder.iterdir()} - {"sums.json"}
+    assert set(named) == {path.name for path in folder.iterdir()} - {"sums.json", "faces.index"}
     assert not sums.verify(folder)
+
+
+def test_a_dataset_that_has_lost_its_sums_is_not_taken_for_an_older_one(folder):
+    """Its metadata say that there were sums."""
+    (folder / "sums.json").unlink()
+    with pytest.raises(CorpusError, match=r"sums\.json is missing"):
+        open_directory(folder, "fold_0")

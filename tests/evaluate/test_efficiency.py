@@ -37,6 +37,19 @@ def test_runs_are_grouped_for_the_efficiency_curve():
     assert [list(points) for points in groups.values()] == [[100, 1000, 0]] * 2
 
 
+def test_folds_of_different_lengths_are_in_both_lines():
+    """Small corpora have fewer batches than an epoch: each fold's run on all samples has updates of its own."""
+    updates = {0: 300, 1: 297, 2: 305}
+    runs = [_trained(f"f{fold}", 0, count, fold) for fold, count in updates.items()]
+    runs += [_trained(f"f{fold}_n100", 100, 8, fold) for fold in updates]
+    groups = efficiency.group_runs(runs, "disfa")
+    assert {line: {n: len(group) for n, group in points.items()} for line, points in groups.items()} == {
+        PUBLISHED_UPDATES: {100: 3, 0: 3},
+        EQUAL_UPDATES: {0: 3},
+    }
+    assert efficiency.common_folds(groups) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("runs", "message"),
     [

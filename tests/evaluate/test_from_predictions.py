@@ -127,6 +127,27 @@ def test_files_alone_make_a_report(tmp_path):
     assert one.report.title == "disfa_f0 on disfa fold_0"
 
 
+@pytest.mark.parametrize("key", ["weights_sha256", scoring.CORPORA, "thresholds"])
+def test_files_of_other_weights_or_preparations_are_not_mixed(tmp_path, key):
+    """Even if the run has the same name: no figure is of two networks, two preparations or two thresholds."""
+    _evaluated(request.WITHIN, tmp_path)
+    path = sorted((tmp_path / "predictions").iterdir())[0]
+    read, metadata = frame_predictions.read(path)
+    changed = {
+        "weights_sha256": "f" * 64,
+        scoring.CORPORA: [metadata[scoring.CORPORA][0] | {"fingerprint": "0" * 12}]
+        if metadata[scoring.CORPORA]
+        else [3],
+        "thresholds": None,
+    }
+    other = dataclasses.replace(read, splits=np.full(len(read), "fold_1"))
+    other = other.at([0.5, 0.5]) if key == "thresholds" else other
+    frame_predictions.write(tmp_path / "other.parquet", other, metadata | {"split": "fold_1", key: changed[key]})
+    stored = from_predictions.collect([path, tmp_path / "other.parquet"])
+    with pytest.raises(EvaluationError, match=f"are both of disfa_f0, but differ in {key}"):
+        from_predictions.evaluate(stored)
+
+
 def test_what_is_not_as_recorded_is_refused(tmp_path):
     """Refuse a changed file, a missing one, and a folder without predictions, by name."""
     _evaluated(request.WITHIN, tmp_path)

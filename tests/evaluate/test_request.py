@@ -37,6 +37,7 @@ def test_a_request_is_recorded_with_all_that_figures_depend_on(tmp_path, monkeyp
                 "weights": str(tmp_path / "runs/disfa_f0/best"),
                 "weights_sha256": "ab12",
                 "fold": 0,
+                "trained_fold": None,
             }
         ],
         "resamples": 7,

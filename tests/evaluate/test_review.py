@@ -78,6 +78,18 @@ def test_selection_on_the_test_fold_is_flagged():
     assert _single(published, corpus="bp4d").warnings == ()
 
 
+def test_selection_of_an_earlier_step_on_its_test_fold_is_flagged():
+    """Where it was of the corpus that is tested: what was selected then has seen the fold."""
+    links = [
+        Link(kind=lineage.TRAINED, name="first", corpus=corpus, fold=0, subjects={corpus: ["X"]}, selection=rule)
+        for corpus, rule in (("disfa", f"best epoch {review.ON_TEST_FOLD}"), ("disfa", HELD_OUT["selection"]))
+    ]
+    for corpus, count in (("disfa", 1), ("bp4d", 0)):
+        run = _run(0, **HELD_OUT, **{lineage.KEY: [link.to_dict() for link in links]})
+        found = [line for line in _single(run, corpus=corpus).warnings if "whose epoch was selected" in line]
+        assert len(found) == count and all("began with first" in line for line in found)
+
+
 def test_weights_that_know_rendered_faces_only_are_flagged():
     """Where they are tested on real faces, and not on rendered ones."""
     rendered = _run(0, "synthetic_disfa", trained_on={"corpus": "synthetic_disfa"}, **HELD_OUT)

@@ -10,6 +10,7 @@ import pytest
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import runs
+from fgnet_jax.evaluate.runs import EvaluatedRun
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
@@ -65,6 +66,14 @@ def test_converted_weights_have_the_fold_that_is_given(workdir, tmp_path):
     assert (run.name, run.config, run.fold, run.trained_on) == ("converted", None, 1, {})
     assert runs.describe(run)["trained_on"] == {"corpus": "disfa", "fold": 1, "said_by": "--trained_fold"}
     assert runs.open_run(tmp_path / "converted").fold is None
+
+
+def test_the_own_fold_is_not_the_one_that_earlier_steps_left_out(workdir):
+    """Only what the command line says is: a run knows its own fold, and nothing of those whom it began with."""
+    run = runs.open_run(workdir)
+    assert run.fold is not None and run.trained_fold is None
+    assert runs.open_run(workdir, trained_fold=2).trained_fold == 2 and runs.open_run(workdir, 2).fold == run.fold
+    assert EvaluatedRun.from_dict(runs.open_run(workdir, 2).to_dict(), "ab").trained_fold == 2
 
 
 def test_initial_weights_are_refused(tmp_path):

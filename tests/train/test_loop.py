@@ -15,7 +15,7 @@ from fgnet_jax.data import folds
 from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import loop
+from fgnet_jax.train import loop, workdirs
 from fgnet_jax.train.loop import train
 from tests.train import tiny
 
@@ -123,7 +123,8 @@ def test_it_records_its_lineage_and_corpora(run):
     )
     assert own.weights_sha256 == weights.checksum(weights.load(workdir.parent / "weights")[1])
     assert result["lineage"] == meta.extra["lineage"]
-    recorded = json.loads((workdir / "corpora.json").read_text())
+    recorded = workdirs.read_record(workdir / "corpora.json")
+    assert recorded is not None
     assert [corpus["name"].split("/")[0] for corpus in recorded] == ["synthetic_bp4d", "synthetic_disfa"]
     assert result["corpora"] == meta.extra["corpora"] == recorded
     assert own.fingerprints == {recorded[0]["name"]: recorded[0]["fingerprint"]}

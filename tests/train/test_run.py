@@ -105,7 +105,8 @@ def test_a_chain_of_runs_records_every_step(chain):
     for link, begun_from in ((bp4d, "pretrained"), (own, "bp4d/best")):
         assert link.weights_sha256 == weights.checksum(weights.load(chain / begun_from)[1])
     (fingerprint,) = own.fingerprints.values()
-    recorded = json.loads((chain / "own/corpora.json").read_text())
+    recorded = workdirs.read_record(chain / "own/corpora.json")
+    assert recorded is not None
     assert [corpus["fingerprint"] for corpus in recorded] == [fingerprint]
     assert meta.extra["corpora"] == recorded and meta.extra["trained_on"]["corpus"] == "synthetic_disfa"
 

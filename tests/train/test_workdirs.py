@@ -61,7 +61,7 @@ def _identity(threshold, aus=(1, 2, 12)):
 
 def _begin(workdir, *corpora):
     (workdir / "config.json").write_text("{}")
-    (workdir / "corpora.json").write_text(json.dumps([corpus.to_dict() for corpus in corpora]))
+    workdirs.write_record(workdir / "corpora.json", [corpus.to_dict() for corpus in corpora])
 
 
 def test_a_corpus_that_was_prepared_anew_is_refused(tmp_path):
@@ -88,13 +88,32 @@ def test_a_run_begun_before_corpora_were_recorded_is_resumed(tmp_path):
 def test_lineage_counts_once_a_run_has_begun(tmp_path):
     """What a start that failed has left is not this run's."""
     link = Link(kind=TRAINED, name="run", corpus="disfa", fold=0, subjects={"disfa": ["SN001"]}, weights_sha256="ab")
-    (tmp_path / "lineage.json").write_text(json.dumps([link.to_dict()]))
+    workdirs.write_record(tmp_path / "lineage.json", [link.to_dict()])
     assert workdirs.read_lineage(tmp_path) == ()
     (tmp_path / "config.json").write_text("{}")
     assert workdirs.read_lineage(tmp_path) == (link,)
 
 
-@pytest.mark.parametrize("text", ["", '[{"name": 1', "[3]", "3", '[{"kind": 0, "aus": 3}]'])
+def test_a_record_that_was_changed_is_refused(tmp_path):
+    """Also where it is JSON as before: a fold that is another, a link that is missing."""
+    link = Link(kind=TRAINED, name="run", corpus="disfa", fold=0, subjects={"disfa": ["SN001", "SN002"]})
+    (tmp_path / "config.json").write_text("{}")
+    path = tmp_path / "lineage.json"
+    workdirs.write_record(path, [link.to_dict(), link.to_dict()])
+    written = path.read_text()
+    record = json.loads(written)
+    for text in (
+        written.replace('"fold": 0', '"fold": 1', 1),
+        json.dumps(record | {"entries": record["entries"][:1]}),
+        json.dumps(record["entries"]),
+    ):
+        assert text != written
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="lineage.json: damaged"):
+            workdirs.read_lineage(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "null", '[{"name": 1', "[3]", "3", '[{"kind": 0, "aus": 3}]'])
 def test_a_damaged_file_is_named(tmp_path, text):
     """In one line, with what to do."""
     for name in ("config.json", "corpora.json", "lineage.json"):
