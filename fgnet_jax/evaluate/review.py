@@ -51,7 +51,8 @@ def _selections(tested: Sequence[TestedRun]) -> Iterator[str]:
         run = item.run
         for link in lineage.links(run.meta)[:-1]:
             if leakage.same_corpus(link.corpus or "", item.corpus) and ON_TEST_FOLD in link.selection:
-                yield f"{run.name} began with {link.name}, whose epoch was selected on its test fold: F1 is too high there."
+                origin = f"{run.name} began with {link.name}"
+                yield f"{origin}, whose epoch was selected on its test fold, so F1 there is too high."
         if not leakage.same_corpus(run.meta.corpus or "", item.corpus):
             continue
         if ON_TEST_FOLD in run.selection:

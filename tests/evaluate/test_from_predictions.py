@@ -135,9 +135,7 @@ def test_files_of_other_weights_or_preparations_are_not_mixed(tmp_path, key):
     read, metadata = frame_predictions.read(path)
     changed = {
         "weights_sha256": "f" * 64,
-        scoring.CORPORA: [metadata[scoring.CORPORA][0] | {"fingerprint": "0" * 12}]
-        if metadata[scoring.CORPORA]
-        else [3],
+        scoring.CORPORA: [PREPARED.to_dict() | {"fingerprint": "0" * 12}],
         "thresholds": None,
     }
     other = dataclasses.replace(read, splits=np.full(len(read), "fold_1"))

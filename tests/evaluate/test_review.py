@@ -85,7 +85,7 @@ def test_selection_of_an_earlier_step_on_its_test_fold_is_flagged():
         for corpus, rule in (("disfa", f"best epoch {review.ON_TEST_FOLD}"), ("disfa", HELD_OUT["selection"]))
     ]
     for corpus, count in (("disfa", 1), ("bp4d", 0)):
-        run = _run(0, **HELD_OUT, **{lineage.KEY: [link.to_dict() for link in links]})
+        run = _run(0, **HELD_OUT, lineage=[link.to_dict() for link in links])
         found = [line for line in _single(run, corpus=corpus).warnings if "whose epoch was selected" in line]
         assert len(found) == count and all("began with first" in line for line in found)
 
