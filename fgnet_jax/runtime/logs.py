@@ -33,6 +33,8 @@ def setup_logging(active: bool = True) -> None:
     handler.removeFilter(_is_shown)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _report
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _report_unraisable
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO if active else logging.WARNING)
         handler.addFilter(_is_shown)
@@ -59,3 +61,12 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
     is_main = threading.current_thread() is threading.main_thread()
     if is_main or not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
         sys.__excepthook__(kind, error, traceback)
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Print an exception that could not be raised, but for those of saves that have failed: see `_report`.
+
+    Which of the two hooks is called depends on where in TensorStore the loop is called.
+    """
+    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(unraisable)
