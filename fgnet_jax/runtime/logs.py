@@ -56,7 +56,7 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
     """Print an exception that nothing has caught, but for those of saves that have failed.
 
     When Orbax gives up a save, TensorStore's threads go on calling into the loop that Orbax has closed, and each of
-    these calls comes here.
+    these calls comes here or to `_report_unraisable`.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if is_main or not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):

@@ -60,3 +60,32 @@ def test_failed_saves_are_a_line_each():
     first, *rest = process.stderr.splitlines()
     assert " E saving failed: xxx" in first and len(first) < 250
     assert rest == ["RuntimeError: a real one", "RuntimeError: Event loop is closed"]
+
+
+_UNRAISABLE = """
+from absl import flags
+
+from fgnet_jax.runtime import logs
+
+flags.FLAGS(["test"])
+logs.setup_logging()
+
+
+class Raises:
+    def __init__(self, message):
+        self.message = message
+
+    def __del__(self):
+        raise RuntimeError(self.message)
+
+
+for message in ("Event loop is closed", "a real one"):
+    Raises(message)
+"""
+
+
+def test_failed_saves_are_quiet_where_nothing_can_be_raised():
+    """Where TensorStore's threads report by the other hook; any other error is shown."""
+    process = subprocess.run([sys.executable, "-c", _UNRAISABLE], capture_output=True, text=True, check=True)
+    assert "Event loop is closed" not in process.stderr
+    assert process.stderr.splitlines()[-1] == "RuntimeError: a real one"
