@@ -123,7 +123,7 @@ def _weights(folder: Path) -> Inspection:
     """Inspect a weights directory: its arrays are read, too."""
     found, facts = _verified(folder), {}
     try:
-        facts = _facts_of_weights(weights.load_meta(folder))
+        facts = _facts_of_weights(ancestry.load_meta(folder))
         if not found.damaged:
             weights.load(folder)
     except WeightsError as error:

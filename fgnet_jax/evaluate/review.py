@@ -50,6 +50,8 @@ def _selections(tested: Sequence[TestedRun]) -> Iterator[str]:
     for item in tested:
         run = item.run
         for link in lineage.links(run.meta)[:-1]:
+            if link.kind == lineage.UNKNOWN:
+                yield f"{run.name} began with {link.name or 'weights'}: whom these have learnt from is not recorded."
             if leakage.same_corpus(link.corpus or "", item.corpus) and ON_TEST_FOLD in link.selection:
                 origin = f"{run.name} began with {link.name}"
                 yield f"{origin}, whose epoch was selected on its test fold, so F1 there is too high."

@@ -17,7 +17,7 @@ from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import sharding
-from fgnet_jax.train import workdirs
+from fgnet_jax.train import ancestry, workdirs
 
 FITTED_ON_UNKNOWN = "fitted on subjects that their file does not name"
 """End of the description of thresholds whose file does not say on whom they were fitted."""
@@ -97,7 +97,7 @@ def open_run(path: str | Path, trained_fold: int | None = None) -> EvaluatedRun:
     """
     path = Path(path)
     directory = path / "best" if (path / "best").is_dir() else path
-    meta = weights.load_meta(directory)
+    meta = ancestry.load_meta(directory)
     if not meta.aus:
         raise weights.WeightsError(f"{directory}: these weights have no AUs: they are initial weights for training")
     is_best = directory.name == "best"

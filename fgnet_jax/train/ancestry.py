@@ -11,6 +11,7 @@ from pathlib import Path
 from fgnet_jax.data import folds
 from fgnet_jax.models import lineage, weights
 from fgnet_jax.models.lineage import Link
+from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train import workdirs
 from fgnet_jax.train.defaults import Config, ConfigError
 from fgnet_jax.train.splits import FaceSubset, RunData
@@ -102,7 +103,30 @@ def _links_of(source: str, workdir: Path) -> tuple[Link, ...]:
     """Return the lineage that weights record; of weights that a run begun before has lost, that it is not known."""
     if not weights.absolute(source).exists() and workdirs.has_checkpoint(workdir):
         return (Link(kind=lineage.LOST, name=source),)
-    return lineage.links(weights.load_meta(source))
+    return lineage.links(load_meta(source))
+
+
+def load_meta(directory: str | Path) -> WeightsMeta:
+    """Load the metadata of weights; those of earlier versions get the lineage that follows from `init_from`.
+
+    Training did not record a lineage then, but a run's configuration lies beside its best weights. Where the weights
+    that it names are gone, the lineage begins with a link of kind `UNKNOWN` that has their name.
+
+    Raises:
+      WeightsError: There are no weights, or they are damaged.
+      ConfigError: The configuration beside them is damaged.
+    """
+    meta = weights.load_meta(directory)
+    if lineage.KEY in meta.extra or "trained_on" not in meta.extra or "://" in str(directory):
+        return meta
+    config = workdirs.read_json(Path(directory).resolve().parent / workdirs.CONFIG) or {}
+    source = config.get("init_from", "")
+    if not source or Path(directory).resolve().name != "best":
+        return meta
+    exists = weights.absolute(source).exists()
+    earlier = lineage.links(load_meta(source)) if exists else (Link(kind=lineage.UNKNOWN, name=source),)
+    chain = [link.to_dict() for link in (*earlier, *lineage.links(meta))]
+    return dataclasses.replace(meta, extra=meta.extra | {lineage.KEY: chain})
 
 
 def check_tests(links: Sequence[Link], data: RunData, source: str) -> None:

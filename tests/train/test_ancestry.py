@@ -1,5 +1,9 @@
 """What a run's first weights have learnt from: no run is tested on the same subjects, through any number of steps."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from fgnet_jax.data import folds
@@ -130,3 +134,23 @@ def test_a_fold_that_cannot_be_meant_is_refused(tmp_path, fold, message):
     """One that does not exist, or one for a run from scratch."""
     with pytest.raises(ConfigError, match=message):
         ancestry.earlier_links(tiny.config(init_fold=fold), tmp_path)
+
+
+def _save_as_before(best: Path, *, init_from: str, subjects: list[str]) -> None:
+    """Save weights as runs did before lineages were recorded."""
+    record = {"corpus": "disfa", "fold": 0, "subjects": {"disfa": subjects}, "held_out": {}}
+    weights.save(best, TINY, fgnet.init(TINY), WeightsMeta(aus=(1,), corpus="disfa", extra={"trained_on": record}))
+    (best.parent / "config.json").write_text(json.dumps({"init_from": init_from}))
+
+
+def test_runs_of_earlier_versions_are_followed_through_their_configurations(tmp_path):
+    """They recorded no lineage, but what they began with: its subjects count, and where it is gone, that is said."""
+    first, second = tmp_path / "first/best", tmp_path / "second/best"
+    _save_as_before(first, init_from="", subjects=["SN001"])
+    _save_as_before(second, init_from=str(first), subjects=["SN003"])
+    chain = lineage.links(ancestry.load_meta(second))
+    assert [link.subjects for link in chain] == [{"disfa": ["SN001"]}, {"disfa": ["SN003"]}]
+    assert lineage.links(ancestry.load_meta(first)) == chain[:1]
+    shutil.rmtree(first.parent)
+    lost, own = lineage.links(ancestry.load_meta(second))
+    assert (lost.kind, lost.name, own) == (lineage.UNKNOWN, str(first), chain[1])
