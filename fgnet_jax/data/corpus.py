@@ -115,13 +115,20 @@ class Corpus:
         return self.index.subjects
 
     def subjects_by_corpus(self, indices: np.ndarray) -> dict[str, list[str]]:
-        """Return the distinct subjects of these faces, by corpus, under their names in that corpus."""
+        """Return the distinct subjects of these faces, sorted, by whose recordings they are (`recordings`)."""
         names = np.unique(self.subjects()[indices]).tolist()
         if not self.parts:
-            return {self.name: names}
-        prefixes = dict.fromkeys(prefix for prefix, _ in self.parts)
-        groups = {p[:-1]: [name.removeprefix(p) for name in names if name.startswith(p)] for p in prefixes}
-        return {corpus: group for corpus, group in groups.items() if group}
+            return {self.recordings(self.name): names}
+        groups: dict[str, set[str]] = {}
+        for prefix in dict.fromkeys(prefix for prefix, _ in self.parts):
+            found = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+            groups.setdefault(self.recordings(prefix[:-1]), set()).update(found)
+        return {corpus: sorted(group) for corpus, group in groups.items() if group}
+
+    def recordings(self, name: str) -> str:
+        """Return whose recordings the corpus of this name, one of those joined, is of; its own if unknown."""
+        known = {identity.name.split("/")[0]: identity.recordings for identity in self.identities}
+        return known.get(name.split("/")[0], name)
 
 
 def join(corpora: Sequence[Corpus]) -> Corpus:

@@ -64,6 +64,11 @@ class CorpusIdentity:
         return json.loads(self.preparation_json)
 
     @property
+    def recordings(self) -> str:
+        """The corpus whose recordings these are: `disfa` for `disfa/left`, and for a second preparation by any name."""
+        return self.preparation.get("recordings", self.name.split("/")[0])
+
+    @property
     def faces(self) -> dict[str, int]:
         """Number of faces by split."""
         return json.loads(self.faces_json)

@@ -170,16 +170,18 @@ class RecordedPredictor:
         _check_alike(parts)
         predictions = join([part.predictions for part in parts])
         metadata, subjects = parts[0].metadata, set(predictions.subjects.tolist())
-        leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.trained_fold)
+        identities = tuple(map(CorpusIdentity.from_dict, metadata[scoring.CORPORA]))
+        recordings = identities[0].recordings if identities else corpus
+        leakage.check_no_leakage(run.meta, corpus=recordings, subjects=subjects, name=run.name, fold=run.trained_fold)
         text = metadata.get(scoring.THRESHOLDS_RULE, scoring.PUBLISHED_RULE)
         fitted_on = metadata.get(scoring.FITTED_ON, {})
-        check_fitted_on(fitted_on, corpus=corpus, subjects=subjects, source=text)
+        check_fitted_on(fitted_on, corpus=recordings, subjects=subjects, source=text)
         return TestedRun(
             run=run,
             corpus=corpus,
             predictions=predictions,
             thresholds=predictions.thresholds[0],
-            identities=tuple(map(CorpusIdentity.from_dict, metadata[scoring.CORPORA])),
+            identities=identities,
             files=tuple(part.path for part in parts),
             thresholds_text=text,
             fitted_on=fitted_on,

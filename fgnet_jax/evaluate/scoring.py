@@ -94,7 +94,8 @@ def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, spli
     aus = shared_aus(run, opened)
     check_corpora(run, opened)
     subjects = set(opened.subjects().tolist())
-    leakage.check_no_leakage(run.meta, corpus=corpus, subjects=subjects, name=run.name, fold=run.trained_fold)
+    recordings = opened.recordings(opened.name)
+    leakage.check_no_leakage(run.meta, corpus=recordings, subjects=subjects, name=run.name, fold=run.trained_fold)
     metadata = _metadata(run, opened, corpus=corpus, folder=folder, split=split)
     path = predictions_path(data.predictions, run, corpus=corpus, split=split) if data.predictions else None
     earlier = _read_earlier(path, metadata) if path else None
@@ -149,21 +150,22 @@ def apply_thresholds(
     return result
 
 
-def held_out_subjects(run: EvaluatedRun) -> tuple[str, set[str]]:
-    """Return the corpus of a run, and its subjects whom the best epoch was selected on.
+def held_out_subjects(run: EvaluatedRun) -> tuple[str, dict[str, list[str]]]:
+    """Return the corpus of a run, and its subjects whom the best epoch was selected on, by whose recordings they are.
 
     Raises:
       EvaluationError: It was selected otherwise.
     """
     record = run.trained_on
     corpus = (run.config or {}).get("data", {}).get("corpus", record.get("corpus", ""))
-    groups = record.get("held_out", {})
-    subjects = {name for key, names in groups.items() if leakage.same_corpus(key, corpus) for name in names}
-    if not subjects:
+    recorded = [CorpusIdentity.from_dict(values) for values in run.meta.extra.get(CORPORA, ())]
+    same = {base_name(corpus), *(item.recordings for item in recorded if leakage.same_corpus(item.name, corpus))}
+    groups = {key: names for key, names in record.get("held_out", {}).items() if base_name(key) in same and names}
+    if not groups:
         raise EvaluationError(
             f"{run.name} has no held-out training subjects to fit thresholds on (selection: {run.selection})"
         )
-    return corpus, subjects
+    return corpus, groups
 
 
 def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
@@ -172,7 +174,8 @@ def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
     Raises:
       EvaluationError: It was selected otherwise.
     """
-    corpus, subjects = held_out_subjects(run)
+    corpus, groups = held_out_subjects(run)
+    subjects = {name for names in groups.values() for name in names}
     opened, _ = _open_splits(data, corpus, "+".join(train_splits(run.trained_on["fold"])))
     check_corpora(run, opened)
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))

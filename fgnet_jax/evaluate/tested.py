@@ -79,7 +79,8 @@ class NetworkPredictor:
         fitted_on = self._fitted_on(run)
         parts = [scoring.predict_split_cached(self._data, run, corpus=corpus, split=split) for split in splits]
         subjects = {name for part in parts for name in part.predictions.subjects.tolist()}
-        check_fitted_on(fitted_on, corpus=corpus, subjects=subjects, source=self._thresholds_text())
+        recordings = parts[0].identities[0].recordings if parts[0].identities else corpus
+        check_fitted_on(fitted_on, corpus=recordings, subjects=subjects, source=self._thresholds_text())
         values, text = self._thresholds(run, parts[0].predictions.aus), self._thresholds_text()
         at_thresholds = [scoring.apply_thresholds(part, values, rule=text, fitted_on=fitted_on) for part in parts]
         return TestedRun(
@@ -96,8 +97,8 @@ class NetworkPredictor:
     def _fitted_on(self, run: EvaluatedRun) -> dict[str, list[str]]:
         """Return the subjects that the thresholds of a run are fitted on, by corpus; refuse a run without any."""
         if self._options.fit_thresholds:
-            corpus, subjects = scoring.held_out_subjects(run)
-            return {base_name(corpus): sorted(subjects)}
+            _, groups = scoring.held_out_subjects(run)
+            return {base_name(corpus): sorted(subjects) for corpus, subjects in groups.items()}
         return self.stored.fitted_on if self.stored else {}
 
     def _thresholds_text(self) -> str:

@@ -191,6 +191,8 @@ def _read(options: Options) -> list[tuple[CorpusRecords, LayoutOptions]]:
     else:
         chosen |= {"threshold": options.threshold}
         corpus = csv_table.read(_table(source), options.name, partition=partition, threshold=options.threshold)
+    if corpus.recordings not in ("", corpus.name):
+        chosen |= {"recordings": corpus.recordings}
     return [(corpus, chosen)]
 
 

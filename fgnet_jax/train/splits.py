@@ -1,7 +1,6 @@
 """The faces that a run trains on, selects its best epoch on, and is tested on: never the same subjects."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,26 +102,17 @@ def check_tests(run: RunData) -> None:
     """
     selects_on_test = run.select.corpus is run.test.corpus
     learnt = [run.train] if selects_on_test else [run.train, run.select]
-    groups = [group for faces in learnt for group in faces.subjects_by_corpus().items()]
     for tested in (run.test, *run.also_test):
-        subjects = {name for names in tested.subjects_by_corpus().values() for name in names}
-        of_tested = recordings(tested.corpus.name, run.identities)
-        for corpus, names in groups:
-            both = sorted(subjects & set(names))
-            if both and recordings(corpus, run.identities) == of_tested:
+        for corpus, subjects in tested.subjects_by_corpus().items():
+            groups = [faces.subjects_by_corpus().get(corpus, ()) for faces in learnt]
+            both = sorted(set(subjects) & {name for names in groups for name in names})
+            if both:
                 shown = ", ".join(both[:5]) + (f" and {len(both) - 5} more" if len(both) > 5 else "")
                 raise ConfigError(
                     f"data: {tested.name} would be tested on {len(both)} subjects who are trained or selected on as "
                     f"subjects of {corpus}, the same recordings: {shown}; leave one of the two out, or prepare both "
                     "with the same folds"
                 )
-
-
-def recordings(corpus: str, identities: Sequence[CorpusIdentity]) -> str:
-    """Return whose recordings a corpus is of: its published name, whatever `--name` it was prepared with."""
-    layouts = {folds.base_name(identity.name): identity.preparation.get("layout") for identity in identities}
-    layout = layouts.get(folds.base_name(corpus))
-    return layout if layout in folds.FOLDS else folds.base_name(corpus)
 
 
 def _train_and_select(config: Config) -> tuple[FaceSubset, FaceSubset | None, str]:

@@ -145,6 +145,28 @@ def test_training_subjects_are_not_predicted(data, titles):
     assert not titles
 
 
+def test_the_same_people_are_known_under_another_name(data, titles, tmp_path, monkeypatch):
+    """A second preparation of DISFA's recordings, by `prepare --name`: its subjects are those of DISFA."""
+    preparation = {"recordings": "disfa"}
+    identity = CorpusIdentity.of("disfa_again/1.0.0", aus=(1, 12), preparation=preparation, faces={"fold_0": 3})
+    again = dataclasses.replace(CORPUS, name="disfa_again", identities=(identity,))
+    monkeypatch.setattr(scoring, "_open_splits", lambda *_: (again, tmp_path))
+    record = {"subjects": {"disfa": ["SN002"]}, "fold": 0}
+    trained = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, extra={"trained_on": record}))
+    with pytest.raises(LeakageError, match="SN002"):
+        scoring.predict_split_cached(data, trained, corpus="disfa_again", split="fold_0")
+    assert not titles
+
+
+def test_held_out_subjects_are_found_by_whose_recordings_they_are():
+    """Of a run on a second preparation, whose subjects are recorded as those of DISFA."""
+    identity = CorpusIdentity.of("again/1.0.0", aus=(1,), preparation={"recordings": "disfa"}, faces={})
+    record = {"corpus": "again", "fold": 0, "held_out": {"disfa": ["SN002"], "bp4d": ["F001"]}}
+    extra = {"trained_on": record, "corpora": [identity.to_dict()]}
+    run = dataclasses.replace(RUN, meta=dataclasses.replace(RUN.meta, extra=extra))
+    assert scoring.held_out_subjects(run) == ("again", {"disfa": ["SN002"]})
+
+
 def test_progress_is_reported_by_frames(capsys):
     """Count the last batch by its frames, without its padding."""
     with Progress("run on disfa", 5, "frames") as progress:

@@ -106,6 +106,8 @@ def test_a_second_corpus_of_a_layout_has_its_own_name(owners, tmp_path, capsys):
     assert prepare.main([*words, "--partition", str(folds)]) == 0
     corpus = open_corpus("disfa_again", tmp_path / "data", SPLITS)
     assert corpus.name == "disfa_again" and corpus.identities[0].preparation["layout"] == "disfa"
+    assert corpus.identities[0].recordings == "disfa", "its subjects are those of DISFA, under any name"
+    assert list(corpus.subjects_by_corpus(np.arange(len(corpus)))) == ["disfa"]
     assert set(corpus.subjects()) == {"SN001", "SN002", "SN004", "SN006"}
 
 

@@ -53,8 +53,10 @@ def read(
         raise records.not_found(root, files, "a file of codes AUCoding/AU_OCC/F001_T1.csv")
     images, more = _image_files(root, files)
     problems += more
-    if name == "bp4d":
-        recognition.refuse_bp4d_plus(root, [path.relative_to(root) for path in labels.values()], [*labels, *images])
+    coded = [path.relative_to(root) for path in labels.values()]
+    recordings = recognition.recordings_of(
+        "bp4d", name, lambda: recognition.refuse_bp4d_plus(root, coded, [*labels, *images])
+    )
     if not set(labels) & set(images):
         expected = "an image Sequences(2D+3D)/F001/T1/0001.jpg of a sequence that has a file of codes"
         raise records.not_found(root, files, expected)
@@ -74,6 +76,7 @@ def read(
     notes += [f"columns of codes that are not read: {', '.join(map(repr, sorted(unread)))}"] if unread else []
     return CorpusRecords(
         name=name,
+        recordings=recordings,
         aus=tuple(aus),
         root=root,
         sequences=records.in_order(sequences, partition),

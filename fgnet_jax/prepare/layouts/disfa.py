@@ -52,8 +52,9 @@ def read(
     partition = recognition.partition_of("disfa", name, partition)
     files = records.files_under(root)
     labels = disfa_files.label_files(root, files, aus)
-    if name == "disfa":
-        recognition.refuse_disfa_plus(root, files, labels.used)
+    recordings = recognition.recordings_of(
+        "disfa", name, lambda: recognition.refuse_disfa_plus(root, files, labels.used)
+    )
     if not labels.used:
         raise records.not_found(root, files, "a label file ActionUnit_Labels/SN001/SN001_au1.txt")
     images = disfa_files.image_files(root, files, camera)
@@ -81,6 +82,7 @@ def read(
         sequences += [sequence] if sequence else []
     return CorpusRecords(
         name=name,
+        recordings=recordings,
         aus=tuple(aus),
         root=root,
         sequences=records.in_order(sequences, partition),

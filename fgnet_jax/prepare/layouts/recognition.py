@@ -4,7 +4,7 @@ Their subjects are named alike but are other people, so that folds, and what a m
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 
 from fgnet_jax.aus import CORPUS_AUS
@@ -44,8 +44,29 @@ def partition_of(layout: str, name: str, partition: Partition | None) -> Partiti
     return standard_partition(layout) if partition is None else partition
 
 
-def refuse_bp4d_plus(root: Path, files: Iterable[PurePath], keys: Iterable[tuple[str, str]]) -> None:
-    """Refuse a corpus that is not BP4D, by its subjects, tasks and folders.
+def recordings_of(layout: str, name: str, refuse: Callable[[], str]) -> str:
+    """Return whose recordings a corpus is of, so that the same subjects are known under any name.
+
+    Args:
+      layout: "bp4d" or "disfa".
+      name: The corpus' name.
+      refuse: Raises a `LayoutError`, or returns a doubt in words, where the folder is not of the corpus that the layout
+        is named after. With that corpus' own name, its error is raised.
+
+    Returns:
+      The layout's name, or `name` where the folder shows other people.
+    """
+    if name == layout:
+        refuse()
+        return layout
+    try:
+        return name if refuse() else layout
+    except LayoutError:
+        return name
+
+
+def refuse_bp4d_plus(root: Path, files: Iterable[PurePath], keys: Iterable[tuple[str, str]]) -> str:
+    """Refuse a corpus that is not BP4D, by its subjects, tasks and folders; return a doubt (`plus_note`), or "".
 
     Args:
       root: The folder of the corpus.
@@ -67,6 +88,7 @@ def refuse_bp4d_plus(root: Path, files: Iterable[PurePath], keys: Iterable[tuple
             f"{' and '.join(signs)}, as BP4D+ (MMSE). Its F001 is another person than BP4D's; "
             + _OWN.format(name="bp4d_plus")
         )
+    return plus_note(task for _, task in keys)
 
 
 def refuse_borrowed_name(name: str, subjects: Iterable[str], has_folds: bool) -> None:
@@ -120,8 +142,8 @@ def plus_note(tasks: Iterable[str]) -> str:
     )
 
 
-def refuse_disfa_plus(root: Path, files: Iterable[PurePath], subjects: Iterable[str]) -> None:
-    """Refuse a corpus that is not DISFA, by its folders, or where most subjects are not DISFA's.
+def refuse_disfa_plus(root: Path, files: Iterable[PurePath], subjects: Iterable[str]) -> str:
+    """Refuse a corpus that is not DISFA, by its folders, or where most subjects are not DISFA's; return "".
 
     Args:
       root: The folder of the corpus.
@@ -146,6 +168,7 @@ def refuse_disfa_plus(root: Path, files: Iterable[PurePath], subjects: Iterable[
             f"{root} is not DISFA: {len(unknown)} of its {len(subjects)} subjects are not DISFA's, such as "
             f"{_listed(unknown)}; {_OWN.format(name='my_corpus')}"
         )
+    return ""
 
 
 def _plus_folders(corpus: str, root: Path, files: Iterable[PurePath]) -> list[str]:

@@ -96,6 +96,7 @@ class CorpusRecords:
       sequences: In the order in which they are written.
       problems: Problems found while reading.
       notes: Lines for the report.
+      recordings: The published corpus whose recordings these are, where that is known and it has another name.
     """
 
     name: str
@@ -104,6 +105,7 @@ class CorpusRecords:
     sequences: tuple[LabelledSequence, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    recordings: str = ""
 
 
 def files_under(root: Path) -> list[PurePosixPath]:

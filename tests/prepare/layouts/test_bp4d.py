@@ -253,6 +253,20 @@ def test_bp4d_plus_is_not_bp4d(tmp_path, codes, folder, sign):
         bp4d.read(tmp_path, name="bp4d_plus")
     corpus = bp4d.read(tmp_path, name="bp4d_plus", partition={"F024": 0, "F001": 2})
     assert corpus.name == "bp4d_plus" and [(s.key, s.fold) for s in corpus.sequences] == [("F001/T1", 2)]
+    assert corpus.recordings == "bp4d_plus", "its F001 is another person than BP4D's"
+
+
+def test_bp4d_by_another_name_shows_the_same_people(tmp_path):
+    """Known by its subjects and tasks; the tasks of BP4D+ alone leave that open."""
+    for task in (1, 2):
+        _codes(tmp_path, f"F001_T{task}")
+    _images(tmp_path, *range(10, 14))
+    assert bp4d.read(tmp_path).recordings == "bp4d"
+    assert bp4d.read(tmp_path, name="again", partition={"F001": 1}).recordings == "bp4d"
+    (tmp_path / "AUCoding/AU_OCC/F001_T2.csv").unlink()
+    for task in (6, 7, 8):
+        _codes(tmp_path, f"F001_T{task}")
+    assert bp4d.read(tmp_path, name="again", partition={"F001": 1}).recordings == "again"
 
 
 def test_codes_of_bp4d_plus_tasks_alone_are_noted(tmp_path):
