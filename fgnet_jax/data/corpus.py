@@ -178,11 +178,14 @@ def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
 
     Raises:
       FileNotFoundError: if no corpus of that name was prepared.
+      CorpusError: if it has lost its description.
       ValueError: if several configurations or versions were.
     """
     root = pathlib.Path(data_dir) / name
     folders = sorted({p.parent for p in root.glob("**/dataset_info.json") if "incomplete." not in str(p)})
     if not folders:
+        if lost := [path for path in root.glob("**/metadata.json") if "incomplete." not in str(path)]:
+            raise damage.damaged(lost[0].parent, f"{lost[0].with_name(damage.INFO_FILE)} is missing")
         others = sorted(p.name for p in pathlib.Path(data_dir).glob("*") if p.is_dir())
         raise FileNotFoundError(f"no prepared corpus {name!r} in {data_dir}: found {', '.join(others) or 'nothing'}")
     if len(folders) > 1:

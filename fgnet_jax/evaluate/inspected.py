@@ -12,6 +12,7 @@ from fgnet_jax.data import folds
 from fgnet_jax.data.corpus import open_directory
 from fgnet_jax.data.damage import FEATURES_FILE, INFO_FILE, METADATA_FILE, CorpusError
 from fgnet_jax.data.identity import CorpusIdentity
+from fgnet_jax.evaluate import report
 from fgnet_jax.models import lineage, weights
 from fgnet_jax.models.lineage import Link
 from fgnet_jax.models.weights import WeightsError, WeightsMeta
@@ -273,15 +274,16 @@ def _facts_of_dataset(folder: Path) -> _Facts:
 
 
 def _report(folder: Path) -> Inspection:
-    """Inspect the folder of an evaluation, whose report records the sums of its predictions."""
+    """Inspect the folder of an evaluation, whose report records the sums of its files and predictions."""
     try:
         content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         recorded = content.get("predictions", [])
         damaged = [text for entry in recorded if (text := _damage(folder / entry["file"], entry["sha256"]))]
+        damaged += report.damage(folder, content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return Inspection(folder, REPORT, {}, damaged=(f"{folder / 'report.json'} cannot be read: {error}",))
     facts = {"title": content.get("title", ""), "runs": [str(run.get("run")) for run in content.get("runs", ())]}
-    if not recorded:
+    if not recorded and report.SHA256 not in content:
         return Inspection(folder, REPORT, facts, without_sums=(str(folder),))
     return Inspection(folder, REPORT, facts, damaged=tuple(damaged), intact=() if damaged else (str(folder),))
 

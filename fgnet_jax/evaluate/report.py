@@ -1,9 +1,10 @@
 """The report of an evaluation: metrics by AU with intervals, in the paper's layout, as text, Markdown, CSV and JSON."""
 
 import dataclasses
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ TITLES = {
 """Names of the metrics in tables."""
 
 _FOOTER_WEIGHTS = 3  # a run for each fold
+FILES, SHA256 = "files", "sha256"
+"""Keys of report.json: SHA-256 of the files beside it, and of its own other content."""
+
 _WITH_INTERVAL = ("f1", "auc", "average_precision")  # in the terminal; report.json and figures.csv have all
 
 
@@ -227,13 +231,40 @@ def _interval_or_none(low: float, high: float) -> list[float] | None:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write report.json, report.md, table.csv and figures.csv; images are in the folder already."""
+    """Write report.json, report.md, table.csv and figures.csv; images are in the folder already.
+
+    report.json has the SHA-256 of all of these, and of its own other content.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "table.csv", f1_table.as_csv(f1_cells(report)))
     files.write_text(folder / "figures.csv", f1_table.as_csv(long_cells(report)))
     files.write_text(folder / "report.md", as_markdown(report))
-    text = json.dumps(as_json(report), indent=1, allow_nan=False)
+    written = [folder / name for name in ("table.csv", "figures.csv", "report.md", *report.images.values())]
+    content = as_json(report) | {FILES: {path.name: files.sha256(path) for path in written if path.exists()}}
+    text = json.dumps(content | {SHA256: _checksum(content)}, indent=1, allow_nan=False)
     files.write_text(folder / "report.json", text + "\n")  # last: where it exists, so do the others
+
+
+def damage(folder: Path, content: Mapping[str, Any]) -> list[str]:
+    """Return which files of a report are not as they were written, a line each.
+
+    Args:
+      folder: The report's folder.
+      content: The contents of its report.json; of an earlier version, which has no sums, nothing is found.
+    """
+    rest = {key: value for key, value in content.items() if key != SHA256}
+    found = [f"{folder / 'report.json'} was changed"] if content.get(SHA256, _checksum(rest)) != _checksum(rest) else []
+    for name, sha256 in content.get(FILES, {}).items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{path} is missing")
+        elif files.sha256(path) != sha256:
+            found.append(f"{path} was changed (its SHA-256 is another)")
+    return found
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def notes(*, thresholds: str, selections: Sequence[str], resamples: int, seed: int) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ class Comparison:
     """What came out of an evaluation that was made again.
 
     Attributes:
-      figures: A line for every figure that is not the same, bit for bit.
+      figures: A line for every figure that is not the same, bit for bit, and every file that was changed since.
       environment: A line for every version and device that is another than then.
     """
 
@@ -51,7 +51,8 @@ def reproduce(folder: Path, *, data_dir: Path | None = None, pattern: str | None
     with tempfile.TemporaryDirectory(prefix="fgnet_jax_") as temporary:
         fresh = evaluation.by_networks(dataclasses.replace(data, predictions=Path(temporary)), spec)
         values = json.loads(json.dumps(report_lib.as_json(fresh.report)))
-    return Comparison(figures=compare(recorded, values), environment=_environment(recorded, values))
+    changed = report_lib.damage(folder, recorded)
+    return Comparison(figures=[*changed, *compare(recorded, values)], environment=_environment(recorded, values))
 
 
 def _request(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import select
@@ -171,6 +172,11 @@ def command(name: str) -> Callable[[Main], Main]:
                 return fail(name, "standard output was closed before everything was printed", CLOSED_OUTPUT)
             except KeyboardInterrupt:
                 return fail(name, "interrupted", INTERRUPTED)
+            except OSError as error:  # of a full disk behind standard output: commands report those of files themselves
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                _discard_output()
+                return fail(name, f"the disk that is written to is full: {error}", 1)
 
         return guarded
 
@@ -183,10 +189,15 @@ def _discard_closed_output() -> bool:
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     if not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
         return False
+    _discard_output()
+    return True
+
+
+def _discard_output() -> None:
+    """Send to nowhere what Python still has to write to standard output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return True
 
 
 def end(status: int) -> NoReturn:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.data import pipeline
-from fgnet_jax.data.corpus import CorpusError, open_directory
+from fgnet_jax.data.corpus import CorpusError, find_corpus, open_directory
 from fgnet_jax.runtime import sums
 
 SPLITS = ("fold_0", "fold_1", "fold_2")
@@ -132,6 +132,14 @@ def test_a_dataset_has_sums_of_all_its_files(folder):
     named = json.loads((folder / "sums.json").read_text())["files"]
     assert set(named) == {path.name for path in folder.iterdir()} - {"sums.json", "faces.index"}
     assert not sums.verify(folder)
+
+
+def test_a_dataset_that_has_lost_its_description_is_named(folder):
+    """It is there, but cannot be opened."""
+    (folder / "dataset_info.json").unlink()
+    data_dir, name = folder.parents[2], str(folder.parent.relative_to(folder.parents[2]))
+    with pytest.raises(CorpusError, match=r"dataset_info\.json is missing"):
+        find_corpus(name, data_dir)
 
 
 def test_a_dataset_that_has_lost_its_sums_is_not_taken_for_an_older_one(folder):

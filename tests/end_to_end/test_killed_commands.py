@@ -26,7 +26,7 @@ from tests.end_to_end.command import ROOT
 pytestmark = pytest.mark.slow  # commands that are killed
 
 KILLS = int(os.environ.get("FGNET_JAX_KILLS", "3"))
-_VARYING = {"time", "argv", "hostname", "provenance", "seconds", "frames_per_second", "speed", "minutes"}
+_VARYING = {"time", "argv", "hostname", "provenance", "sha256", "seconds", "frames_per_second", "speed", "minutes"}
 """Keys of JSON files that differ between any two runs."""
 
 

@@ -1,5 +1,6 @@
 """The command that tells where files come from and whether they are intact, on what training and preparation write."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fgnet_jax.data.corpus import find_corpus
 from fgnet_jax.data.synthetic import builders
-from fgnet_jax.evaluate import inspection
+from fgnet_jax.evaluate import inspection, report
 from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.lineage import Link
@@ -164,6 +165,22 @@ def test_a_report_is_its_predictions(tmp_path, capsys):
     assert f"DAMAGED: {table} is damaged" in inspect(tmp_path, capsys, 1).out
     table.unlink()
     assert f"DAMAGED: {table} is missing" in inspect(tmp_path, capsys, 1).out
+
+
+def test_a_report_whose_table_was_changed_is_damaged(tmp_path, capsys):
+    """By hand, or by a disk: the table, and a figure in report.json, which has a sum of its own."""
+    content = {"title": "DISFA", "mean_f1": 0.381}
+    files.write_text(tmp_path / "table.csv", "mean\n38.1\n")
+    content |= {report.FILES: {"table.csv": files.sha256(tmp_path / "table.csv")}}
+    own_sum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(content | {report.SHA256: own_sum})
+    files.write_text(tmp_path / "report.json", text)
+    assert f"  intact: {tmp_path}" in inspect(tmp_path, capsys).out
+    files.write_text(tmp_path / "report.json", text.replace("0.381", "0.991"))
+    assert f"DAMAGED: {tmp_path / 'report.json'} was changed" in inspect(tmp_path, capsys, 1).out
+    files.write_text(tmp_path / "report.json", text)
+    files.write_text(tmp_path / "table.csv", "mean\n99.1\n")
+    assert f"DAMAGED: {tmp_path / 'table.csv'} was changed" in inspect(tmp_path, capsys, 1).out
 
 
 def test_anything_else_is_refused(tmp_path, capsys):

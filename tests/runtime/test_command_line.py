@@ -216,3 +216,11 @@ def test_output_that_is_closed_is_one_line():
         errors = process.stderr.read().splitlines()
     assert errors == ["measure: error: standard output was closed before everything was printed"]
     assert process.returncode == command_line.CLOSED_OUTPUT
+
+
+def test_output_to_a_full_disk_is_one_line():
+    """Where a file takes what is printed: neither a traceback nor status 0."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", PROGRAM, "print"], stdout=full, stderr=subprocess.PIPE, text=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("measure: error: the disk that is written to is full") and done.returncode == 1
