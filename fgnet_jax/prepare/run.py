@@ -145,10 +145,12 @@ def _check_same(
             "only: if landmarks, images or videos were changed since, remove it and prepare it again",
         )
         return
-    keys = sorted(existing.keys() | preparation.keys())
+    keys = sorted((existing.keys() | preparation.keys()) - {"source"})  # which is over all of them, too
     differing = [key for key in keys if existing.get(key) != preparation.get(key)]
     lines = [f"{key}: {existing.get(key)!r} in the dataset, {preparation.get(key)!r} now" for key in differing]
-    text = "\n  ".join(lines)
+    text = "\n  ".join(
+        lines or ["source: labels, folds, landmarks, images or videos are not those that it was made of"]
+    )
     raise LayoutError(
         f"{data_dir / name} was prepared from another source or with other options; remove it, or choose another "
         f"--data_dir\n  {text}"

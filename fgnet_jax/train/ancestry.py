@@ -33,7 +33,9 @@ def learnt_subjects(link: Link, corpus: str) -> set[str]:
         that is not known.
     """
     if link.kind == lineage.LOST:
-        raise UnknownSubjectsError("was gone before it was recorded whom it has learnt from")
+        raise UnknownSubjectsError(
+            "was gone before it was recorded whom it has learnt from: put it back and resume the run, which records it"
+        )
     if link.subjects or link.held_out:
         groups = (link.subjects, link.held_out)
         return {name for group in groups for key, names in group.items() if _same(key, corpus) for name in names}
