@@ -169,6 +169,16 @@ def decode(encoded: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+def _folders_with(file: str, root: pathlib.Path) -> list[pathlib.Path]:
+    """List the folders below `root` with a file of this name, but for those of preparations that did not end.
+
+    TensorFlow Datasets keeps a `metadata.json` of its own in the hidden folder `.config`, before anything is written.
+    """
+    found = {path.relative_to(root).parent for path in root.glob(f"**/{file}")}
+    unfinished = {folder for folder in found for part in folder.parts if part.startswith(".") or "incomplete." in part}
+    return sorted(root / folder for folder in found - unfinished)
+
+
 def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
     """Find the folder of a prepared corpus.
 
@@ -182,10 +192,10 @@ def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
       ValueError: if several configurations or versions were.
     """
     root = pathlib.Path(data_dir) / name
-    folders = sorted({p.parent for p in root.glob("**/dataset_info.json") if "incomplete." not in str(p)})
+    folders = _folders_with(damage.INFO_FILE, root)
     if not folders:
-        if lost := [path for path in root.glob("**/metadata.json") if "incomplete." not in str(path)]:
-            raise damage.damaged(lost[0].parent, f"{lost[0].with_name(damage.INFO_FILE)} is missing")
+        if lost := _folders_with("metadata.json", root):
+            raise damage.damaged(lost[0], f"{lost[0] / damage.INFO_FILE} is missing")
         others = sorted(p.name for p in pathlib.Path(data_dir).glob("*") if p.is_dir())
         raise FileNotFoundError(f"no prepared corpus {name!r} in {data_dir}: found {', '.join(others) or 'nothing'}")
     if len(folders) > 1:
