@@ -143,7 +143,7 @@ def test_a_dataset_that_has_lost_its_description_is_named(folder):
 
 
 def test_a_preparation_that_never_ended_is_no_dataset_that_has_lost_its_description(tmp_path):
-    """TensorFlow Datasets writes `.config/metadata.json` before anything else: nothing was prepared, nothing is lost."""
+    """TensorFlow Datasets writes `.config/metadata.json` before anything else: nothing is lost."""
     for folder in (".config", "frames4_seed0/incomplete.A1B2C3_1.0.0"):
         (tmp_path / "faces" / folder).mkdir(parents=True)
         (tmp_path / "faces" / folder / "metadata.json").write_text("{}")
