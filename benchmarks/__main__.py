@@ -12,6 +12,7 @@ paths        each fast path switched off, one after the other: what it saves
 start        cold start to the first prediction; faces rendered and loaded per second
 preparation  the face detector's error, and how fast a corpus is prepared
 media        tracking of faces in videos, and how fast videos are read
+detection    each face detector: faces found by size and rotation, false ones, landmarks' error, pace
 """
 
 import argparse
@@ -23,10 +24,11 @@ from typing import Any
 import jax
 
 from benchmarks import machine, sections
+from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.models.config import REMATS
 from fgnet_jax.runtime.command_line import Parser
 
-OTHERS = ("preparation", "media")
+OTHERS = ("preparation", "media", "detection")
 """Parts that are measured only if they are named."""
 
 
@@ -98,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         help="measure PyTorch in the same run",
     )
     add("--compile", action=argparse.BooleanOptionalAction, default=True, help="measure torch.compile, too")
+    add("--detector", choices=DETECTORS, default=DETECTORS[0], help="of media: the face detector (%(default)s)")
+    add(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="of detection: a folder of the real pictures that benchmarks/reference_faces.json lists",
+    )
     add("--tiny", action="store_true", help="the tiny network and few faces, to try the command")
     add("--output", type=Path, default=Path("runs/benchmarks.json"), help="the JSON file (%(default)s)")
     return parser

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fgnet_jax.data.synthetic.corpus import random_faces
-from fgnet_jax.faces import detection, dlib_detector, finder, tracking
+from fgnet_jax.faces import detection, detectors, dlib_detector, finder, tracking
+from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.media import frames, sources
 from tests import miniature
 
@@ -97,12 +98,12 @@ class TrackingError:
     seconds: float
 
 
-def track(video: FaceVideo, every: Sequence[int] = EVERY) -> list[TrackingError]:
+def track(video: FaceVideo, every: Sequence[int] = EVERY, detector: str = DETECTORS[0]) -> list[TrackingError]:
     """Track the face of a video; the first of `every` is 1, which the others are compared with."""
     detected, rows = {}, []
     for step in every:
         begin = time.perf_counter()
-        tracked = _track(video, step)
+        tracked = _track(video, step, detector)
         seconds = (time.perf_counter() - begin) / len(video.images)
         detected = detected or tracked
         points = {k: face.face.landmarks for k, face in tracked.items()}
@@ -121,10 +122,9 @@ def track(video: FaceVideo, every: Sequence[int] = EVERY) -> list[TrackingError]
     return rows
 
 
-def _track(video: FaceVideo, every: int) -> dict[int, tracking.TrackedFace]:
+def _track(video: FaceVideo, every: int, detector: str) -> dict[int, tracking.TrackedFace]:
     """Track the face, by frame; faces elsewhere are dropped: now and then the detector takes a badge for one."""
-    predictor = dlib_detector.find_predictor()
-    detect, nearby = dlib_detector.load(predictor), dlib_detector.load_nearby(predictor)
+    detect, nearby = detectors.load(detector, dlib_detector.find_predictor())
     track, tracked = tracking.Track(), {}
     for k, image in enumerate(video.images):
         track = tracking.follow(track, image, detect, nearby, every=every)
@@ -134,7 +134,7 @@ def _track(video: FaceVideo, every: int) -> dict[int, tracking.TrackedFace]:
     return tracked
 
 
-def rates(video: FaceVideo, every: int, repeats: int) -> tuple[float, float]:
+def rates(video: FaceVideo, every: int, repeats: int, detector: str = DETECTORS[0]) -> tuple[float, float]:
     """Measure frames per second, and core seconds per frame, from a video file to aligned faces.
 
     The file repeats the video's frames `repeats` times.
@@ -142,7 +142,7 @@ def rates(video: FaceVideo, every: int, repeats: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         miniature.write_video(path, [*video.images] * repeats, "libx264", 30)
-        options = finder.FinderOptions(detect_every=every)
+        options = finder.FinderOptions(detect_every=every, detector=detector)
         detected = finder.find(frames.read(sources.find([str(path)])), options)
         next(detected)  # which loads the models
         begin, begin_core = time.perf_counter(), time.process_time()

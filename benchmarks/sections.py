@@ -8,8 +8,10 @@ from typing import Any
 import jax
 
 from benchmarks import apart, machine, memory, start, tasks, timing
+from benchmarks import detection as detection_lib
 from benchmarks import media as media_lib
 from benchmarks import preparation as preparation_lib
+from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.models.config import REMATS, TINY, ModelConfig
 from fgnet_jax.models.ops import switches
 
@@ -119,10 +121,17 @@ def media(options: Options) -> dict[str, Any]:
     """Measure the error of tracking faces in videos, and the speed of reading videos."""
     videos = media_lib.videos(12 if options.tiny else 120)
     every = media_lib.EVERY[::3] if options.tiny else media_lib.EVERY
-    tracked = [row for video in videos for row in media_lib.track(video, every)]
-    rates = {step: media_lib.rates(videos[0], step, 1 if options.tiny else 5) for step in every}
+    tracked = [row for video in videos for row in media_lib.track(video, every, options.detector)]
+    rates = {step: media_lib.rates(videos[0], step, 1 if options.tiny else 5, options.detector) for step in every}
     print(media_lib.table(tracked, rates))
     return {"tracked": [dataclasses.asdict(row) for row in tracked], "rates": rates}
+
+
+def detection(options: Options) -> dict[str, Any]:
+    """Measure which faces each detector finds, false ones, its landmarks' error and its pace."""
+    results = [detection_lib.measure(name, options.pictures, is_tiny=options.tiny) for name in DETECTORS]
+    print(detection_lib.table(results))
+    return {"detectors": [dataclasses.asdict(result) for result in results]}
 
 
 PARTS: dict[str, Callable[[Options], Any]] = {
@@ -134,6 +143,7 @@ PARTS: dict[str, Callable[[Options], Any]] = {
     "start": start_,
     "preparation": preparation,
     "media": media,
+    "detection": detection,
 }
 """Parts by their names on the command line."""
 

@@ -16,8 +16,8 @@ constants in text, 1.3 GB at the published size) and model.json (AUs, sizes, inp
     python -m fgnet_jax.export --weights weights/fgnet_disfa --format onnx --output model.onnx --batch 1
 
 writes ONNX by jax2onnx (extra `onnx`), for a batch of one size and in float32: jax2onnx supports no other batch, and
-ONNX Runtime no bfloat16 for this network. Tensors over a megabyte are in model.onnx.data beside it: 1.8 GB at the
-published size, because it stores some parameters as often as there are pixels that they apply to.
+ONNX Runtime no bfloat16 for this network. Tensors over a megabyte are in model.onnx.data beside it: 1.3 GB at the
+published size. The description of an ONNX file is NAME.onnx.json, so that both formats may lie in one folder.
 
 Exit status: 0; 1 if a result could not be written; 2 for a wrong command line or missing weights.
 """
@@ -53,6 +53,12 @@ SYMBOLIC = "symbolic"
 """Value of `--batch` for batches of any size, known only when the program is called."""
 
 STABLEHLO, ONNX = "stablehlo", "onnx"
+
+LARGE_TENSOR = 2**20
+"""Bytes from which on a tensor of an ONNX file is stored in a file of its own."""
+
+_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where")
+"""ONNX' operations whose inputs may have sides of 1 in place of the result's."""
 
 _NEEDED = {STABLEHLO: "flatbuffers", ONNX: "jax2onnx"}
 _EXTRAS = {STABLEHLO: "export", ONNX: "onnx"}
@@ -232,16 +238,69 @@ def write_onnx(detector: "Detector", output: Path, batch: int = 1) -> list[Path]
         input_names=["images"],
         output_names=["scores", "heatmaps"],
     )
+    _store_once(output, data_file)
     names = {"onnx": output.name} | ({"weights": data_file.name} if data_file.exists() else {})
     description = describe(detector, batch, names) | {"jax2onnx": version("jax2onnx")}
     files.write_text(text_file, json.dumps(description, indent=2) + "\n")
     return [path for path in (output, data_file, text_file) if path.exists()]
 
 
+def _store_once(output: Path, data_file: Path) -> None:
+    """Write an ONNX file again whose constants are stored once, where jax2onnx repeats them for every pixel."""
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(str(output))
+    known = {value.name: _shape(value) for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    users: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    for tensor in model.graph.initializer:
+        if _may_be_smaller(tensor, users.get(tensor.name, []), known):
+            array = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(without_repetitions(array), tensor.name))
+    stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    for value in model.graph.value_info:
+        for side, length in zip(value.type.tensor_type.shape.dim, stored.get(value.name, ()), strict=False):
+            side.dim_value = length
+    data_file.unlink(missing_ok=True)
+    onnx.save_model(
+        model, str(output), save_as_external_data=True, location=data_file.name, size_threshold=LARGE_TENSOR
+    )
+
+
+def _shape(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - ONNX' description of a tensor
+    return tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+
+
+def _may_be_smaller(tensor: Any, users: list[Any], known: dict[str, tuple[int, ...]]) -> bool:  # noqa: ANN401 - ONNX'
+    """Tell whether all that use a constant broadcast it, against another input that has the result's shape already."""
+    return bool(users) and all(
+        node.op_type in _BROADCASTING
+        and any(
+            name != tensor.name and name in known and known[name] == known.get(node.output[0]) for name in node.input
+        )
+        for node in users
+    )
+
+
+def without_repetitions(array: np.ndarray) -> np.ndarray:
+    """Return an array with a side of 1 for each axis along which it repeats itself: broadcast, it is the same."""
+    for axis in range(array.ndim):
+        first = np.take(array, [0], axis) if array.shape[axis] else array
+        if array.shape[axis] > 1 and np.array_equal(np.broadcast_to(first, array.shape), array):
+            array = first
+    return array
+
+
 def written_files(output: Path, format: str) -> list[Path]:
-    """Return the program's file, the one with its weights, and its JSON."""
-    arrays = output.with_suffix(".npz") if format == STABLEHLO else output.with_name(f"{output.name}.data")
-    return [output, arrays, output.with_suffix(".json")]
+    """Return the program's file, the one with its weights, and its JSON.
+
+    Two formats of one name do not meet: model.npz and model.json beside model.stablehlo, model.onnx.data and
+    model.onnx.json beside model.onnx.
+    """
+    if format == ONNX:
+        return [output, output.with_name(f"{output.name}.data"), output.with_name(f"{output.name}.json")]
+    return [output, output.with_suffix(".npz"), output.with_suffix(".json")]
 
 
 def _run(arguments: argparse.Namespace) -> list[str]:

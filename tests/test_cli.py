@@ -113,7 +113,7 @@ def test_flags_are_spelled_either_way(parser, words):
 DEVICES = {
     "fgnet_jax.train": ["--config", "tiny", "--workdir", "run"],
     "fgnet_jax.evaluate": ["--weights", "none", "--corpus", "none"],
-    "fgnet_jax.predict": ["--weights", "none", "--aligned", "none.png"],
+    "fgnet_jax.predict": ["--weights", "none", "--aligned", __file__],
     "fgnet_jax.export": ["--weights", "none", "--output", "none.stablehlo"],
     "fgnet_jax.app": ["--weights", "none", "--no-browser"],
     "fgnet_jax.evaluate.inspection": ["none"],
@@ -202,6 +202,13 @@ def test_the_wheel_has_two_packages(installed):
     of_wheel = {path.relative_to(installed) for path in _sources(installed)}
     configs = {Path("fgnet_jax/train/configs") / path.name for path in _sources(ROOT / "configs")}
     assert of_wheel == of_checkout | configs
+
+
+def test_the_wheel_brings_the_face_detector(installed):
+    """The network's file, whole, and its licence beside it."""
+    for name in ("face_detection_yunet_2023mar.onnx", "face_detection_yunet_2023mar.txt"):
+        file = installed / "fgnet_jax/faces" / name
+        assert file.read_bytes() == (ROOT / "fgnet_jax/faces" / name).read_bytes()
 
 
 def _sources(folder):

@@ -1,96 +1,64 @@
 """The page, built of Gradio's components: their layout, and what happens when a file is dropped or a slider moved.
 
-What the components show is computed by `fgnet_jax.app.view`; here it is only put in its place.
+Every event changes the tab's `Session` and returns the numbers of its last change; a new number lets the page be drawn
+from the session (`rendering`), one drawing at a time. So the last change is shown, in whatever order events end.
 """
 
+import contextlib
 import functools
-import html
+import itertools
 import os
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fgnet_jax.app import analysis, rendering, scripts
 from fgnet_jax.app import view as view_lib
-from fgnet_jax.app.view import FileView
-from fgnet_jax.faces.detection import DetectorError
-from fgnet_jax.models import lineage
-from fgnet_jax.models.weights import WeightsMeta
+from fgnet_jax.app.rendering import EXAMPLE, PROGRESS, SCENE, Gradio, Updates
+from fgnet_jax.app.session import Session, Upload
 from fgnet_jax.predict.pipeline import PredictOptions
 
 if TYPE_CHECKING:
     import gradio
+    import numpy as np
 
     from fgnet_jax.predict.detector import Detector
 
-MAX_ROWS = 200
-"""Rows that the page shows; the CSV has all."""
+CSS = Path(__file__).with_name("page.css").read_text()
+"""The page's style."""
 
-ALL = 0
-"""The slider's value for all AUs that are present; the first AU is at 1."""
+_EXAMPLE = Upload(str(EXAMPLE), EXAMPLE.name)
 
-Gradio = Any
-"""The module `gradio`, imported only when a page is built, or one of its components, made dynamically: untyped."""
+_HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_LAST: dict[str, Any] = _HIDDEN | {"trigger_mode": "always_last"}
+_EVERY: dict[str, Any] = _HIDDEN | {"trigger_mode": "multiple"}
+"""How events are sent: without Gradio's own signs of progress; one at a time, and at the end the last; or each."""
 
-Updates = dict[str, Any]
-"""New values of the page's components, by their names in `_lay_out`."""
-
-_DRAWN = ["image", "close", "caption", "bars"]
-
-_HEAD = """
-<div class="fg-head"><h1>Facial action units</h1>
-<p>Drop an image or a video of faces. Everything is computed on this machine; nothing leaves it.</p></div>
-"""
-
-CSS = """
-.gradio-container { width: 100% !important; max-width: 1480px !important; margin: 0 auto; }
-.gradio-container .column, .gradio-container .row { min-width: 0; }
-.fg-head h1 { font-size: 1.7rem; font-weight: 600; margin: .2rem 0; }
-.fg-head p { opacity: .75; margin: 0; }
-.fg-status { padding: .6rem .8rem; border-radius: 8px; background: var(--background-fill-secondary);
-  border: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
-.fg-problem { background: #fdecec; color: #8c1d18; border-left: 4px solid #d4342c; }
-.fg-caption { font-size: 1.05rem; min-height: 1.6rem; }
-.au-swatch { display: inline-block; width: .9em; height: .9em; border-radius: 3px; vertical-align: -.08em; }
-.au-bars { display: grid; gap: .35rem; }
-.au-bar { display: grid; grid-template-columns: 1fr auto; column-gap: .6rem; color: var(--body-text-color-subdued); }
-.au-bar i { font-style: normal; font-weight: 400; }
-.au-on { color: var(--body-text-color); }
-.au-on .au-name { font-weight: 600; }
-.au-score { font-variant-numeric: tabular-nums; }
-.au-track { grid-column: 1 / 3; position: relative; height: 7px; border-radius: 3px; overflow: hidden;
-  background: var(--border-color-primary); }
-.au-track::after { content: ""; position: absolute; left: calc(50% - 1px); width: 2px; height: 100%;
-  background: var(--body-text-color-subdued); }
-.au-track span { position: absolute; top: 0; height: 100%; }
-@media (max-width: 760px) {
-  #overlay, #close { height: auto !important; }
-  #overlay:not(:has(img)), #close:not(:has(img)) { display: none; }
-}
-"""
+Handler = Callable[..., Any]
+"""What an event calls."""
 
 
-def build(detector: "Detector", thresholds: str | None = None) -> "gradio.Blocks":
+def build(
+    detector: "Detector", thresholds: str | None = None, *, folder: Path | None = None, name: str = ""
+) -> "gradio.Blocks":
     """Build the page.
 
     Args:
       detector: The network with its weights.
       thresholds: A file of thresholds, or None for 0.
+      folder: Where results lie until their tab is closed; a temporary one by default.
+      name: Name of the weights, to be shown.
     """
     gr = import_gradio()
-    with gr.Blocks(
-        title="Facial action units", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
-    ) as page:
-        gr.HTML(head(detector.meta))
-        parts = _lay_out(gr, len(detector.aus))
-        _connect(gr, parts, detector, thresholds)
+    sessions = _Sessions(detector, folder or Path(tempfile.mkdtemp(prefix="fgnet_jax_")))
+    with gr.Blocks(title="Facial action units", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(rendering.head(detector, name), padding=False)
+        parts = _lay_out(gr)
+        _Wiring(gr, parts, sessions, thresholds).connect(page, detector.config.image_size)
+    page.queue(default_concurrency_limit=None)  # a user does not wait for another one's video
     return page
-
-
-def head(meta: WeightsMeta) -> str:
-    """Return the top of the page in HTML, with a banner over weights that know rendered faces only."""
-    notice = lineage.notice(meta)
-    return _HEAD + (_problem(f"{notice[0].upper()}{notice[1:]}.") if notice else "")
 
 
 def import_gradio() -> Gradio:
@@ -101,149 +69,249 @@ def import_gradio() -> Gradio:
     return gradio
 
 
-def _lay_out(gr: Gradio, au_count: int) -> dict[str, Gradio]:
+class _Sessions:
+    """The sessions of all open tabs."""
+
+    def __init__(self, detector: "Detector", folder: Path):
+        self._detector, self._folder = detector, folder
+        self._by_hash: dict[str, Session] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def of(self, request: "gradio.Request") -> Session:
+        """Return the session of a request's tab."""
+        with self._lock:
+            key = str(request.session_hash)
+            if key not in self._by_hash:
+                self._by_hash[key] = Session(self._detector, self._folder / f"tab{next(self._numbers)}")
+            return self._by_hash[key]
+
+    def close(self, session: Session) -> None:
+        """End the session of a tab that was closed."""
+        with self._lock:
+            self._by_hash = {key: other for key, other in self._by_hash.items() if other is not session}
+        session.close()
+
+
+def _lay_out(gr: Gradio) -> dict[str, Gradio]:
     """Create the page's components in their places, and return them by name."""
-    parts: dict[str, Gradio] = {"view": gr.State(None)}
+    parts: dict[str, Gradio] = {}
+    for name in ("progress_stamp", "scene_stamp"):
+        parts[name] = gr.Number(0, visible="hidden", elem_id=name)
+    parts["clock"], parts["frame_key"] = gr.Number(0, visible=False), gr.Textbox("", visible=False)
     with gr.Row():
-        with gr.Column(scale=2, min_width=250):
-            parts["file"] = gr.File(label="Image or video", height=170, elem_id="file")
-            parts["status"] = gr.HTML(elem_id="status", padding=False)
-            parts["largest"] = gr.Checkbox(False, label="Only the largest face")
-            parts["every"] = gr.Number(1, label="Video: only every N-th frame", precision=0, minimum=1)
-        with gr.Column(scale=5, min_width=420):
-            parts["image"] = _image(gr, "Faces", "overlay", 560)
-            parts["caption"] = gr.HTML(elem_id="caption", elem_classes="fg-caption", padding=False)
-            label = "Action unit (0: all that are present)"
-            parts["au"] = gr.Slider(ALL, au_count, ALL, step=1, label=label, elem_id="au", visible=False)
-            parts["frame"] = gr.Slider(1, 2, 1, step=1, label="Frame", elem_id="frame", visible=False)
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=3, min_width=260):
+            parts |= _inputs(gr)
+        with gr.Column(scale=6, min_width=380):
+            parts["image"] = _image(gr, "Faces", "overlay")
+            parts["caption"] = gr.HTML(elem_id="caption", padding=False)
+            parts["frame"] = gr.HTML(elem_id="frame", padding=False, apply_default_css=False, js_on_load=scripts.FRAME)
+        with gr.Column(scale=4, min_width=290):
             parts["face"] = gr.Radio([], label="Face", elem_id="face", visible=False)
-            parts["close"] = _image(gr, "Close up", "close", 320)
-            parts["bars"] = gr.HTML(elem_id="bars", padding=False)
-    parts["table"] = gr.Dataframe(label="Table", interactive=False, elem_id="table", visible=False)
-    with gr.Row():
-        parts["csv"] = gr.DownloadButton(
-            "Download the whole table (CSV)", elem_id="csv", visible=False, variant="primary", scale=0, min_width=380
-        )
+            parts["close"] = _image(gr, "Close up", "close")
+            parts["bars"] = gr.HTML(elem_id="bars", padding=False, apply_default_css=False, js_on_load=scripts.CLICKS)
+    parts["timeline"] = gr.HTML(elem_id="timeline", padding=False, apply_default_css=False, js_on_load=scripts.CLICKS)
+    return parts | _results(gr)
+
+
+def _inputs(gr: Gradio) -> dict[str, Gradio]:
+    """Create what files come in by, the options, and the words on what is going on."""
+    parts: dict[str, Gradio] = {}
+    with gr.Tabs():
+        with gr.Tab("Files") as parts["files_tab"]:
+            label = "Images and videos"
+            parts["file"] = gr.File(label=label, height=170, elem_id="file", file_count="multiple")
+            parts["file"].preprocess = _uploads  # Gradio's own forgets the names that files have at home
+        with gr.Tab("Camera") as parts["camera_tab"]:
+            parts["camera"] = gr.Image(
+                label="Camera",
+                sources=["webcam"],
+                streaming=True,
+                type="numpy",
+                webcam_options=gr.WebcamOptions(mirror=False),  # what is mirrored on the screen would be analysed so
+                elem_id="camera",
+                height=220,
+            )
+    parts["status"] = gr.HTML(elem_id="status", padding=False)
+    parts["progress"] = gr.HTML(elem_id="progress", padding=False)
+    parts["stop"] = gr.Button("Stop", elem_id="stop", variant="stop", size="sm", visible=False)
+    parts["files_shown"] = gr.Dropdown([], label="File", elem_id="files_shown", visible=False)
+    parts["largest"] = gr.Checkbox(False, label="Only the largest face", elem_id="largest")
+    label = "Videos: one frame of every"
+    parts["every"] = gr.Number(1, label=label, precision=0, minimum=1, elem_id="every")
     return parts
 
 
-def _image(gr: Gradio, label: str, name: str, height: int) -> Gradio:
+def _results(gr: Gradio) -> dict[str, Gradio]:
+    """Create player, downloads and table."""
+    parts: dict[str, Gradio] = {"downloads": gr.Row(elem_id="downloads", visible=False)}
+    with parts["downloads"]:
+        parts["csv"] = gr.DownloadButton("Table (CSV)", elem_id="csv", variant="primary")
+        parts["video"] = gr.DownloadButton("Video with action units", elem_id="video")
+        parts["faces"] = gr.Button("Aligned faces (ZIP)", elem_id="faces")
+    parts["faces_file"] = gr.DownloadButton("ZIP", elem_id="faces_file", visible="hidden")
+    parts["player"] = gr.Video(
+        label="Video with action units", interactive=False, elem_id="player", visible=False, height=460
+    )
+    parts["table"] = gr.Dataframe(label="Table", interactive=False, elem_id="table", visible=False, max_height=420)
+    return parts
+
+
+def _uploads(files: Any) -> list[Upload]:  # noqa: ANN401 - Gradio's ListFiles, or None
+    """Return the files that were dropped, with their names."""
+    dropped = [] if files is None else files.root
+    return [Upload(file.path, file.orig_name or Path(file.path).name) for file in dropped]
+
+
+def _image(gr: Gradio, label: str, name: str) -> Gradio:
     buttons = ["download", "fullscreen"]
-    return gr.Image(label=label, interactive=False, format="png", elem_id=name, height=height, buttons=buttons)
+    return gr.Image(label=label, interactive=False, format="png", elem_id=name, buttons=buttons)
 
 
-def _connect(gr: Gradio, parts: dict[str, Gradio], detector: "Detector", thresholds: str | None) -> None:
-    """Register what happens when a file is dropped, a slider moved or a face chosen."""
+class _Wiring:
+    """What happens at events."""
 
-    def predict(
-        path: str,
-        largest: bool,
-        every: float | None,
-        progress: Gradio = gr.Progress(),  # noqa: B008 - Gradio recognises it by its default
-    ) -> Updates:
-        options = PredictOptions(largest=largest, every=max(1, int(every or 1)), thresholds=thresholds)
+    def __init__(self, gr: Gradio, parts: dict[str, Gradio], sessions: _Sessions, thresholds: str | None):
+        self._gr, self._parts, self._sessions, self._thresholds = gr, parts, sessions, thresholds
+        self._stamps = [parts["progress_stamp"], parts["scene_stamp"]]
 
-        def report(number: int, total: int | None) -> None:
-            progress((number, total), desc=f"frame {number}")
+    def connect(self, page: "gradio.Blocks", face_size: int) -> None:
+        """Register all events."""
+        self._draw_after_changes()
+        self._run_at_drops(page)
+        self._follow_choices()
+        self._watch_camera()
+        self._offer_faces(face_size)
+        page.unload(self._handler(self._sessions.close))
 
-        try:
-            return _file(gr, view_lib.predict_file(detector, path, options, report))
-        except DetectorError as error:
-            return _empty(gr) | {"status": _problem(str(error))}
+    def _draw_after_changes(self) -> None:
+        """Draw the page anew whenever its session has changed."""
+        for stamp, names, draw in (
+            ("progress_stamp", PROGRESS, rendering.progress),
+            ("scene_stamp", SCENE, rendering.scene),
+        ):
+            self._parts[stamp].change(self._drawing(draw, names), None, [self._parts[n] for n in names], **_LAST)
 
-    def show_frame(view: FileView, number: float, au: int) -> Updates:
-        view = view_lib.show_frame(detector, view, int(number))
-        return {"view": view} | _face_choice(gr, view) | _drawings(view, au, 0)
+    def _drawing(self, draw: Callable[[Gradio, Session], Updates], names: Sequence[str]) -> Handler:
+        """Let a function return its updates as Gradio takes them: a list, in the order of the names."""
 
-    names = {
-        "predict": ["view", "status", *_DRAWN, "au", "frame", "face", "table", "csv"],
-        "show_frame": ["view", *_DRAWN, "face"],
-        "draw": _DRAWN,
-    }
-    outputs = {key: [parts[name] for name in value] for key, value in names.items()}
+        def call(session: Session) -> list[Any]:
+            updates = draw(self._gr, session)
+            return [updates[name] for name in names]
 
-    def ordered(key: str, function: Callable[..., Updates]) -> Callable[..., tuple[object, ...]]:
-        """Let a function return its updates as Gradio takes them: a tuple, in the order of the outputs."""
+        return self._handler(call)
 
-        @functools.wraps(function)
-        def call(*arguments: object) -> tuple[object, ...]:
-            updates = function(*arguments)
-            return tuple(updates[name] for name in names[key])
+    def _run_at_drops(self, page: "gradio.Blocks") -> None:
+        """Analyse files when they are dropped or removed, and again when an option is changed; at first, an example."""
+        parts, gr = self._parts, self._gr
+        inputs = [parts[name] for name in ("file", "largest", "every", "clock")]
+        triggers = [parts["file"].change, parts["largest"].input, parts["every"].input]
+        gr.on(triggers, self._generator(self._run), inputs, self._stamps, js=scripts.CLOCK, **_EVERY)
+        page.load(self._generator(self._run_example), None, self._stamps, **_EVERY)
+        parts["stop"].click(self._changing(Session.stop), None, self._stamps, **_EVERY)
 
+    def _run(
+        self, session: Session, uploads: list[Upload], largest: bool, every: float | None, clock: float
+    ) -> Iterator[None]:
+        if every is not None and every >= 1:  # not while a number is typed
+            files = uploads or ([_EXAMPLE] if session.paths == (_EXAMPLE.path,) else [])
+            run = session.begin(files, self._options(largest, every), clock)
+            yield from () if run is None else session.work(run)
+
+    def _run_example(self, session: Session) -> Iterator[None]:
+        run = session.begin([_EXAMPLE], self._options(False, 1), 0.0)
+        yield from () if run is None else session.work(run)
+
+    def _options(self, largest: bool, every: float) -> PredictOptions:
+        return PredictOptions(largest=largest, every=int(every), thresholds=self._thresholds)
+
+    def _follow_choices(self) -> None:
+        """Show what is chosen: a file, a frame, a face, an AU."""
+        parts = self._parts
+        for name, choose in (("files_shown", Session.choose_file), ("face", Session.choose_face)):
+            parts[name].input(self._changing(choose), parts[name], self._stamps, **_LAST)
+        inputs = [parts["frame_key"], parts["clock"]]
+        parts["frame"].input(self._changing(Session.choose_frame), inputs, self._stamps, js=scripts.READ_FRAME, **_LAST)
+        parts["image"].select(self._changing(_click_face, self._gr.SelectData), None, self._stamps, **_LAST)
+        for name in ("bars", "timeline"):
+            parts[name].click(self._changing(_click_au, self._gr.EventData), None, self._stamps, **_LAST)
+
+    def _watch_camera(self) -> None:
+        """Analyse what the browser's camera sees while its tab is open."""
+        parts = self._parts
+        for name, is_live in (("files_tab", False), ("camera_tab", True)):
+            show = functools.partial(Session.show_camera, is_live=is_live)
+            parts[name].select(self._changing(show), None, self._stamps, **_EVERY)
+        inputs = [parts["camera"], parts["largest"]]
+        parts["camera"].stream(
+            self._changing(self._look), inputs, self._stamps, stream_every=0.2, time_limit=3600, **_HIDDEN
+        )
+
+    def _look(self, session: Session, image: "np.ndarray | None", largest: bool) -> None:
+        if image is not None:
+            session.look(image, self._options(largest, 1))
+
+    def _offer_faces(self, size: int) -> None:
+        """Collect a file's aligned faces when they are requested, and download them."""
+
+        def collect(session: Session) -> str | None:
+            view = session.view
+            return None if view is None else str(analysis.write_faces(view, size))
+
+        faces = self._parts["faces"].click(self._handler(collect), None, self._parts["faces_file"], **_HIDDEN)
+        faces.then(None, self._parts["faces_file"], None, js=scripts.DOWNLOAD)
+
+    def _changing(self, change: Callable[..., object], event: type | None = None) -> Handler:
+        """Return a handler that changes the session, and returns the numbers of its last change."""
+
+        def call(session: Session, *arguments: object) -> list[int]:
+            change(session, *arguments)
+            return _stamps(session)
+
+        return self._handler(call, event)
+
+    def _handler(self, function: Callable[..., object], event: type | None = None) -> Handler:
+        """Return a function that Gradio calls, with the tab's session in front of the inputs, and event data if asked.
+
+        Gradio tells by annotations that it has to pass the request and the event's data.
+        """
+
+        def call(request: Any, *arguments: Any) -> object:  # noqa: ANN401 - Gradio's inputs
+            return function(self._sessions.of(request), *arguments)
+
+        def call_with(request: Any, data: Any, *arguments: Any) -> object:  # noqa: ANN401
+            return function(self._sessions.of(request), data, *arguments)
+
+        chosen = call if event is None else call_with
+        chosen.__annotations__ = {"request": self._gr.Request, "data": event}
+        return chosen
+
+    def _generator(self, function: Callable[..., Iterator[None]]) -> Handler:
+        """Return a generator that Gradio iterates: the numbers of the session's last change, whenever there is one."""
+
+        def call(request: Any, *arguments: Any) -> Iterator[list[int]]:  # noqa: ANN401 - Gradio's inputs
+            session = self._sessions.of(request)
+            with contextlib.closing(function(session, *arguments)) as changes:  # pyright: ignore[reportArgumentType]
+                for _ in changes:
+                    yield _stamps(session)
+            yield _stamps(session)
+
+        call.__annotations__ = {"request": self._gr.Request}
         return call
 
-    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
-    inputs = [parts[name] for name in ("file", "largest", "every")]
-    shown = [parts[name] for name in ("view", "au", "face")]
-    frame_inputs = [parts[name] for name in ("view", "frame", "au")]
-    parts["file"].upload(ordered("predict", predict), inputs, outputs["predict"], api_visibility="private")
-    parts["file"].clear(ordered("predict", lambda: _empty(gr)), [], outputs["predict"], **hidden)
-    parts["frame"].release(ordered("show_frame", show_frame), frame_inputs, outputs["show_frame"], **last)
-    for name in ("au", "face"):
-        parts[name].input(ordered("draw", _drawings), shown, outputs["draw"], **(hidden | last))
+
+def _stamps(session: Session) -> list[int]:
+    return [session.stamp.progress, session.stamp.scene]
 
 
-def _file(gr: Gradio, view: FileView) -> Updates:
-    """Return the page with a file's results."""
-    problems = view_lib.problems(view)
-    if not any(row.success for row in view.table.rows):
-        return _empty(gr) | {"status": _problem(f"{view.name}: {'; '.join(problems)}"), "image": view.image}
-    separator = "; in the others: " if view.is_video else "; "
-    more = f"{separator}{'; '.join(problems[:3])}" if problems else ""
-    status = (
-        f'<div class="fg-status"><b>{html.escape(view.name)}</b><br>{view_lib.counts(view)}{html.escape(more)}</div>'
-    )
-    numbers = view.numbers
-    frame = gr.update(visible=view.is_video, minimum=numbers[0], maximum=max(numbers[-1], 2), value=view.frame)
-    headers, cells = view_lib.rows(view, MAX_ROWS)
-    label = "Table" if len(view.table) <= MAX_ROWS else f"Table, its first {MAX_ROWS} of {len(view.table)} rows"
-    return {
-        "view": view,
-        "status": status,
-        "au": gr.update(visible=True, value=ALL),
-        "frame": frame,
-        "table": gr.update(visible=True, headers=headers, value=cells, label=label),
-        "csv": gr.update(visible=True, value=_csv(view)),
-        **_face_choice(gr, view),
-        **_drawings(view, ALL, 0),
-    }
+def _click_face(session: Session, data: "gradio.SelectData") -> None:
+    """Choose the face at the place of a click on the image."""
+    view = session.view
+    if view is not None:
+        session.choose_face(view_lib.face_at(view, float(data.index[0]), float(data.index[1])))
 
 
-def _face_choice(gr: Gradio, view: FileView) -> Updates:
-    """Return the buttons that choose a face, where there are several."""
-    assert view.shown is not None
-    faces = [(f"face {view.shown.rows[row].face_id}", k) for k, row in enumerate(view.faces)]
-    return {"face": gr.update(visible=len(faces) > 1, choices=faces, value=0 if faces else None)}
-
-
-def _drawings(view: FileView | None, au: float, face: int | None) -> Updates:
-    """Return drawings, caption and bars, for the slider's AU and the chosen face."""
-    if view is None:
-        return dict.fromkeys(_DRAWN)
-    chosen = None if au == ALL else int(au) - 1
-    return {
-        "image": view_lib.draw(view, chosen),
-        "close": view_lib.close_up(view, face or 0, chosen),
-        "caption": view_lib.caption(view, chosen, face or 0),
-        "bars": view_lib.bars(view, face or 0),
-    }
-
-
-def _empty(gr: Gradio) -> Updates:
-    """Return the page as it is without a file."""
-    hidden = gr.update(visible=False)
-    empty = dict.fromkeys(("view", "status", *_DRAWN))
-    return empty | dict.fromkeys(("au", "frame", "face", "table", "csv"), hidden)
-
-
-def _problem(text: str) -> str:
-    return f'<div class="fg-status fg-problem" role="alert">{html.escape(text)}</div>'
-
-
-def _csv(view: FileView) -> str:
-    """Write the whole table to a file that Gradio may serve, and that it deletes within a day; return its path."""
-    path = os.path.join(tempfile.mkdtemp(prefix="fgnet_jax_"), f"{Path(view.name).stem}.csv")
-    view_lib.write_csv(view, path)
-    return path
+def _click_au(session: Session, data: "gradio.EventData") -> None:
+    """Choose the AU of a bar or a curve that was clicked on."""
+    au = int(data._data["au"])
+    session.choose_au(None if au < 0 else au)

@@ -7,7 +7,6 @@ the table's faces again.
 import contextlib
 import dataclasses
 import html
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +18,35 @@ from fgnet_jax.faces import alignment
 from fgnet_jax.faces.detection import Face
 from fgnet_jax.faces.finder import DetectedFace, DetectedFrame
 from fgnet_jax.media import frames, sources, video
-from fgnet_jax.predict import columns, pipeline, predictions, result_table
-from fgnet_jax.predict.predictions import Predictions
+from fgnet_jax.predict import columns, pipeline, predictions
+from fgnet_jax.predict.columns import ResultRow
 from fgnet_jax.visualization import aligned_face, legend, painting, scene
 
 if TYPE_CHECKING:
     from fgnet_jax.predict.network import Network
 
 
-ProgressCallback = Callable[[int, int | None], None]
-"""Called with the number of every frame, and with how many there are; None where that is unknown."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShownFrame:
+    """A frame that is shown.
+
+    Attributes:
+      number: Its number in the file, from 1.
+      image: uint8 (height, width, 3); None where nothing can be shown.
+      rows: The table's rows of its F faces that have a result.
+      faces: These faces, aligned.
+      heatmaps: float32 (F, size, size, K).
+    """
+
+    number: int
+    image: np.ndarray | None
+    rows: tuple[ResultRow, ...] = ()
+    faces: tuple[DetectedFace, ...] = ()
+    heatmaps: np.ndarray | None = None
+
+    def index(self, face_id: int | None) -> int:
+        """Return the place of a face among the rows; the first one's where it is not in this frame."""
+        return next((k for k, row in enumerate(self.rows) if row.face_id == face_id), 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,99 +54,94 @@ class FileView:
     """The results for a file, and one of its frames, which is shown.
 
     Attributes:
-      name: The file's name.
+      name: The file's name, without folders.
       source: The file.
       options: Options of prediction.
-      table: Results of all frames.
-      frame: Number of the frame that is shown.
-      image: That frame, uint8 (height, width, 3); None where nothing can be shown.
-      shown: Results of that frame, with heatmaps.
+      aus: The K AU numbers.
+      rows: Results of all frames, as in the table.
+      shown: The frame that is shown.
+      csv: The table.
+      problems: Why frames or faces have no result, each reason once.
+      video: The drawn video, or None.
+      is_partial: Whether it was stopped before the file's end.
     """
 
     name: str
     source: sources.Source
     options: pipeline.PredictOptions
-    table: Predictions
-    frame: int = 1
-    image: np.ndarray | None = None
-    shown: Predictions | None = None
+    aus: tuple[int, ...]
+    rows: tuple[ResultRow, ...]
+    shown: ShownFrame
+    csv: Path
+    problems: tuple[str, ...] = ()
+    video: Path | None = None
+    is_partial: bool = False
+
+    @property
+    def key(self) -> str:
+        """Distinguishes these results, whatever frame is shown, from all others."""
+        return self.csv.parent.name
 
     @property
     def is_video(self) -> bool:
         """Whether there are other frames to show."""
-        return self.source.kind == "video"
+        return len(self.numbers) > 1
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether any face has a result."""
+        return any(row.success for row in self.rows)
 
     @property
     def numbers(self) -> list[int]:
         """Numbers of the frames in the table."""
-        return list(dict.fromkeys(row.frame for row in self.table.rows))
-
-    @property
-    def faces(self) -> list[int]:
-        """Rows of `shown` that have a result."""
-        return [] if self.shown is None else [i for i, row in enumerate(self.shown.rows) if row.success]
+        return list(dict.fromkeys(row.frame for row in self.rows))
 
 
-def predict_file(
-    detector: "Network", path: str, options: pipeline.PredictOptions, progress: ProgressCallback
-) -> FileView:
-    """Predict a whole file, and show its first frame that has a face.
+def shown_frame(result: pipeline.FrameResult, rows: tuple[ResultRow, ...]) -> ShownFrame:
+    """Return what is shown of a frame: its faces that have a result."""
+    kept = [k for k, row in enumerate(rows) if row.success]
+    return ShownFrame(
+        number=result.detected.frame.number,
+        image=result.detected.frame.image,
+        rows=tuple(rows[k] for k in kept),
+        faces=tuple(result.detected.faces[k] for k in kept),
+        heatmaps=result.heatmaps[kept] if kept and result.heatmaps is not None else None,
+    )
 
-    Args:
-      detector: The network.
-      path: An image or video.
-      options: Options of prediction.
-      progress: Called with every frame.
 
-    Raises:
-      DetectorError: dlib or its data file is missing.
+def show_frame(network: "Network", view: FileView, number: float) -> FileView:
+    """Return the same file showing the frame of the table that is nearest to this number.
+
+    Its faces and scores are those of the table: a new detection might find others.
     """
-    (source,) = sources.find([path])[:1]
-    is_video = source.kind == "video"
-    detected = _counted(pipeline.detect_faces([source], detector, options), progress)
-    table = predictions.collect(detector, detected, options, heatmaps=not is_video)
-    view = FileView(name=Path(path).name, source=source, options=options, table=table)
-    if is_video:
-        first = next((row.frame for row in table.rows if row.success), None)
-        return view if first is None else show_frame(detector, view, first)
-    return dataclasses.replace(view, image=_read_frame(source, 1), shown=table)
+    nearest = min(view.numbers, key=lambda other: abs(other - number))
+    if nearest == view.shown.number:
+        return view
+    image = _read_frame(view.source, nearest)
+    rows = tuple(row for row in view.rows if row.frame == nearest and row.success)
+    if image is None or not rows:
+        return dataclasses.replace(view, shown=ShownFrame(nearest, image))
+    faces = tuple(_aligned(image, row, network.config.image_size) for row in rows)
+    frame = frames.Frame(source=view.source, index=0, number=nearest, seconds=None, image=image)
+    again = iter([DetectedFrame(frame, faces)])
+    (result,) = pipeline.predict_frames(network, (one for one in again), heatmaps=True)
+    return dataclasses.replace(view, shown=ShownFrame(nearest, image, rows, faces, result.heatmaps))
 
 
-def show_frame(detector: "Network", view: FileView, number: int) -> FileView:
-    """Return the same file showing the frame of the table that is nearest to this number."""
-    number = min(view.numbers, key=lambda other: abs(other - number))
-    image = _read_frame(view.source, number)
-    shown = None
-    if image is not None:
-        detected = (frame for frame in [_faces_of_table(view, number, image, detector.config.image_size)])
-        options = pipeline.PredictOptions(thresholds=view.options.thresholds)
-        shown = predictions.collect(detector, detected, options, heatmaps=True)
-    return dataclasses.replace(view, frame=number, image=image, shown=shown)
-
-
-def _faces_of_table(view: FileView, number: int, image: np.ndarray, size: int) -> DetectedFrame:
-    """Align the faces that the table has in a frame, with their numbers: a new detection might find others."""
-    faces = []
-    for row in view.table.rows:
-        if row.frame == number and row.face_id is not None:
-            assert row.landmarks is not None and row.box is not None and row.confidence is not None
-            face = Face(row.landmarks, row.box, row.confidence)
-            aligned, where = alignment.align(image, row.landmarks, size)
-            faces.append(DetectedFace(face=face, face_id=row.face_id, aligned=aligned, alignment=where))
-    frame = frames.Frame(source=view.source, index=0, number=number, seconds=None, image=image)
-    return DetectedFrame(frame, tuple(faces), None if faces else "no face found")
-
-
-def _counted(detected: Iterator[DetectedFrame], progress: ProgressCallback) -> Iterator[DetectedFrame]:
-    for frame in detected:
-        progress(frame.frame.number, frame.frame.total)
-        yield frame
+def _aligned(image: np.ndarray, row: ResultRow, size: int) -> DetectedFace:
+    """Align a face that the table has."""
+    assert row.landmarks is not None and row.box is not None
+    assert row.confidence is not None and row.face_id is not None
+    aligned, where = alignment.align(image, row.landmarks, size)
+    face = Face(row.landmarks, row.box, row.confidence)
+    return DetectedFace(face=face, face_id=row.face_id, aligned=aligned, alignment=where)
 
 
 def _read_frame(source: sources.Source, number: int) -> np.ndarray | None:
     """Read a frame's image; None where it has none."""
     if source.kind != "video":
-        return next(frames.read([source])).image
+        return next((frame.image for frame in frames.read([source]) if frame.number == number), None)
     assert isinstance(source.path, str)
     with contextlib.suppress(video.VideoError), contextlib.closing(video.read(source.path, number)) as read:
         return next((frame.image for frame in read), None)
@@ -140,123 +153,154 @@ def draw(view: FileView, au: int | None = None) -> Image.Image | None:
 
     Args:
       view: The file.
-      au: Index of the AU in `Predictions.aus`; None for those that are present.
+      au: Index of the AU in `FileView.aus`; None for those that are present.
 
     Returns:
       The drawing without legend, which the page's bars replace; None where nothing can be shown.
     """
-    if view.image is None or view.shown is None:
+    image = view.shown.image
+    if image is None:
         return None
-    drawn = scene.draw(view.image, [_scene_face(view.shown, i, au) for i in view.faces], view.shown.aus.tolist())
-    height, width = view.image.shape[:2]
+    return scene.draw_faces(image, [_scene_face(view, k, au) for k in range(len(view.shown.rows))], view.aus)
+
+
+def drawn_size(image: np.ndarray) -> tuple[int, int]:
+    """Return width and height at which `draw` draws an image, in pixels."""
+    height, width = image.shape[:2]
     scale = scene.drawn_scale(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    top = (drawn.height - size[1]) // 2  # the legend is right of the image
-    return drawn.crop((0, top, size[0], top + size[1]))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _scene_face(shown: Predictions, i: int, au: int | None) -> scene.SceneFace:
-    _, face = shown.detections[i]
-    assert face is not None and shown.heatmaps is not None
-    present = shown.present[i] if au is None else np.arange(len(shown.aus)) == au
-    return predictions.scene_face(face, shown.heatmaps[i], shown.scores[i], present)
+def face_at(view: FileView, x: float, y: float) -> int | None:
+    """Return the `face_id` of the smallest face whose box has this point of the drawing; None for none."""
+    image = view.shown.image
+    if image is None:
+        return None
+    x, y = x * image.shape[1] / drawn_size(image)[0], y * image.shape[0] / drawn_size(image)[1]
+    boxes = [(row.box, row.face_id) for row in view.shown.rows if row.box is not None]
+    at = [(w * h, face_id) for (left, top, w, h), face_id in boxes if 0 <= x - left <= w and 0 <= y - top <= h]
+    return min(at, key=lambda entry: entry[0])[1] if at else None
 
 
-def close_up(view: FileView, face: int, au: int | None = None) -> Image.Image | None:
+def _scene_face(view: FileView, k: int, au: int | None) -> scene.SceneFace:
+    """Return the k-th face of the frame with the AUs that are to be drawn."""
+    row, heatmaps = view.shown.rows[k], view.shown.heatmaps
+    assert heatmaps is not None and row.scores is not None and row.present is not None
+    present = row.present if au is None else np.arange(len(view.aus)) == au
+    return predictions.scene_face(view.shown.faces[k], heatmaps[k], row.scores, present)
+
+
+def close_up(view: FileView, face_id: int | None, au: int | None = None) -> Image.Image | None:
     """Draw one aligned face, large, with its present AUs or with one AU's heatmap.
 
     Args:
       view: The file.
-      face: Index of the face among those with a result.
+      face_id: The face; where it is not in the frame, the first one is drawn.
       au: As for `draw`.
     """
-    if view.shown is None or view.shown.heatmaps is None or not view.faces:
+    if not view.shown.rows:
         return None
-    row = view.faces[face]
-    drawable = _scene_face(view.shown, row, au)
-    _, detected = view.shown.detections[row]
-    assert detected is not None
+    k = view.shown.index(face_id)
+    drawable = _scene_face(view, k, au)
     drawn = aligned_face.draw(
-        detected.aligned,
+        view.shown.faces[k].aligned,
         heatmaps=drawable.heatmaps,
         scores=drawable.scores,
         present=drawable.present,
-        aus=view.shown.aus.tolist(),
+        aus=view.aus,
     )
     top = (drawn.height - aligned_face.FACE_SIDE) // 2  # without the legend, as above
     return drawn.crop((0, top, aligned_face.FACE_SIDE, top + aligned_face.FACE_SIDE))
 
 
-def caption(view: FileView, au: int | None, face: int) -> str:
-    """Return what the image shows, as HTML."""
-    if not view.faces or view.shown is None:
-        return ""
-    row = view.faces[face]
+def caption(view: FileView, face_id: int | None, au: int | None) -> str:
+    """Return what the image shows, as HTML: file, frame, face, and the AU that was chosen."""
+    parts = [f"<b>{html.escape(view.name)}</b>", *_place(view)]
+    if not view.shown.rows:
+        parts.append("no face in this frame" if view.is_video else "no face")
+    else:
+        row = view.shown.rows[view.shown.index(face_id)]
+        parts += [f"face {row.face_id}", _drawn_aus(view, row, au)]
+    return '<span class="fg-dot"></span>'.join(f"<span>{part}</span>" for part in parts)
+
+
+def _place(view: FileView) -> list[str]:
+    """Return which frame is shown, and its time."""
+    if not view.is_video:
+        return []
+    number = view.shown.number
+    seconds = next((row.timestamp for row in view.rows if row.frame == number and row.timestamp is not None), None)
+    return [f"frame {number} of {view.numbers[-1]}", *([] if seconds is None else [f"{seconds:.2f} s"])]
+
+
+def _drawn_aus(view: FileView, row: ResultRow, au: int | None) -> str:
+    """Return which AUs are drawn over the face."""
+    assert row.present is not None and row.scores is not None and view.shown.heatmaps is not None
     if au is None:
-        count = int(view.shown.present[row].sum())
-        return f"<b>All action units that are present</b> ({count} of {len(view.shown.aus)})"
-    number, score = int(view.shown.aus[au]), float(view.shown.scores[row, au])
-    presence = "present" if view.shown.present[row, au] else "not present"
-    name = html.escape(aus_lib.NAMES.get(number, ""))
-    nowhere = "" if view.shown.heatmaps is None or view.shown.heatmaps[row, ..., au].max() > 0 else "; nowhere above 0"
-    return f"{_swatch(number)} <b>{aus_lib.label(number)} {name}</b> score {score:+.3f}, {presence}{nowhere}"
+        return f"{int(row.present.sum())} of {len(view.aus)} action units present"
+    number, is_present = view.aus[au], bool(row.present[au])
+    maps = view.shown.heatmaps[view.shown.rows.index(row), ..., au]
+    nowhere = "" if maps.max() > 0 else "; the heatmap is nowhere above 0"
+    words = f"score {float(row.scores[au]):+.3f}, {'present' if is_present else 'not present'}{nowhere}"
+    return f"{swatch(number)} {au_name(number)}: {words}"
 
 
-def _swatch(au: int) -> str:
+def au_name(number: int) -> str:
+    """Return an AU's label with its name, as HTML."""
+    return f"<b>{aus_lib.label(number)}</b> {html.escape(aus_lib.NAMES.get(number, ''))}"
+
+
+def swatch(au: int) -> str:
+    """Return a patch of an AU's colour, as HTML."""
     return f'<span class="au-swatch" style="background:rgb{painting.colour(au)}"></span>'
 
 
-def bars(view: FileView, face: int) -> str:
-    """Return a face's AUs as bars from the middle, to the right where the score is above 0, as HTML."""
-    if not view.faces or view.shown is None:
+def bars(view: FileView, face_id: int | None, chosen: int | None) -> str:
+    """Return a face's AUs as bars from the middle, to the right where the score is above 0, as HTML.
+
+    Every bar is a button for the heatmap of its AU (`data-au` is its index); the first one is for all that are present.
+    """
+    if not view.shown.rows:
         return ""
-    row = view.faces[face]
-    lines = [
-        _bar(int(au), float(score), bool(present))
-        for au, score, present in zip(view.shown.aus, view.shown.scores[row], view.shown.present[row], strict=True)
-    ]
-    return f'<div class="au-bars">{"".join(lines)}</div>'
+    row = view.shown.rows[view.shown.index(face_id)]
+    assert row.scores is not None and row.present is not None
+    pressed = "true" if chosen is None else "false"
+    lines = [f'<button class="au-all" data-au="-1" aria-pressed="{pressed}">All that are present</button>']
+    for k, au in enumerate(view.aus):
+        lines.append(_bar(au, k, score=float(row.scores[k]), is_present=bool(row.present[k]), is_chosen=k == chosen))
+    return f'<div class="au-bars" role="group" aria-label="Action units">{"".join(lines)}</div>'
 
 
-def _bar(au: int, score: float, is_present: bool) -> str:
+def _bar(au: int, k: int, *, score: float, is_present: bool, is_chosen: bool) -> str:
     half = min(abs(score) / legend.FULL_BAR, 1.0) * 50
     left = 50.0 if score > 0 else 50 - half
     colour = f"rgb{painting.colour(au)}" if is_present else "#a3abb8"
     name = html.escape(aus_lib.NAMES.get(au, ""))
     return (
-        f'<div class="au-bar{" au-on" if is_present else ""}"><span class="au-name">{aus_lib.label(au)} '
-        f'<i>{name}</i></span><span class="au-score">{score:+.3f}</span><span class="au-track">'
-        f'<span style="left:{left:.1f}%;width:{half:.1f}%;background:{colour}"></span></span></div>'
+        f'<button class="au-bar{" au-on" if is_present else ""}" data-au="{k}" '
+        f'aria-pressed="{"true" if is_chosen else "false"}" title="Show the heatmap of {aus_lib.label(au)}">'
+        f'<span class="au-name">{aus_lib.label(au)} <i>{name}</i></span><span class="au-score">{score:+.3f}</span>'
+        f'<span class="au-track"><span style="left:{left:.1f}%;width:{half:.1f}%;background:{colour}"></span></span>'
+        "</button>"
     )
-
-
-def problems(view: FileView) -> list[str]:
-    """Return why frames or faces have no result: each reason once."""
-    return list(dict.fromkeys(text for text in view.table.problems if text is not None))
 
 
 def counts(view: FileView) -> str:
     """Return how many faces have a result, and in how many frames, as text."""
-    rows = [row for row in view.table.rows if row.success]
+    rows = [row for row in view.rows if row.success]
     faces = f"{len(rows)} face{'s' * (len(rows) != 1)}"
     if not view.is_video:
         return faces
     return f"{faces} in {len({row.frame for row in rows})} of {len(view.numbers)} frames"
 
 
-def rows(view: FileView, count: int) -> tuple[list[str], list[list[str]]]:
+def table(view: FileView, count: int) -> tuple[list[str], list[list[str]]]:
     """Return names and cells of the table's first `count` rows, without boxes and with few digits, to fit a page."""
-    table = columns.table_columns(view.table.aus.tolist())
-    chosen = [k for k, name in enumerate(table.names) if not name.startswith(("input", "FaceRect"))]
-    values = (table.values(row) for row in view.table.rows[:count])
-    return [table.names[k] for k in chosen], [[_short(line[k]) for k in chosen] for line in values]
+    written = columns.table_columns(list(view.aus))
+    chosen = [k for k, name in enumerate(written.names) if not name.startswith(("input", "FaceRect"))]
+    values = (written.values(row) for row in view.rows[:count])
+    return [written.names[k] for k in chosen], [[_short(line[k]) for k in chosen] for line in values]
 
 
 def _short(value: columns.CellValue) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def write_csv(view: FileView, path: str) -> None:
-    """Write the whole table, as the command `predict` would, with the file's own name in it."""
-    with result_table.open_table(path, columns.table_columns(view.table.aus.tolist())) as table:
-        table.add([dataclasses.replace(row, input=view.name) for row in view.table.rows])

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from fgnet_jax.runtime import command_line, devices, logs
+from fgnet_jax.runtime import command_line, compilation_cache, devices, logs
 from fgnet_jax.runtime.command_line import Parser, natural, program
 
 _PROTOCOLS = ("within", "cross", "efficiency")
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     logs.setup_logging()
     devices.check()
+    compilation_cache.enable("evaluate", is_wanted=not getattr(arguments, "no_cache", False))
     try:
         return commands.COMMANDS[arguments.run](arguments)
     except commands.REFUSALS as refusal:
@@ -122,6 +123,7 @@ def _common(part: argparse.ArgumentParser) -> None:
         help="bootstrap resamples of subjects, for the intervals",
     )
     part.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of the resampling")
+    compilation_cache.add_flag(part)
     part.add_argument("--batch_size", type=natural, default=16, metavar="N", help="frames per batch")
     part.add_argument("--threads", type=natural, default=4, metavar="N", help="threads that decode images")
 

@@ -1,7 +1,7 @@
 """Faces in an image, as any detector returns them, and the distance between two sets of landmarks."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,6 +9,13 @@ NUM_LANDMARKS = 68
 """Landmarks of a face, in dlib's numbering: those of the iBUG 300-W annotation."""
 
 _INNER_EYE_CORNERS = (39, 42)
+
+DETECTORS = ("yunet", "dlib")
+"""Names of the detectors, the default one first."""
+
+MIN_CONFIDENCE: Mapping[str, float] = {"yunet": 0.9, "dlib": 0.5}
+"""Least probability that a detection is a face, by detector, where no other is given: see the table in docs/predict.md,
+`python -m benchmarks detection`."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in pixels."""
@@ -21,7 +28,7 @@ class Face:
     Attributes:
       landmarks: (68, 2) float32, x then y in pixels of the image (pixel centres at whole numbers).
       box: Its bounding box.
-      confidence: The detector's score; higher is more certain, on the detector's own scale.
+      confidence: The probability that it is a face, from 0 to 1, as the detector's calibration has it.
     """
 
     landmarks: np.ndarray

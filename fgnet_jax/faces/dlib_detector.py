@@ -6,6 +6,7 @@ excludes commercial use.
 
 import functools
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,10 @@ MAX_SEARCHED = 8_000_000
 LICENCE = f"{PREDICTOR} was trained on iBUG 300-W, whose licence excludes commercial use"
 """Licence note, to be shown wherever the predictor is used."""
 
+MIDDLE, WIDTH = 0.06, 0.025
+"""Scores become probabilities by a logistic function of this middle and width: 95 in 100 faces that are found score
+more than 0.1; what is no face is found too rarely to fit anything, with scores like a spacesuit's, 0.023."""
+
 _AROUND, _SEARCHED = 2.0, 200  # a tracked face is searched in twice its box, resized to a side of 200 pixels
 _MIN_OVERLAP = 0.3  # intersection over union with the expected box from which on it is the same face
 _IDLE: list[Any] = []  # detectors that no thread uses at the moment; creating one takes half a second
@@ -49,12 +54,20 @@ def find_predictor(path: str | Path | None = None) -> Path:
         if not Path(path).is_file():
             raise DetectorError(f"no predictor file {path}: expected dlib's {PREDICTOR}")
         return Path(path)
+    file = installed(PREDICTOR)
+    if file is None:
+        raise DetectorError(f"no {PREDICTOR}: {_INSTALL}, or name the file with --predictor FILE")
+    return file
+
+
+def installed(name: str) -> Path | None:
+    """Return the path of a data file inside the package `face_recognition_models`; None where it is not there."""
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        file = Path(folder) / "models" / PREDICTOR
+        file = Path(folder) / "models" / name
         if file.is_file():
             return file
-    raise DetectorError(f"no {PREDICTOR}: {_INSTALL}, or name the file with --predictor FILE")
+    return None
 
 
 def version() -> str:
@@ -63,7 +76,7 @@ def version() -> str:
     Raises:
       DetectorError: if dlib is not installed.
     """
-    return str(_library().__version__)
+    return str(library().__version__)
 
 
 def load(predictor: Path, upsample: int = 1) -> FaceDetector:
@@ -77,7 +90,7 @@ def load(predictor: Path, upsample: int = 1) -> FaceDetector:
     Raises:
       DetectorError: if dlib is not installed or cannot read the file.
     """
-    return functools.partial(_detect, _predictor(predictor), upsample)
+    return functools.partial(_detect, load_predictor(predictor), upsample)
 
 
 def load_nearby(predictor: Path) -> NearbyDetector:
@@ -88,10 +101,15 @@ def load_nearby(predictor: Path) -> NearbyDetector:
     Raises:
       DetectorError: as `load`.
     """
-    return functools.partial(_nearby, _predictor(predictor))
+    return functools.partial(_nearby, load_predictor(predictor))
 
 
-def _library() -> ModuleType:
+def probability(score: float) -> float:
+    """Return the probability that a detection of this score, from 0 up, is a face."""
+    return 1 / (1 + math.exp((MIDDLE - score) / WIDTH))
+
+
+def library() -> ModuleType:
     """Import dlib."""
     try:
         import dlib
@@ -101,10 +119,14 @@ def _library() -> ModuleType:
 
 
 @functools.cache
-def _predictor(file: Path) -> Predictor:
-    """Load the predictor, which threads may share."""
+def load_predictor(file: Path) -> Predictor:
+    """Load the predictor, which threads may share.
+
+    Raises:
+      DetectorError: if dlib is not installed or cannot read the file.
+    """
     try:
-        return _library().shape_predictor(str(file))
+        return library().shape_predictor(str(file))
     except RuntimeError as error:
         raise DetectorError(f"{file} is not a dlib shape predictor: {error}") from error
 
@@ -114,7 +136,7 @@ def _search(grey: np.ndarray, upsample: int) -> tuple[list[Box], list[float]]:
     try:
         detector = _IDLE.pop()
     except IndexError:
-        detector = _library().get_frontal_face_detector()
+        detector = library().get_frontal_face_detector()
     rectangles, scores, _ = detector.run(grey, upsample, 0.0)
     _IDLE.append(detector)
     return [_box(rectangle) for rectangle in rectangles], list(scores)
@@ -170,11 +192,24 @@ def _shifted(box: Box, x: float, y: float) -> Box:
 
 
 def _face(predictor: Predictor, grey: np.ndarray, box: Box, score: float) -> Face:
-    """Predict the landmarks of the face in a box, whose corners dlib takes in whole pixels."""
+    """Predict the landmarks of the face in a box."""
+    return Face(landmarks(predictor, grey, box), box, probability(score))
+
+
+def landmarks(predictor: Predictor, grey: np.ndarray, box: Box) -> np.ndarray:
+    """Predict the landmarks (68, 2), float32, of the face in a box, whose corners dlib takes in whole pixels.
+
+    Args:
+      predictor: From `load_predictor`.
+      grey: (height, width) uint8.
+      box: As dlib's detector gives it, in pixels of the image.
+
+    Raises:
+      DetectorError: The predictor is for other landmarks.
+    """
     left, top, width, height = box
     edges = (round(left), round(top), round(left + width) - 1, round(top + height) - 1)
-    shape = predictor(grey, _library().rectangle(*edges))
+    shape = predictor(grey, library().rectangle(*edges))
     if shape.num_parts != NUM_LANDMARKS:
         raise DetectorError(f"the predictor gives {shape.num_parts} points: expected {PREDICTOR}, which gives 68")
-    points = np.array([(point.x, point.y) for point in shape.parts()], np.float32)
-    return Face(points, box, float(score))
+    return np.array([(point.x, point.y) for point in shape.parts()], np.float32)

@@ -6,7 +6,7 @@ and MP4 reads by its own index, where none can be; elsewhere a gap in regular ti
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,20 +39,32 @@ class WatchedPacket:
 
 
 def watch(
-    container: "InputContainer", stream: "av.VideoStream", packets: Iterable["av.Packet"]
+    container: "InputContainer",
+    stream: "av.VideoStream",
+    packets: Iterable["av.Packet"],
+    is_beyond: Callable[["av.Packet"], bool],
 ) -> Iterator[WatchedPacket]:
     """Yield the packets of a video with what is known of their places.
 
     Args:
       container: The opened file, of which nothing is read yet.
       stream: Its video.
-      packets: All packets of the file, those of other streams among them.
+      packets: All packets of the file, those of other streams too, with times that go on where clocks begin anew.
+      is_beyond: Tells whether a packet comes after such a place; there, frames may be missing: how many is unknown.
     """
+    watched = _watch(container, stream, packets)
+    return (dataclasses.replace(each, is_certain=False) if is_beyond(each.packet) else each for each in watched)
+
+
+def _watch(
+    container: "InputContainer", stream: "av.VideoStream", packets: Iterable["av.Packet"]
+) -> Iterator[WatchedPacket]:
+    """Yield the packets of a video with what is known of their places, if no clock begins anew."""
     name = container.format.name
     if name.startswith("mov"):
-        return (WatchedPacket(packet) for packet in packets if packet.stream is stream)
+        return (WatchedPacket(packet) for packet in _of(stream, packets))
     if name != "avi":
-        return _by_times(packet for packet in packets if packet.stream is stream)
+        return _by_times(_of(stream, packets))
     entries = [entry.pos for entry in stream.index_entries]  # those that are there before anything is read
     if entries and len(entries) == stream.frames:
         return _by_index(entries, bool(stream.codec_context.has_b_frames), _of(stream, packets))
@@ -75,6 +87,9 @@ def _by_index(entries: list[int], is_reordered: bool, packets: Iterable["av.Pack
             yield WatchedPacket(packet, is_certain=is_certain)  # the end: what the decoder holds back
             continue
         place = places.get(packet.pos - _CHUNK_HEADER, places.get(packet.pos))
+        if place is None and packet.pos > entries[-1] + _CHUNK_HEADER and following == len(entries):
+            yield WatchedPacket(packet, is_certain=False)  # another recording that was joined to this one
+            continue
         if place is None or place < following:
             continue
         lost, following = place - following, place + 1
@@ -95,7 +110,7 @@ def _by_position(stream: "av.VideoStream", packets: Iterable["av.Packet"]) -> It
 
 def _by_times(packets: Iterator["av.Packet"]) -> Iterator[WatchedPacket]:
     """Look for gaps in times that are regular up to there, ahead of the packet that is decoded."""
-    ahead = _ReadAhead(packets)
+    ahead = ReadAhead(packets)
     step = _step(ahead.packets)
     ends, last = np.inf, None
     while ahead.packets:
@@ -109,7 +124,7 @@ def _by_times(packets: Iterator["av.Packet"]) -> Iterator[WatchedPacket]:
         raise ahead.error
 
 
-class _ReadAhead:
+class ReadAhead:
     """The next packets; an error of reading is kept until those before it are used."""
 
     def __init__(self, packets: Iterator["av.Packet"]):
@@ -117,6 +132,13 @@ class _ReadAhead:
         self.error: ValueError | None = None
         self._following = packets
         self._fill()
+
+    def __iter__(self) -> Iterator["av.Packet"]:
+        """Yield the packets, and raise the error that ended the reading, if any."""
+        while self.packets:
+            yield self.next()
+        if self.error:
+            raise self.error
 
     def next(self) -> "av.Packet":
         """Return the next packet, and read another one."""

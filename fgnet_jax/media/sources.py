@@ -1,6 +1,6 @@
 """Turns the paths of a command line, or values from Python, into sources: images, videos and cameras.
 
-Nothing is decoded here. A path that is wrong does not raise: it becomes a source of kind "missing", with the reason.
+No file is decoded here. A path that is wrong does not raise: it becomes a source of kind "missing", with the reason.
 """
 
 import dataclasses
@@ -9,17 +9,21 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
+from PIL import Image
 
-from fgnet_jax.media import images, video
+from fgnet_jax.media import animations, escaping, images, video
+from fgnet_jax.media.images import ImageError
 from fgnet_jax.runtime import folders
 
-Kind = Literal["image", "video", "webcam", "array", "missing"]
-"""What a source is."""
+Kind = Literal["image", "pages", "animation", "video", "webcam", "array", "missing"]
+"""What a source is; pages and animations are image files of several images, without times and with them."""
+
+_NO_NUMBERS = "OUST"  # kinds of arrays of objects, texts and bytes
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -29,11 +33,13 @@ class Source:
     """An image, a video or a camera to be read.
 
     Attributes:
-      name: Its name in results: the path as given, or as found below the folder that was given.
+      name: Its name in results: the path as given, or as found below the folder that was given; valid UTF-8, see
+        `escaping`.
       kind: What it is, by the file's suffix or else its first bytes; it may still turn out to be broken.
       path: The file of an image or video; a camera's number.
       array: (height, width, 3) uint8 RGB, of kind "array" only.
       problem: Why there is nothing to read, of kind "missing" only.
+      facts: What was found out when the array was made, in values of JSON; of kind "array" only.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Source:
     path: str | int | None = None
     array: np.ndarray | None = None
     problem: str | None = None
+    facts: Mapping[str, Any] | None = None
 
 
 def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
@@ -76,34 +83,64 @@ def given(inputs: object) -> Iterator[Source]:
     """Return the sources of a Python caller's inputs, one after the other: an iterator may be endless.
 
     Args:
-      inputs: A path (see `find`), an array (height, width, 3) uint8 RGB, several of them in one array, a `Source`, or
-        an iterable of these. Arrays are named "array 0", "array 1", ...
+      inputs: A path (see `find`), an array (see `as_array`) of one image uint8 (height, width, 3) RGB or of several, a
+        Pillow image, a `Source`, or an iterable of these. Arrays and Pillow images are named "array 0", "array 1", ...
 
     Raises:
       TypeError: for a value that is none of these.
     """
     count = 0
     for value in _flat(inputs):
-        if isinstance(value, np.ndarray):
-            yield _array(value, f"array {count}")
-            count += 1
-        elif isinstance(value, Source):
+        if isinstance(value, Source):
             yield value
-        else:
+        elif isinstance(value, str):
             yield from find([value])
+        else:
+            name = f"array {count}"
+            yield _array(value, name) if isinstance(value, np.ndarray) else _pillow(value, name)
+            count += 1
 
 
-def _flat(inputs: object) -> Iterator[np.ndarray | Source | str]:
+def as_array(value: object) -> np.ndarray | None:
+    """Return the NumPy array of an array of any library; None for what is none, such as a path or a list.
+
+    Tensors of PyTorch come from the device, without gradient, and with the channels last: (..., 3, height, width), as
+    torchvision has them, become (..., height, width, 3).
+
+    Raises:
+      TypeError: It cannot become a NumPy array; the message says why.
+    """
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.kind in _NO_NUMBERS else value
+    if isinstance(value, str | os.PathLike | Source | Image.Image) or not hasattr(value, "__array__"):
+        return None
+    is_tensor = type(value).__module__.partition(".")[0] == "torch"
+    try:
+        array = np.asarray(value.detach().cpu() if is_tensor else value)  # pyright: ignore[reportAttributeAccessIssue]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"a {type(value).__name__} that cannot become a NumPy array: {error}") from error
+    if array.dtype.kind in _NO_NUMBERS:  # such as a column of paths
+        return None
+    is_channels_first = is_tensor and array.ndim >= 3 and array.shape[-3] == 3 and array.shape[-1] != 3
+    return np.ascontiguousarray(np.moveaxis(array, -3, -1)) if is_channels_first else array
+
+
+def _flat(inputs: object) -> Iterator[np.ndarray | Image.Image | Source | str]:
     """Flatten nested iterables of inputs."""
-    if isinstance(inputs, str | os.PathLike):
+    array = as_array(inputs)
+    if array is not None:
+        yield from _flat(list(array)) if array.ndim > 3 else (array,)
+    elif isinstance(inputs, str | os.PathLike):
         yield os.fspath(inputs)
-    elif isinstance(inputs, Source) or (isinstance(inputs, np.ndarray) and inputs.ndim <= 3):
+    elif isinstance(inputs, Source | Image.Image):
         yield inputs
     elif isinstance(inputs, Iterable):
         for value in inputs:
             yield from _flat(value)
     else:
-        raise TypeError(f"expected paths or uint8 arrays (height, width, 3), got {type(inputs).__name__}")
+        raise TypeError(
+            f"expected paths, uint8 arrays or tensors (height, width, 3), or Pillow images, got {type(inputs).__name__}"
+        )
 
 
 def _array(value: np.ndarray, name: str) -> Source:
@@ -114,8 +151,21 @@ def _array(value: np.ndarray, name: str) -> Source:
     return Source(name, "array", array=value)
 
 
+def _pillow(image: Image.Image, name: str) -> Source:
+    """Return a Pillow image's source, of kind "missing" where it cannot be used."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        return Source(
+            name, "missing", problem="a Pillow image of several frames: give its file's path, or one frame's copy()"
+        )
+    try:
+        loaded = images.from_pillow(image)
+    except ImageError as error:
+        return Source(name, "missing", problem=str(error))
+    return Source(name, "array", array=loaded.pixels, facts=loaded.facts)
+
+
 def _missing(name: str, problem: str) -> list[Source]:
-    return [Source(name, "missing", problem=problem)]
+    return [Source(escaping.escaped(name), "missing", problem=problem)]
 
 
 def _standard_input() -> TextIO:
@@ -180,10 +230,13 @@ def _by_name(path: str) -> Kind | None:
 
 def _file(path: str) -> Source:
     """Return the source of a file."""
+    name = escaping.escaped(path)
     if not os.path.exists(path):
-        return Source(path, "missing", problem="there is no such file or folder")
-    kind = _by_name(path) or ("video" if video.is_video(path) else "image")
-    return Source(path, kind, path)
+        return Source(name, "missing", problem="there is no such file or folder")
+    kind = _by_name(path)
+    if kind != "video":  # by its content: a video needs no suffix, and any image's name may be an animation's
+        kind = animations.kind_of(path) or kind or ("video" if video.is_video(path) else "image")
+    return Source(name, kind, path)
 
 
 def _natural(path: str) -> list[tuple[int, int, str]]:

@@ -1,20 +1,23 @@
 """Reads video, frame by frame in display order, with PyAV (the extra `video`), and cameras with OpenCV.
 
 Every coded frame counts: the k-th that is returned is the k-th of the file, also where one before it is damaged. Images
-are upright: a phone's video is turned as it is displayed. Times are those of the file, evenly spaced or not.
+are as a player shows them: upright, not mirrored, with square pixels. Times are those of the file, evenly spaced or
+not, from the container's start; where a file has none, they are counted, and `VideoFrame.facts` say so.
 """
 
 import dataclasses
+import itertools
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fgnet_jax.media import continuity, decoding
+from fgnet_jax.media import continuity, decoding, display, timeline
 
 if TYPE_CHECKING:
     import av
@@ -25,15 +28,14 @@ SUFFIXES = tuple(
 )
 """File name suffixes by which videos are found in a folder."""
 
-MAX_PIXELS = 50_000_000
-"""Videos with frames of more pixels are refused before one is decoded."""
-
 _OPTIONS = {
     # a playlist that is named like a video must not make FFmpeg open other files
     "format_whitelist": "avi,mov,mp4,matroska,webm,mpeg,mpegts,asf,mpegvideo,flv,ogg,mxf,dv,m4v,h264,hevc,ivf,nut,rm",
     "protocol_whitelist": "file",
 }
 _MISSING_SECONDS, _MISSING_SHARE = 1.0, 0.05  # a video that lacks so much of the duration in its header was cut off
+_TRIED = 64  # packets by which the order of frames is found out, where their times do not tell
+_ALIKE = 0.9  # share of packets whose frames would be shown equally late, if their times are those of storing
 _DURATION_IN_HEADER = ("mov", "matroska")  # the durations of others are guessed from the file's length
 
 VideoError = decoding.VideoError
@@ -45,11 +47,12 @@ class VideoFrame:
 
     Attributes:
       number: Number of the frame in the file, from 1.
-      seconds: Time since the beginning.
-      image: (height, width, 3) uint8 RGB; None where this frame is damaged or lost.
+      seconds: Media time, from the container's start, as players count; a camera's, from its first frame's request.
+      image: (height, width, 3) uint8 RGB, upright and with square pixels; None where this frame is damaged or lost.
       is_certain: Whether `number` is the frame's number in the intact file; False after damage by which an unknown
         number of frames is lost.
       total: Number of the video's frames, as its header says or lets estimate; None where it does not.
+      facts: What the decoder knows of the video up to this frame, in values of JSON; None for a camera.
     """
 
     number: int
@@ -57,6 +60,7 @@ class VideoFrame:
     image: np.ndarray | None
     total: int | None = None
     is_certain: bool = True
+    facts: Mapping[str, Any] | None = None
 
 
 def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
@@ -75,7 +79,13 @@ def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Gene
     """
     av = _library()
     with opened(path) as container:
-        yield from _frames(av, container, start, threads)
+        yield from _frames(av, path, container, start, threads)
+
+
+def is_as_stored(frame: VideoFrame) -> bool:
+    """Tell whether a frame's pixels are those that the file stores: not turned, mirrored, or made square."""
+    facts = frame.facts or {}
+    return facts.get("size") == facts.get("stored") and facts.get("orientation", "upright") == "upright"
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -100,7 +110,7 @@ def opened(path: str | os.PathLike[str]) -> "InputContainer":
             raise VideoError("not a regular file")
         if status.st_size == 0:
             raise VideoError("cannot be read as video: the file is empty")
-        return av.open(os.fspath(path), options=_OPTIONS)
+        return av.open(str(os.fspath(path)), options=_OPTIONS)
     except VideoError:
         raise
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -148,38 +158,110 @@ def _library() -> ModuleType:
     return av
 
 
-def _frames(av: ModuleType, container: "InputContainer", start: int, threads: int) -> Iterator[VideoFrame]:
+def _frames(
+    av: ModuleType, path: str | os.PathLike[str], container: "InputContainer", start: int, threads: int
+) -> Iterator[VideoFrame]:
     """Decode a container's video from frame `start` on."""
     stream = cast("av.VideoStream | None", container.streams.best("video"))
     if stream is None:
         raise VideoError("has no video stream")
-    _check_size(stream)
-    stream.codec_context.thread_count = threads
-    stream.thread_type = "SLICE"  # not FRAME: FFmpeg's threads hang or crash on damaged frames
-    is_intra = stream.codec_context.codec.intra_only  # each packet is a frame: after a damaged one, the next is known
-    decode: decoding.Decoder = decoding.decode_intra if is_intra else decoding.decode_inter
-    total, number, certainty = _total(container, stream), 0, decoding.Certainty()
-    packets = continuity.watch(container, stream, _packets(av, container, stream))
-    for frame in decode(av, packets, certainty):
-        number += 1
+    if getattr(stream, "codec_context", None) is None:  # the name of its codec is damaged, or newer than FFmpeg
+        raise VideoError("is encoded by an unknown codec")
+    shown = display.Display(stream)
+    _set_threads(stream, threads)
+    bridge, certainty = timeline.Bridge(container), decoding.Certainty()
+    ahead = continuity.ReadAhead(bridge.over(_packets(av, container, stream)))
+    is_ordered = _is_ordered(av, path, stream, ahead.packets)
+    clock = timeline.Clock(container, stream, is_ordered=is_ordered)
+    packets = clock.watch(continuity.watch(container, stream, ahead, bridge.is_beyond))
+    facts = _Facts(container, clock, bridge)
+    total = _total(container, stream)
+    for number, frame in enumerate(_decoder(stream, is_ordered)(av, packets, certainty), start=1):
+        seconds, image = clock.seconds(number, frame.pts), None
+        if not isinstance(frame, decoding.Damaged):
+            shown.follow(frame)
+            facts.update(shown.facts(frame), seconds)
+            image = shown.image(frame) if number >= start else None
         if number >= start:
-            yield dataclasses.replace(_converted(frame, number, stream, total), is_certain=certainty.is_certain)
+            yield VideoFrame(
+                number=number,
+                seconds=seconds,
+                image=image,
+                total=None if bridge.discontinuities or number > (total or 0) else total,
+                is_certain=certainty.is_certain,
+                facts=facts.current,
+            )
 
 
-def _check_size(frame: "av.VideoFrame | av.VideoStream") -> None:
-    """Refuse frames that are too large, or of unknown size."""
-    if frame.width * frame.height > MAX_PIXELS:
-        raise VideoError(f"frames of {frame.width}x{frame.height} are larger than {MAX_PIXELS:,} pixels")
-    if frame.width * frame.height == 0:
-        raise VideoError("does not declare its frame size")
+def _set_threads(stream: "av.VideoStream", threads: int) -> None:
+    """Let threads share the slices of a frame; not several frames: FFmpeg's threads hang or crash on damaged ones."""
+    stream.codec_context.thread_count = threads
+    stream.thread_type = "SLICE"
+
+
+def _decoder(stream: "av.VideoStream", is_ordered: bool) -> decoding.Decoder:
+    """Return how a stream is decoded."""
+    if stream.codec_context.codec.intra_only:  # each packet is a frame: after a damaged one, the next is known
+        return decoding.decode_intra
+    return decoding.decode_inter if is_ordered else decoding.decode_unordered
+
+
+def _is_ordered(
+    av: ModuleType, path: str | os.PathLike[str], stream: "av.VideoStream", ahead: "Iterable[av.Packet]"
+) -> bool:
+    """Tell whether a video's packets have the times at which their frames are shown.
+
+    Those of AVI have not, nor those of MP4 that was copied from it: they count up in the order in which frames are
+    stored. If these may be shown in another order, decoding the first ones of the file anew tells whether they are.
+
+    Args:
+      av: PyAV.
+      path: The file.
+      stream: Its video.
+      ahead: The packets at its beginning.
+    """
+    times = [(packet.pts, packet.dts) for packet in ahead if packet.stream is stream]
+    delays = Counter(pts - dts for pts, dts in times if pts is not None and dts is not None)
+    alike = _ALIKE if stream.container.format.name == "avi" else 1.0  # where the index leads to lost packets, too
+    if not stream.codec_context.has_b_frames or max(delays.values(), default=0) < alike * delays.total():
+        return True
+    with opened(path) as container:
+        again = cast("av.VideoStream", container.streams[stream.index])
+        _set_threads(again, 1)
+        return decoding.is_in_order(av, itertools.islice(container.demux(again), _TRIED))
+
+
+class _Facts:
+    """What is known of a video.
+
+    Attributes:
+      current: That, in values of JSON; None before the first intact frame.
+    """
+
+    def __init__(self, container: "InputContainer", clock: timeline.Clock, bridge: timeline.Bridge):
+        self._start, self._clock, self._bridge = float(timeline.start(container)), clock, bridge
+        self._first: float | None = None
+        self.current: Mapping[str, Any] | None = None
+
+    def update(self, shown: dict[str, Any], seconds: float) -> None:
+        """Take an intact frame into account: how it is shown, and its time."""
+        self._first = seconds if self._first is None else self._first
+        facts = {
+            **shown,
+            "container_start_seconds": self._start,
+            "first_frame_seconds": self._first,
+            "times": self._clock.source,
+            "discontinuities": self._bridge.discontinuities,
+        }
+        if facts != self.current:
+            self.current = facts
 
 
 def _total(container: "InputContainer", stream: "av.VideoStream") -> int | None:
     """Return the number of frames that the header says or lets estimate; None where it does not."""
     if stream.frames:
         return stream.frames
-    seconds, rate = (container.duration or 0) / 1e6, float(stream.average_rate or 0)
-    return round(seconds * rate) or None
+    return round((container.duration or 0) * timeline.rate(stream) / 1_000_000) or None
 
 
 def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStream") -> Iterator["av.Packet"]:
@@ -202,21 +284,9 @@ def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStrea
         if packet.stream is stream:
             damaged = packet.is_corrupt
         yield packet
-    duration = ((container.start_time or 0) + (container.duration or 0)) / 1e6
+    duration = (container.duration or 0) / 1e6
+    if not container.format.name.startswith("matroska"):  # whose duration is counted from 0, wherever it starts
+        duration += (container.start_time or 0) / 1e6
     missing, is_known = duration - end, container.format.name.startswith(_DURATION_IN_HEADER)
     if is_known and missing > max(_MISSING_SECONDS, _MISSING_SHARE * duration):
         raise VideoError(f"cut off at {end:.1f} of {duration:.1f} seconds" + (", in a frame" if damaged else ""))
-
-
-def _converted(frame: decoding.Decoded, number: int, stream: "av.VideoStream", total: int | None) -> VideoFrame:
-    """Convert a decoded frame to RGB, upright."""
-    rate, seconds = float(stream.average_rate or 0), None
-    if frame.pts is not None:
-        seconds = float((frame.pts - (stream.start_time or 0)) * (stream.time_base or 0))
-    if seconds is None:
-        seconds = (number - 1) / rate if rate else 0.0
-    if isinstance(frame, decoding.Damaged):
-        return VideoFrame(number=number, seconds=seconds, image=None, total=total)
-    _check_size(frame)
-    image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    return VideoFrame(number=number, seconds=seconds, image=np.ascontiguousarray(image), total=total)

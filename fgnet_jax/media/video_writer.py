@@ -1,7 +1,7 @@
 """Writes video: H.264 in MP4 with the frames' true times, and the sound of the video that they are from.
 
-With PyAV (the extra `video`). Sound in a format that MP4 holds is copied; other sound is encoded as AAC. Frames count
-their time from the source's first frame, and so does the sound here, whatever time the source begins at.
+With PyAV (the extra `video`). Sound in a format that MP4 holds is copied; other sound is encoded as AAC. Frames and
+sound count their time from the start of the source's container, whatever time its clock begins at, or begins anew.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
-from fgnet_jax.media import video
+from fgnet_jax.media import timeline, video
 from fgnet_jax.runtime.files import replacing
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _COPIED = ("aac", "mp3", "ac3", "eac3", "alac")
 _CLOCK = Fraction(1, 90_000)
-_EARLIEST = -0.1  # seconds: sound that is earlier than this before the first frame is left out
+_EARLIEST = -0.1  # seconds: sound that is earlier than this before the container's start is left out
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 TimedPackets = Iterator[tuple[float, "av.Packet"]]
-"""Encoded sound, each packet with its time in seconds from the first frame."""
+"""Encoded sound, each packet with its time in seconds from the container's start."""
 
 
 class VideoWriterError(ValueError):
@@ -163,7 +163,7 @@ def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _add_sound_stream(container: "OutputContainer", source: "InputContainer") -> TimedPackets:
     """Add a sound stream to a container, at once; returns its packets with their times."""
-    stream, begin = source.streams.audio[0], _start_seconds(source)
+    stream, begin = source.streams.audio[0], float(timeline.start(source))
     if stream.codec_context.name in _COPIED:
         return _copied(_packets(source, stream), container.add_stream_from_template(stream), begin)
     encoder = container.add_stream("aac", rate=stream.rate)
@@ -171,18 +171,12 @@ def _add_sound_stream(container: "OutputContainer", source: "InputContainer") ->
     return _encoded(_packets(source, stream), encoder, begin)
 
 
-def _start_seconds(source: "InputContainer") -> float:
-    """Return the time of a source's first frame, in seconds: not 0 in broadcasts, whose clock never restarts."""
-    stream = source.streams.best("video")
-    return 0.0 if stream is None else float((stream.start_time or 0) * (stream.time_base or 0))
-
-
 def _packets(source: "InputContainer", stream: "av.AudioStream") -> Iterator["av.Packet"]:
     """Read a stream's packets as far as they can be read: the frames after that have no sound."""
     from av.error import FFmpegError
 
-    with contextlib.suppress(FFmpegError):
-        yield from source.demux(stream)
+    with contextlib.suppress(FFmpegError):  # all streams are read, as for the frames: they tell where clocks begin anew
+        yield from (packet for packet in timeline.Bridge(source).over(source.demux()) if packet.stream is stream)
 
 
 def _copied(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float) -> TimedPackets:

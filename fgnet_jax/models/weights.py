@@ -156,11 +156,20 @@ def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
       WeightsError: if the directory is absent or damaged, or its arrays do not fit its configuration.
     """
     meta = load_meta(directory)
+    config = load_config(directory, meta)
+    return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
+
+
+def load_config(directory: str | Path, meta: WeightsMeta) -> ModelConfig:
+    """Return the configuration that a weights directory's metadata have.
+
+    Raises:
+      WeightsError: It is of no network that this version knows.
+    """
     try:
-        config = ModelConfig.from_dict(meta.model)
+        return ModelConfig.from_dict(meta.model)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
-    return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
 
 
 def _without_removed_remat(model: dict[str, Any]) -> dict[str, Any]:

@@ -13,22 +13,24 @@ weights and settings of the run.
 
 A run that was stopped is resumed with --resume, and ends with the same file as one that was not stopped: it cuts the
 table back to the beginning of its last batch, tracks the faces of that video again from its beginning, so that they
-keep their numbers, and runs the network only from there on. Rows of a Parquet table are in NAME.rows.csv until the
-table is complete.
+keep their numbers, and runs the network only from there on. Rows of a Parquet table, and of one in the dialect
+libreface, are in NAME.rows.csv until the table is complete. With --per_input, each input has its own table and JSON,
+and a run goes on within the first table that is not complete.
 
 Exit status: 0 if any face succeeded; 1 if none did or a result could not be written; 2 for a wrong command line,
 missing weights, or outputs that cannot be written (nothing has been touched then); 130 if interrupted by
 Ctrl-C and 143 by SIGTERM, after the current batch; a second Ctrl-C interrupts at once.
 
-Set JAX_COMPILATION_CACHE_DIR to a folder to compile the network only once for all runs.
+The network is compiled at the first start, which takes minutes, and kept for the next ones: see --no_cache.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from fgnet_jax.faces.detection import DETECTORS, MIN_CONFIDENCE
 from fgnet_jax.predict.columns import DIALECTS
-from fgnet_jax.runtime import command_line, devices
+from fgnet_jax.runtime import command_line, compilation_cache, devices
 from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         checked = request.checked(arguments)
         devices.check()
+        compilation_cache.enable("predict", is_wanted=not arguments.no_cache)
         return run.run(checked)
     except request.RequestError as error:
         return command_line.fail("fgnet_jax.predict", error, 2)
@@ -73,12 +76,31 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--webcam", type=_number, metavar="N", help="a camera instead, from 0; Ctrl-C ends it")
     parser.add_argument("--aligned", action="store_true", help="the images are aligned faces: skip face detection")
     parser.add_argument("--largest", action="store_true", help="only the largest face of each frame")
-    parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th frame of videos")
+    parser.add_argument(
+        "--identities", action="store_true", help="one face_id per person in all inputs, across cuts, videos and images"
+    )
+    parser.add_argument(
+        "--every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="only every N-th frame of videos; faces are tracked in all, so that its results are those of a full run",
+    )
     parser.add_argument(
         "--detect_every",
         type=positive,
         metavar="N",
         help="detect faces every N frames of a video, and track them in between",
+    )
+    parser.add_argument(
+        "--detector", choices=DETECTORS, default=DETECTORS[0], help="the face detector; default %(default)s"
+    )
+    parser.add_argument(
+        "--min_confidence",
+        type=_probability,
+        metavar="P",
+        help="leave out faces that are less probably faces than this, from 0 to 1; default "
+        + ", ".join(f"{value} with {name}" for name, value in MIN_CONFIDENCE.items()),
     )
     parser.add_argument("--predictor", metavar="FILE", help="dlib's shape_predictor_68_face_landmarks.dat")
 
@@ -86,6 +108,12 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
 def _outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv", default="-", metavar="FILE", help="the table: CSV, or Parquet for .parquet; default standard output"
+    )
+    parser.add_argument(
+        "--per_input", metavar="DIR", help="instead of --csv, a folder for one table per input, named as the input is"
+    )
+    parser.add_argument(
+        "--per_input_format", choices=("csv", "parquet"), help="format of the tables of --per_input; default csv"
     )
     parser.add_argument("--dialect", choices=DIALECTS, help="columns of another tool: its names and conventions")
     parser.add_argument("--peaks", action="store_true", help="columns AU01_x, AU01_y: the peak of each heatmap")
@@ -105,8 +133,11 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
         help="heatmaps over the aligned face, or in pixels of the whole image",
     )
     parser.add_argument("--overlays", metavar="DIR", help="a folder for PNGs with boxes, heatmaps and scores drawn on")
+    parser.add_argument("--aligned_faces", metavar="DIR", help="a folder for PNGs of the aligned faces")
     parser.add_argument("--video", metavar="FILE", help="the same as a video, .mp4, with the sound of the input")
     parser.add_argument("--resume", action="store_true", help="resume the table of a stopped run")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--quiet", action="store_true", help="report problems alone: no progress, and no summary")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +145,7 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="number format to compute in; default as in the weights' JSON"
     )
+    compilation_cache.add_flag(parser)
     parser.add_argument("--benchmark", action="store_true", help="print the time of each stage at the end")
 
 
@@ -130,6 +162,16 @@ def _seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < 60:
         raise argparse.ArgumentTypeError(f"must be seconds, above 0 and below 60, got {text!r}")
+    return value
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a probability, from 0 to 1, got {text!r}")
     return value
 
 

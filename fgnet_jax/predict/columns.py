@@ -3,15 +3,18 @@
 Another tool's columns have its names and conventions for what is known here, and none for what is not (head pose,
 gaze, intensities): never a made-up value. Columns that identify rows and that the other tool lacks come last.
 
-- openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_c` 0 or 1 (OpenFace 2.2, FaceLandmarkVidMulti). No `_r`.
-- pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1 as its classifiers (`svm`) give (Py-Feat 0.6).
-- libreface: `frame_idx` from 0, `frame_time_in_ms`, `au_1` 0 or 1 (LibreFace 0.1). No `au_1_intensity`.
+- openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_c` 0 or 1 (OpenFace 2.2, FaceLandmarkVidMulti). No `_r`. A
+  row without a face is zeros with `success` 0, as FeatureExtraction writes it.
+- pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1, `FrameHeight`, `approx_time` (Py-Feat 2.1). A row
+  without a face is empty but for its frame, which pandas reads as NaN.
+- libreface: `frame_idx` from 0, `frame_time_in_ms`, `au_1` 0 or 1 (LibreFace 0.2). No `au_1_intensity`. Frames without
+  a face have no row.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,8 +23,14 @@ from fgnet_jax import aus as aus_lib
 DIALECTS = ("openface", "pyfeat", "libreface")
 """Values of `--dialect`: the other tools whose columns `table_columns` knows."""
 
+DIALECT_VERSIONS = {"openface": "OpenFace 2.2", "pyfeat": "Py-Feat 2.1", "libreface": "LibreFace 0.2"}
+"""The version of each tool whose columns and conventions are those here; recorded in the JSON beside a table."""
+
 CellValue = str | int | float | None
 """A cell's value; None for an empty cell."""
+
+Faceless = Literal["empty", "zeros", "none"]
+"""What a frame without a face has in a table: a row of empty cells, a row of zeros, or no row."""
 
 _LANDMARKS = 68
 
@@ -41,6 +50,9 @@ class ResultRow:
       scores: (K,) in [-1, 1]; None where there is no result.
       present: (K,) bool; None where there are no scores.
       peaks: (K, 2), x then y of each heatmap's peak in pixels of the image; NaN for a map without one.
+      size: Width and height of the frame in pixels; None where it could not be read.
+      overlay: File of the frame's drawing, relative to the folder of overlays; None where there is none.
+      aligned_face: File of the aligned face, relative to its folder; None where there is none.
     """
 
     input: str
@@ -53,6 +65,9 @@ class ResultRow:
     scores: np.ndarray | None = None
     present: np.ndarray | None = None
     peaks: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+    overlay: str | None = None
+    aligned_face: str | None = None
 
     @property
     def success(self) -> bool:
@@ -79,6 +94,7 @@ class TableColumns:
       first_frame: Number of the first frame in that column.
       timestamp: Name of the column of times.
       second: One second in that column's unit.
+      faceless: What a frame without a face has.
     """
 
     columns: tuple[Column, ...]
@@ -86,6 +102,7 @@ class TableColumns:
     first_frame: int = 1
     timestamp: str = "timestamp"
     second: float = 1.0
+    faceless: Faceless = "empty"
 
     @property
     def names(self) -> list[str]:
@@ -100,8 +117,30 @@ class TableColumns:
         """Return a row as Python values; None where a cell is empty."""
         return [parse(text, column.kind) for text, column in zip(self.cells(row), self.columns, strict=True)]
 
+    def of_table(self, rows: Sequence[ResultRow]) -> list[ResultRow]:
+        """Return the rows that a table has: not those without a face, where `faceless` is "none"."""
+        return [row for row in rows if row.face_id is not None or self.faceless != "none"]
 
-def table_columns(aus: Sequence[int], dialect: str | None = None, peaks: bool = False) -> TableColumns:
+    def face_id(self, cells: Mapping[str, str]) -> int | None:
+        """Return the face_id of a row, by its cells' text; None for a row without a face.
+
+        Raises:
+          KeyError, ValueError: The row is not one of this package's tables.
+        """
+        text = cells["face_id"]
+        if self.faceless == "zeros" and all(cells[name] == "0.0" for name in _ZERO_NAMES):
+            return None
+        return None if text == "" else int(text)
+
+
+def table_columns(
+    aus: Sequence[int],
+    dialect: str | None = None,
+    peaks: bool = False,
+    *,
+    overlays: bool = False,
+    aligned_faces: bool = False,
+) -> TableColumns:
     """Return the columns for these AUs.
 
     Args:
@@ -109,25 +148,35 @@ def table_columns(aus: Sequence[int], dialect: str | None = None, peaks: bool = 
       dialect: One of `DIALECTS`, or None for `input, frame, timestamp, face_id, confidence, success, FaceRectX, …,
         AU01_c, AU01_score, …`.
       peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the image (own columns only).
+      overlays: Whether the last columns have `overlay`: the frame's drawing, relative to its folder.
+      aligned_faces: Whether the last columns have `aligned_face`: the face's image, relative to its folder.
 
     Raises:
       ValueError: The dialect is unknown.
     """
+    files = tuple(column for column, has in ((_OVERLAY, overlays), (_ALIGNED_FACE, aligned_faces)) if has)
     if dialect is None:
         own = [column for k, au in enumerate(aus) for column in _au_columns(k, au, peaks)]
-        return TableColumns((*_LEADING, *_box_columns(), *own))
+        return TableColumns((*_LEADING, *_box_columns(), *own, *files))
     if dialect == "openface":
-        return TableColumns((*_OPENFACE, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}_c"), _INPUT))
+        theirs = (*_OPENFACE, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}_c"))
+        return TableColumns((*map(_or_zero, theirs), _INPUT, *files), faceless=faceless_of(dialect))
     if dialect == "pyfeat":
         score = Column("FaceScore", float, lambda row: row.confidence)
-        identifying = (_INPUT, _frame_column("frame", 0), _FACE_ID, _TIMESTAMP)
-        columns = (*_box_columns(), score, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}"), *identifying)
+        frame = (*_frame_sizes(), _INPUT, _frame_column("frame", 0), _APPROXIMATE_TIME, _FACE_ID, _TIMESTAMP)
+        columns = (*_box_columns(), score, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}"), *frame, *files)
         return TableColumns(columns, first_frame=0)
     if dialect == "libreface":
         leading = (_frame_column("frame_idx", 0), _MILLISECONDS)
-        columns = (*leading, *_presence_columns(aus, "au_{}"), _INPUT, _FACE_ID)
-        return TableColumns(columns, frame="frame_idx", first_frame=0, timestamp=_MILLISECONDS.name, second=1000.0)
+        columns = (*leading, *_presence_columns(aus, "au_{}"), _INPUT, _FACE_ID, *files)
+        conventions: dict[str, Any] = {"frame": "frame_idx", "first_frame": 0, "timestamp": _MILLISECONDS.name}
+        return TableColumns(columns, second=1000.0, faceless=faceless_of(dialect), **conventions)
     raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
+
+
+def faceless_of(dialect: str | None) -> Faceless:
+    """Return what a frame without a face has in a table of this dialect."""
+    return "zeros" if dialect == "openface" else "none" if dialect == "libreface" else "empty"
 
 
 def parse(text: str, kind: type) -> CellValue:
@@ -157,8 +206,37 @@ _MILLISECONDS = Column(
 )
 _CONFIDENCE = Column("confidence", float, lambda row: row.confidence)
 _SUCCESS = Column("success", int, lambda row: row.success)
+_APPROXIMATE_TIME = Column("approx_time", str, lambda row: _minutes(row.timestamp))
+_OVERLAY = Column("overlay", str, lambda row: row.overlay)
+_ALIGNED_FACE = Column("aligned_face", str, lambda row: row.aligned_face)
+_ZERO_NAMES = ["confidence", *(f"{axis}_{k}" for axis in "xy" for k in range(_LANDMARKS))]  # 0 together: no face
 _LEADING = (_INPUT, _frame_column("frame", 1), _TIMESTAMP, _FACE_ID, _CONFIDENCE, _SUCCESS)
 _OPENFACE = (_frame_column("frame", 1), _FACE_ID, _TIMESTAMP, _CONFIDENCE, _SUCCESS)
+
+
+def _minutes(seconds: float | None) -> str | None:
+    """Return a time in whole minutes and seconds, "02:07"; None for None."""
+    return None if seconds is None else f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
+
+
+def _or_zero(column: Column) -> Column:
+    """Return a column that has 0 where there is no face, and for AUs where there is no result.
+
+    Only times stay, and the number of the frame.
+    """
+
+    def value(row: ResultRow) -> CellValue:
+        is_zero = row.face_id is None or (column.name.startswith("AU") and not row.success)
+        return 0 if is_zero else column.value_of(row)
+
+    return column if column.name in ("frame", "timestamp") else dataclasses.replace(column, value_of=value)
+
+
+def _frame_sizes() -> list[Column]:
+    def side(k: int) -> Callable[[ResultRow], float | None]:
+        return lambda row: None if row.size is None else row.size[k]
+
+    return [Column("FrameHeight", float, side(1)), Column("FrameWidth", float, side(0))]
 
 
 def _box_columns() -> list[Column]:

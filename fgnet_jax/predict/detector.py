@@ -11,10 +11,12 @@ Batches are padded to one shape, so the network is compiled once per detector, a
 import dataclasses
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
 
 from fgnet_jax.media import sources
 from fgnet_jax.media.sources import Source
@@ -23,10 +25,10 @@ from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.predict import pipeline, predictions
 from fgnet_jax.predict.network import Network, check_images, default_batch_size, to_devices
 from fgnet_jax.predict.predictions import Predictions
-from fgnet_jax.runtime import sharding
+from fgnet_jax.runtime import files, sharding, sums
 
-Input = str | os.PathLike[str] | np.ndarray | Source
-"""One input: a path, an array, or a `Source`."""
+Input = str | os.PathLike[str] | ArrayLike | Image.Image | Source
+"""One input: a path, an array of NumPy, PyTorch or JAX, a Pillow image, or a `Source`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,14 +54,9 @@ class Detector(Network):
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if dtype not in (None, *DTYPES):
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        directory = os.fspath(directory)
-        best = os.path.join(directory, "best")
-        directory = best if os.path.isdir(best) else directory
-        config, variables, meta = weights.load(directory)
-        _check_aus(directory, config, meta)
-        config = dataclasses.replace(config, dtype=dtype or config.dtype)
+        described = describe(directory, dtype=dtype)
+        config, meta = described.config, described.meta
+        _, variables, _ = weights.load(described.directory)
         devices = jax.local_devices()
         size = batch_size or default_batch_size() * len(devices)
         layout = sharding.create(devices=devices if size % len(devices) == 0 else devices[:1])
@@ -77,25 +74,73 @@ class Detector(Network):
         Args:
           inputs: An array uint8 (N, S, S, 3) of RGB faces aligned as in FFHQ, S the network's image size (256); or
             paths of images, videos and folders (see `fgnet_jax.media.sources`), arrays uint8 (height, width, 3) of
-            whole images, or an iterable of these.
+            whole images, Pillow images, or an iterable of these. Tensors of PyTorch are arrays too, also with the
+            channels first, (N, 3, S, S) or (3, height, width).
           heatmaps: Whether to keep heatmaps and aligned faces in the result: half a megabyte per face for eight AUs at
             the published size. Without them memory hardly grows with the input.
           **options: Fields of `fgnet_jax.predict.pipeline.PredictOptions`: `largest`, `every`, `detect_every`,
-            `predictor`, `aligned`, `thresholds`, `smooth`.
+            `detector`, `min_confidence`, `predictor`, `aligned`, `identities`, `thresholds`, `smooth`.
 
         Raises:
           ValueError: The array has another shape or type, or an option is out of its range. A file that cannot be read
             raises nothing: its row has no result, and `Predictions.problems` names the reason.
+          TypeError: An input is none of these.
           DetectorError: Faces must be found, and dlib or its data file is missing.
         """
         chosen = pipeline.PredictOptions(**options)
-        if isinstance(inputs, np.ndarray) or _is_nested(inputs):
-            check_images(inputs, self.config.image_size)
-            assert isinstance(inputs, np.ndarray)
-            frames = pipeline.aligned_faces(inputs)
+        array = sources.as_array(inputs)
+        if array is not None or _is_nested(inputs):
+            if chosen.identities:
+                raise ValueError("identities need whole images, not an array of aligned faces")
+            check_images(inputs if array is None else array, self.config.image_size)
+            assert array is not None
+            frames = pipeline.aligned_faces(array)
         else:
             frames = pipeline.detect_faces(sources.given(inputs), self, chosen)
         return predictions.collect(self, frames, chosen, heatmaps=heatmaps)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsDescription:
+    """Weights without their arrays.
+
+    Attributes:
+      directory: The folder that they are in.
+      config: The network, with the number format that was requested.
+      meta: Their metadata.
+    """
+
+    directory: str
+    config: ModelConfig
+    meta: weights.WeightsMeta
+
+    @property
+    def sums(self) -> str | None:
+        """SHA-256 of the file with the sums of all others; None for weights of before there was one."""
+        path = Path(self.directory) / sums.SUMS_FILE
+        return files.sha256(path) if path.exists() else None
+
+
+def describe(directory: str | os.PathLike[str], *, dtype: str | None = None) -> WeightsDescription:
+    """Read what a weights directory says of itself, without its arrays.
+
+    Args:
+      directory: As for `Detector.load`.
+      dtype: As for `Detector.load`.
+
+    Raises:
+      WeightsError: As `Detector.load`, but for damaged arrays.
+      ValueError: There is no such dtype.
+    """
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    directory = os.fspath(directory)
+    best = os.path.join(directory, "best")
+    directory = best if os.path.isdir(best) else directory
+    meta = weights.load_meta(directory)
+    config = weights.load_config(directory, meta)
+    _check_aus(directory, config, meta)
+    return WeightsDescription(directory, dataclasses.replace(config, dtype=dtype or config.dtype), meta)
 
 
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: weights.WeightsMeta) -> None:

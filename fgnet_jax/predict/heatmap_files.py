@@ -172,7 +172,7 @@ class ZarrArchive:
         _array(self._group, "scores")[at] = _scores(row, self._shape[-1])
         _array(self._group, "frame")[at] = row.frame
         _array(self._group, "face_id")[at] = -1 if row.face_id is None else row.face_id
-        _array(self._group, "input")[at] = os.fsencode(row.input).decode("utf-8", "replace")
+        _array(self._group, "input")[at] = row.input
         self._count += 1
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
-from fgnet_jax.runtime import sharding
+from fgnet_jax.runtime import compilation_cache, sharding
 
 BATCH_SIZE_CPU = 1
 """Faces per batch on a CPU, where arithmetic bounds the speed of the network and a larger batch gains nothing."""
@@ -158,7 +158,10 @@ class Network:
     def _compiled(self) -> jax.stages.Compiled:
         side = self.config.image_size
         images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8, sharding=self.layout.batch)
-        return forward.lower(self.config, len(self.aus), self.variables, images).compile(compiler_options.inference())
+        lowered = forward.lower(self.config, len(self.aus), self.variables, images)
+        compiled = lowered.compile(compiler_options.inference())
+        compilation_cache.seal()  # at once: not every process ends in order
+        return compiled
 
 
 def to_devices(variables: fgnet.Variables, layout: sharding.Sharding) -> fgnet.Variables:

@@ -1,26 +1,23 @@
-"""Results of a prediction run: the table, an archive of heatmaps, overlays (drawn images), and a drawn video."""
+"""Results of a prediction run: tables, an archive of heatmaps, drawn images and video, aligned faces."""
 
 import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from fgnet_jax.faces import back_projection
 from fgnet_jax.media import video_writer
-from fgnet_jax.media.frames import VIDEO_KINDS
 from fgnet_jax.media.sources import Source
-from fgnet_jax.predict import heatmap_files, result_table
+from fgnet_jax.predict import file_names, heatmap_files, result_table, run_record, tables
 from fgnet_jax.predict.batching import ResumePoint
-from fgnet_jax.predict.columns import ResultRow, TableColumns
+from fgnet_jax.predict.columns import ResultRow, TableColumns, faceless_of, table_columns
+from fgnet_jax.predict.file_names import ImageFolder
 from fgnet_jax.predict.pipeline import FrameResult
 from fgnet_jax.predict.predictions import scene_face
 from fgnet_jax.visualization import aligned_face, scene
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,38 +25,91 @@ class OutputOptions:
     """Which results are written, and where.
 
     Attributes:
-      table: CSV or Parquet; "-" for standard output.
+      table: CSV or Parquet; "-" for standard output. With `per_input`, the folder of the tables.
+      per_input: Suffix of the tables, ".csv" or ".parquet", where each input has its own; None for one table of all.
       archive: npz or Zarr, or None.
       on_image: Whether the archive's heatmaps are warped back to the image.
       overlays: Folder of drawn images, or None.
       video: Drawn video, or None.
       peaks: Whether the table has the heatmaps' peaks.
       aligned: Whether images are aligned faces, which are drawn as such.
+      aligned_faces: Folder of aligned faces, as PNGs, or None.
+      dialect: The tables' dialect (`columns.DIALECTS`), or None.
+      replaces: Whether PNGs that earlier runs wrote of inputs with these names are removed at the start, so that none
+        is left that the table does not name.
     """
 
     table: str
+    per_input: str | None = None
     archive: str | None = None
     on_image: bool = False
     overlays: str | None = None
     video: str | None = None
     peaks: bool = False
     aligned: bool = False
+    aligned_faces: str | None = None
+    dialect: str | None = None
+    replaces: bool = False
 
     @property
     def heatmaps(self) -> bool:
         """Whether any result needs heatmaps, not scores alone."""
         return bool(self.archive or self.overlays or self.video or self.peaks)
 
-    @property
-    def files(self) -> list[str]:
-        """Files that will be written, overlays aside."""
-        return [path for path in (self.table, self.archive, self.video) if path and path != "-"]
+    def tables(self, sources: Sequence[Source]) -> list[str]:
+        """Return the table's path, or one for each source."""
+        if self.per_input is None:
+            return [self.table]
+        stems = file_names.stems([source.name for source in sources])
+        return [os.path.join(self.table, f"{stem}{self.per_input}") for stem in stems]
 
-    def overlay_names(self, sources: Sequence[Source]) -> list[str]:
-        """Return the PNG file of each source's overlay; for a video, the folder of its frames' overlays."""
-        assert self.overlays is not None
-        paths = [os.path.join(self.overlays, name) for name in file_names([s.name for s in sources])]
-        return [p[: -len(".png")] if s.kind in VIDEO_KINDS else p for p, s in zip(paths, sources, strict=True)]
+    def table_columns(self, aus: Sequence[int]) -> TableColumns:
+        """Return the columns of the tables."""
+        return table_columns(
+            aus,
+            self.dialect,
+            self.peaks,
+            overlays=self.overlays is not None,
+            aligned_faces=self.aligned_faces is not None,
+        )
+
+    def files(self, sources: Sequence[Source]) -> list[str]:
+        """Return the files that will be written, but for PNGs, records, and rows of tables that are not finished."""
+        paths = (*self.tables(sources), self.archive, self.video)
+        return [path for path in paths if path and path != "-"]
+
+    def existing(self, sources: Sequence[Source]) -> list[str]:
+        """Return the files that exist and that a run would replace: tables, their records and rows, PNGs and others."""
+        names = self.tables(sources)
+        beside = [os.fspath(run_record.path_of(path)) for path in names if path != "-"]
+        rows = [result_table.rows_file(path, faceless_of(self.dialect)) for path in names if path != "-"]
+        paths = dict.fromkeys((*self.files(sources), *rows, *beside))
+        drawn = [path for folder in self.image_folders(sources).present for path in folder.existing()]
+        return [path for path in paths if os.path.lexists(path)] + drawn
+
+    def image_folders(self, sources: Sequence[Source]) -> "ImageFolders":
+        """Return the folders of overlays and of aligned faces."""
+        overlays = ImageFolder(self.overlays, sources, per_face=False) if self.overlays is not None else None
+        faces = ImageFolder(self.aligned_faces, sources, per_face=True) if self.aligned_faces is not None else None
+        return ImageFolders(overlays, faces)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolders:
+    """Folders of PNGs of a run; None where there is none.
+
+    Attributes:
+      overlays: Drawn images and frames.
+      aligned_faces: Aligned faces.
+    """
+
+    overlays: ImageFolder | None = None
+    aligned_faces: ImageFolder | None = None
+
+    @property
+    def present(self) -> list[ImageFolder]:
+        """Those that are written."""
+        return [folder for folder in (self.overlays, self.aligned_faces) if folder is not None]
 
 
 def open_all(
@@ -88,22 +138,36 @@ def open_all(
       ArchiveError: The archive cannot be resumed.
       VideoWriterError: Video cannot be written.
     """
-    for path in options.files:
+    for path in options.files(sources):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    if options.overlays:
-        os.makedirs(options.overlays, exist_ok=True)
+    folders = options.image_folders(sources)
+    for folder in folders.present:
+        os.makedirs(folder.path, exist_ok=True)
+        for path in folder.existing() if options.replaces and resume_point == ResumePoint() else ():
+            os.remove(path)
     archive = video = None
     if options.archive:
+        keep = resume_point.faces if columns.faceless == "none" else resume_point.rows
         archive = stack.enter_context(
-            heatmap_files.open_archive(options.archive, aus, size, on_image=options.on_image, keep=resume_point.rows)
+            heatmap_files.open_archive(options.archive, aus, size, on_image=options.on_image, keep=keep)
         )
     if options.video:
         path = sources[0].path if sources[0].kind == "video" else None
         sound_of = path if isinstance(path, str) else None
         video = stack.enter_context(video_writer.open_video_writer(options.video, sound_of))
-    table = stack.enter_context(result_table.open_table(options.table, columns, resume_point.end or None))
-    names = options.overlay_names(sources) if options.overlays else None
-    return OpenOutputs(options=options, aus=aus, table=table, archive=archive, video=video, overlay_names=names)
+    opened = tables.open_tables(
+        options.tables(sources), columns, resume_point, is_per_input=options.per_input is not None
+    )
+    table = stack.enter_context(opened)
+    return OpenOutputs(
+        options=options,
+        aus=aus,
+        table=table,
+        table_has_faceless=columns.faceless != "none",
+        archive=archive,
+        video=video,
+        folders=folders,
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,18 +177,20 @@ class OpenOutputs:
     Attributes:
       options: What is written.
       aus: The AUs.
-      table: The table.
+      table: The table, or one for each input.
+      table_has_faceless: Whether it has rows of frames without a face; the archive has the same rows.
       archive: The archive of heatmaps, or None.
       video: The drawn video, or None.
-      overlay_names: `OutputOptions.overlay_names`, or None.
+      folders: Folders of PNGs.
     """
 
     options: OutputOptions
     aus: Sequence[int]
-    table: result_table.CsvTable
+    table: tables.Tables
+    table_has_faceless: bool
     archive: heatmap_files.Archive | None
     video: video_writer.VideoWriter | None
-    overlay_names: Sequence[str] | None
+    folders: ImageFolders
 
     def write(self, result: FrameResult, rows: Sequence[ResultRow]) -> int:
         """Write a frame, its rows last: a row means that everything else of the frame is written.
@@ -132,17 +198,44 @@ class OpenOutputs:
         Returns:
           The number of rows that have a result.
         """
+        frame = result.detected.frame
         drawing = self._draw(result, rows)
         self._write_heatmaps(result, rows)
-        if self.overlay_names is not None and drawing is not None and any(row.success for row in rows):
-            drawing.save(_overlay_path(self.overlay_names[result.detected.frame.index], result))
+        if drawing is not None and any(row.success for row in rows):
+            rows = self._write_overlay(result, drawing, rows)
+        if self.folders.aligned_faces is not None:
+            rows = self._write_faces(self.folders.aligned_faces, result, rows)
         if self.video is not None and drawing is not None:
-            self.video.add(np.asarray(drawing), result.detected.frame.seconds or 0.0)
-        self.table.add(rows)
+            self.video.add(np.asarray(drawing), frame.seconds or 0.0)
+        self.table.add(rows, frame.index)
         return sum(row.success for row in rows)
 
+    def _write_overlay(
+        self, result: FrameResult, drawing: Image.Image, rows: Sequence[ResultRow]
+    ) -> Sequence[ResultRow]:
+        """Write a frame's drawing, and return its rows with the file's name.
+
+        PNGs of a run that is killed may be half written: no row names them, and a resumed run writes them again.
+        """
+        folder, frame = self.folders.overlays, result.detected.frame
+        if folder is None:
+            return rows
+        name = folder.name(frame.index, frame.number)
+        drawing.save(folder.file(name))
+        return [dataclasses.replace(row, overlay=name) for row in rows]
+
+    def _write_faces(self, folder: ImageFolder, result: FrameResult, rows: Sequence[ResultRow]) -> Sequence[ResultRow]:
+        """Write a frame's aligned faces, and return its rows with the files' names."""
+        frame, named = result.detected.frame, list(rows)
+        for k, face in enumerate(result.detected.faces):
+            name = folder.name(frame.index, frame.number, face.face_id)
+            Image.fromarray(face.aligned).save(folder.file(name))
+            named[k] = dataclasses.replace(rows[k], aligned_face=name)
+        return named
+
     def _write_heatmaps(self, result: FrameResult, rows: Sequence[ResultRow]) -> None:
-        for k, row in enumerate(rows if self.archive is not None else ()):
+        of_table = rows if self.table_has_faceless else [row for row in rows if row.face_id is not None]
+        for k, row in enumerate(of_table if self.archive is not None else ()):
             maps = result.heatmaps[k] if row.success and result.heatmaps is not None else None
             if maps is not None and self.options.on_image:
                 height, width = _image(result).shape[:2]
@@ -150,9 +243,9 @@ class OpenOutputs:
             assert self.archive is not None
             self.archive.add(row, maps)
 
-    def _draw(self, result: FrameResult, rows: Sequence[ResultRow]) -> "Image.Image | None":
+    def _draw(self, result: FrameResult, rows: Sequence[ResultRow]) -> Image.Image | None:
         """Draw the frame with its AUs; None where no drawing is needed or the frame has no image."""
-        if (self.overlay_names is None and self.video is None) or result.detected.frame.image is None:
+        if (self.folders.overlays is None and self.video is None) or result.detected.frame.image is None:
             return None
         successes = [k for k, row in enumerate(rows) if row.success]
         if self.options.aligned and successes:
@@ -175,47 +268,3 @@ def _image(result: FrameResult) -> np.ndarray:
 def _scene_face(result: FrameResult, row: ResultRow, k: int) -> scene.SceneFace:
     assert result.heatmaps is not None and row.scores is not None and row.present is not None
     return scene_face(result.detected.faces[k], result.heatmaps[k], row.scores, row.present)
-
-
-def _overlay_path(name: str, result: FrameResult) -> str:
-    """Return the file of an image's overlay, or of a frame's in its video's folder."""
-    if result.detected.frame.source.kind not in VIDEO_KINDS:
-        return name
-    os.makedirs(name, exist_ok=True)
-    return os.path.join(name, f"{result.detected.frame.number:06d}.png")
-
-
-def file_names(sources: Sequence[str]) -> list[str]:
-    """Return names of PNG files for images, in the same order, all different on any file system.
-
-    `a/smile.jpg` gives `smile.png`; where several sources would share that, folders are put in front (`a-smile.png`,
-    `b-smile.png`), and what is still equal (an image given twice) is numbered.
-    """
-    names = [_base_name(source, 1) for source in sources]
-    for depth in (2, 3):
-        counts: dict[str, int] = {}
-        for name in names:
-            counts[name.casefold()] = counts.get(name.casefold(), 0) + 1
-        names = [
-            _base_name(source, depth) if counts[name.casefold()] > 1 else name
-            for source, name in zip(sources, names, strict=True)
-        ]
-    taken: set[str] = set()
-    return [f"{_numbered(name, taken)}.png" for name in names]
-
-
-def _base_name(source: str, depth: int) -> str:
-    """Return the last `depth` parts of a path, joined, without suffix; cut to what every file system takes."""
-    parts = [part for part in os.path.splitext(source)[0].split(os.sep) if part not in ("", ".", "..")]
-    name = "-".join(parts[-depth:]) or "image"
-    return name if len(os.fsencode(name)) <= 200 else name[-50:]
-
-
-def _numbered(name: str, taken: set[str]) -> str:
-    """Return `name`, or `name-2`, `name-3`, … where that is taken, and mark it as taken."""
-    candidate, count = name, 1
-    while candidate.casefold() in taken:
-        count += 1
-        candidate = f"{name}-{count}"
-    taken.add(candidate.casefold())
-    return candidate

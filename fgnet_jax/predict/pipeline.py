@@ -7,21 +7,23 @@ the results is decided by `predictions` (for Python) and `outputs` (for the comm
 import collections
 import contextlib
 import dataclasses
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fgnet_jax.faces import alignment, back_projection, finder
-from fgnet_jax.faces.detection import NUM_LANDMARKS, Face
+from fgnet_jax.faces import alignment, back_projection, finder, recognition
+from fgnet_jax.faces.detection import DETECTORS, NUM_LANDMARKS, Face
 from fgnet_jax.faces.finder import DetectedFace, DetectedFrame, FinderOptions
 from fgnet_jax.media import frames
 from fgnet_jax.media.frames import VIDEO_KINDS, Frame
 from fgnet_jax.media.sources import Source
 from fgnet_jax.metrics import thresholds as thresholds_lib
 from fgnet_jax.predict import smoothing
-from fgnet_jax.predict.batching import grouped
+from fgnet_jax.predict.batching import ResumePoint, grouped
 from fgnet_jax.predict.columns import ResultRow
 from fgnet_jax.predict.smoothing import ObservedScores, Smoothing
 from fgnet_jax.runtime.signals import Stopped
@@ -44,8 +46,11 @@ class PredictOptions:
       every: Of videos, only every so many frames.
       detect_every: Frames from one detection in a video to the next, faces being tracked in between; None for the
         default of `FinderOptions`.
+      detector: The face detector, one of `fgnet_jax.faces.detection.DETECTORS`.
+      min_confidence: Faces that are less probably faces are left out, from 0 to 1; None for the detector's default.
       predictor: dlib's data file; None for the installed one.
       aligned: Whether images are aligned faces already.
+      identities: Whether a person's faces have one number in all of the input, across cuts, videos and images.
       thresholds: Score above which an AU is present: a file (`fgnet_jax.metrics.thresholds`), K numbers, or None for 0.
       smooth: Whether to smooth scores along a face in a video; a number is the window in seconds.
     """
@@ -53,8 +58,11 @@ class PredictOptions:
     largest: bool = False
     every: int = 1
     detect_every: int | None = None
+    detector: str = DETECTORS[0]
+    min_confidence: float | None = None
     predictor: str | Path | None = None
     aligned: bool = False
+    identities: bool = False
     thresholds: str | Path | Sequence[float] | np.ndarray | None = None
     smooth: bool | float = False
 
@@ -63,6 +71,12 @@ class PredictOptions:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        if self.identities and self.aligned:
+            raise ValueError("identities need whole images: people are not told apart in aligned ones")
+        if self.detector not in DETECTORS:
+            raise ValueError(f"detector must be one of {', '.join(DETECTORS)}, got {self.detector!r}")
+        if self.min_confidence is not None and not 0 <= float(self.min_confidence) <= 1:
+            raise ValueError(f"min_confidence must be a probability, from 0 to 1, got {self.min_confidence!r}")
         if not 0 <= float(self.smooth) < 60:
             raise ValueError(f"smooth must be seconds, from 0 to 60, got {self.smooth!r}")
 
@@ -72,8 +86,11 @@ class PredictOptions:
             size=size,
             largest=self.largest,
             detect_every=FinderOptions.detect_every if self.detect_every is None else self.detect_every,
+            detector=self.detector,
+            min_confidence=self.min_confidence,
             predictor=None if self.predictor is None else Path(self.predictor),
             aligned=self.aligned,
+            identities=self.identities,
         )
 
     def smoothing(self, causal: bool = False) -> Smoothing | None:
@@ -120,7 +137,23 @@ def detect_faces(sources: Iterable[Source], network: "Network", options: Predict
     Raises:
       DetectorError: dlib or its data file is missing.
     """
+    if not options.aligned and recognition.is_missing(options.predictor):
+        warnings.warn(recognition.MISSING, stacklevel=3)
     return finder.find(frames.read(sources, options.every), options.finder_options(network.config.image_size))
+
+
+def read_frames(sources: Sequence[Source], options: PredictOptions, point: ResumePoint) -> Iterator[Frame]:
+    """Read the frames of all sources from a resume point on, counted from the first source.
+
+    The frames of that source before it are read again, so that its faces are tracked. With `options.identities`, all
+    sources before it are, too: people get the numbers that they had only from the same faces.
+    """
+    again = options.identities
+    first = 0 if again else point.source
+    skip = {k: sys.maxsize for k in range(point.source - first)} | {point.source - first: point.done}
+    with contextlib.closing(frames.read(sources[first:], options.every, skip, again=again)) as read:  # pyright: ignore
+        for frame in read:
+            yield dataclasses.replace(frame, index=frame.index + first) if first else frame
 
 
 def aligned_faces(images: np.ndarray) -> Iterator[DetectedFrame]:
@@ -218,7 +251,7 @@ def _observed(result: FrameResult) -> ObservedScores:
     return ObservedScores(
         video=frame.index if frame.source.kind in VIDEO_KINDS else None,
         seconds=frame.seconds,
-        face_ids=tuple(face.face_id for face in result.detected.faces),
+        faces=tuple((face.face_id, face.start) for face in result.detected.faces),
         scores=result.scores,
     )
 
@@ -232,7 +265,8 @@ def rows(result: FrameResult, thresholds: np.ndarray, peaks: bool = False) -> li
       peaks: Whether to compute the heatmaps' peaks.
     """
     frame = result.detected.frame
-    empty = ResultRow(frame.source.name, frame.number, frame.seconds)
+    size = None if frame.image is None else (frame.image.shape[1], frame.image.shape[0])
+    empty = ResultRow(frame.source.name, frame.number, frame.seconds, size=size)
     return [_face_row(empty, result, k, thresholds, peaks) for k in range(len(result.detected.faces))] or [empty]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,9 @@ class Predictions:
             raise ImportError("to_pandas needs pandas: pip install 'fgnet_jax[pandas]'") from error
         table = columns.table_columns(self.aus.tolist(), dialect)
         types = {str: "str", int: "Int64", float: "float64", np.float32: "float32"}
-        values = list(zip(*(table.values(row) for row in self.rows), strict=True)) or [()] * len(table.columns)
+        values = list(zip(*(table.values(row) for row in table.of_table(self.rows)), strict=True)) or [()] * len(
+            table.columns
+        )
         named = zip(table.columns, values, strict=True)
         return pandas.DataFrame({c.name: pandas.Series(column, dtype=types[c.kind]) for c, column in named})
 
@@ -152,7 +155,9 @@ def collect(
     problems: list[str | None] = []
     detections: list[Detection] = []
     results = pipeline.predict_frames(network, frames, heatmaps=heatmaps)
+    notes: set[str] = set()
     for result in pipeline.smoothed(results, options.smoothing()):
+        _warn(result.detected.frame, notes)
         for k, row in enumerate(pipeline.rows(result, thresholds)):
             rows.append(row)
             scores.add(row.scores)
@@ -170,6 +175,14 @@ def collect(
         problems=tuple(problems),
         detections=tuple(detections),
     )
+
+
+def _warn(frame: Frame, notes: set[str]) -> None:
+    """Warn of what a caller should know of how a frame was read, each note once."""
+    note = (frame.facts or {}).get("note")
+    if note is not None and note not in notes:
+        notes.add(note)
+        warnings.warn(f"{frame.source.name}: {note}", stacklevel=4)
 
 
 def _detection(result: FrameResult, k: int) -> Detection:

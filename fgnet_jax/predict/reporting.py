@@ -1,12 +1,13 @@
 """Messages of a prediction run: its progress, why frames have no result, and a summary at the end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from fgnet_jax.media.frames import VIDEO_KINDS, Frame
-from fgnet_jax.media.sources import Source
+from fgnet_jax.media import escaping
+from fgnet_jax.media.frames import SEVERAL_KINDS, Frame
 from fgnet_jax.predict import pipeline
 from fgnet_jax.predict.batching import ResumePoint
 from fgnet_jax.predict.pipeline import FrameResult
+from fgnet_jax.predict.request import PredictionRequest
 from fgnet_jax.runtime.progress import Progress
 
 
@@ -19,32 +20,47 @@ class RunReporter:
       faces: Their faces with a result.
     """
 
-    def __init__(self, sources: Sequence[Source], resume_point: ResumePoint, aligned_size: int | None):
+    def __init__(self, request: PredictionRequest, resume_point: ResumePoint, aligned_size: int | None):
         """Begin with no frames.
 
         Args:
-          sources: The run's inputs.
+          request: The run's request.
           resume_point: Where the run resumes.
           aligned_size: Side of the network's images where inputs are aligned faces; None where they are not.
         """
         self.frames = self.successes = self.faces = 0
-        self._sources = len(sources)
-        has_videos = any(source.kind in VIDEO_KINDS for source in sources)
+        sources = request.sources
+        self._sources, self._is_quiet = len(sources), request.is_quiet
+        has_videos = any(source.kind in SEVERAL_KINDS for source in sources)
         self._noun = "frames" if has_videos else "images"
         self._start = 0 if has_videos else resume_point.written[0] + 1
         total = None if has_videos else self._sources
-        self._progress = Progress("fgnet_jax.predict", total, self._noun, start=self._start, last_line=False)
+        title = "fgnet_jax.predict"
+        self._progress = Progress(
+            title, total, self._noun, start=self._start, last_line=False, active=not self._is_quiet
+        )
         self._problems = _ProblemLog(self._say, aligned_size)
+        self._notes = _NoteLog(self._say)
+        escaped = [source for source in sources if isinstance(source.path, str) and escaping.is_needed(source.path)]
+        if escaped:
+            self._say(f"{escaped[0].name}: {escaping.NOTICE}")
 
     def __enter__(self) -> "RunReporter":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._problems.finish()
+        self._notes.finish()
+        if kind is None and not self._is_quiet:
+            self._summarise()
+        self._progress.__exit__(kind, *error)
+
+    def _summarise(self) -> None:
+        """Report how many frames succeeded, and the pace, where the run was long enough to have one."""
         seconds = self._progress.seconds
         self._say(f"{self.successes} of {self.frames} {self._noun} succeeded in {seconds:.1f} s after loading")
-        self._say(f"steady state: {self._progress.rate():.2f} {self._noun} a second")
-        self._progress.__exit__(*error)
+        if (rate := self._progress.steady_rate()) is not None:
+            self._say(f"steady state: {rate:.2f} {self._noun} a second")
 
     def report_problem(self, result: FrameResult) -> None:
         """Report why a frame has no result, where it has none."""
@@ -52,6 +68,7 @@ class RunReporter:
 
     def add(self, frame: Frame, faces: int) -> None:
         """Count a frame that was written, with so many faces that have a result."""
+        self._notes.add(frame)
         self.frames += 1
         self.faces += faces
         self.successes += bool(faces)
@@ -59,7 +76,38 @@ class RunReporter:
         self._progress.update(self._start + self.frames, fraction=(frame.index + within) / self._sources)
 
     def _say(self, message: str) -> None:
-        self._progress.say(f"fgnet_jax.predict: {message}")
+        """Print a line, above the bar if there is one; also where progress is not shown."""
+        self._progress.say(f"fgnet_jax.predict: {message}", always=True)
+
+
+class _NoteLog:
+    """Reports what users should know of how inputs were read: each note for its first input, then for how many more."""
+
+    def __init__(self, say: Callable[[str], None]):
+        """Begin with no notes; `say` prints a line."""
+        self._say = say
+        self._sources: dict[str, int] = {}
+        self._last: tuple[int, str] | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Report a frame's note, if its source has not had it before."""
+        facts = frame.facts or {}
+        note, times = facts.get("note"), str(facts.get("times", "container"))
+        if note is None and not times.startswith("container"):
+            note = f"times are {times}"
+        if note is None or self._last == (frame.index, note):
+            return
+        self._last = frame.index, note
+        if note not in self._sources:
+            self._say(f"{frame.source.name}: {note}")
+        self._sources[note] = self._sources.get(note, -1) + 1
+
+    def finish(self) -> None:
+        """Report how many other inputs have each note."""
+        for note, count in self._sources.items():
+            if count:
+                self._say(f"{note} (the same of {count} other inputs)")
+        self._sources = {}
 
 
 class _ProblemLog:

@@ -1,19 +1,24 @@
 """A checked command line of `fgnet_jax.predict`: requests that cannot work are refused before anything is touched."""
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import os
 from collections.abc import Sequence
 
-from fgnet_jax.faces import dlib_detector
+from fgnet_jax.faces import dlib_detector, recognition, yunet
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.media import sources as sources_lib
-from fgnet_jax.media import video_writer
+from fgnet_jax.media import video, video_writer
+from fgnet_jax.media.frames import VIDEO_KINDS
 from fgnet_jax.media.sources import Source
-from fgnet_jax.predict import heatmap_files, result_table, run_record
+from fgnet_jax.metrics import thresholds
+from fgnet_jax.predict import heatmap_files, record_files, result_table, run_record
+from fgnet_jax.predict.columns import faceless_of
 from fgnet_jax.predict.outputs import OutputOptions
 from fgnet_jax.predict.pipeline import PredictOptions
+from fgnet_jax.runtime.command_line import status
 
 
 class RequestError(Exception):
@@ -36,6 +41,16 @@ class PredictionRequest:
     options: PredictOptions
     outputs: OutputOptions
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether to report problems alone."""
+        return bool(self.arguments.quiet)
+
+    def report(self, message: str) -> None:
+        """Print a status line, unless problems alone are to be reported."""
+        if not self.is_quiet:
+            status("predict", message)
+
 
 def checked(arguments: argparse.Namespace) -> PredictionRequest:
     """Check a command line, and return its request.
@@ -45,20 +60,29 @@ def checked(arguments: argparse.Namespace) -> PredictionRequest:
     """
     sources = _sources(arguments)
     outputs = OutputOptions(
-        table=arguments.csv,
+        table=arguments.per_input or arguments.csv,
+        per_input=_per_input_suffix(arguments),
         archive=arguments.heatmaps,
         on_image=arguments.heatmaps_on == "image",
         overlays=arguments.overlays,
         video=arguments.video,
         peaks=arguments.peaks,
         aligned=arguments.aligned,
+        aligned_faces=arguments.aligned_faces,
+        dialect=arguments.dialect,
+        replaces=arguments.overwrite,
     )
+    if arguments.aligned and arguments.identities:
+        raise RequestError("--identities tells people apart in whole images: it does not apply to --aligned")
     options = PredictOptions(
         largest=arguments.largest,
         every=arguments.every,
         detect_every=arguments.detect_every,
+        detector=arguments.detector,
+        min_confidence=arguments.min_confidence,
         predictor=arguments.predictor,
         aligned=arguments.aligned,
+        identities=arguments.identities,
         thresholds=arguments.thresholds,
         smooth=arguments.smooth_window or arguments.smooth,
     )
@@ -66,13 +90,11 @@ def checked(arguments: argparse.Namespace) -> PredictionRequest:
     _check_combination(request)
     _check_files(request)
     _check_resume(request)
+    _check_existing(request)
     _check_libraries(request)
+    _check_data(request)
+    _report_recognition(request)
     return request
-
-
-def writes_run_record(table: str) -> bool:
-    """Return whether a table has a JSON beside it: not where it is standard output or a device."""
-    return table != "-" and (os.path.isfile(table) or not os.path.exists(table))
 
 
 def _sources(arguments: argparse.Namespace) -> list[Source]:
@@ -85,6 +107,17 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
     return sources_lib.find(arguments.inputs)
 
 
+def _per_input_suffix(arguments: argparse.Namespace) -> str | None:
+    """Return the suffix of tables for each input; None for one table of all."""
+    if arguments.per_input is None:
+        if arguments.per_input_format is not None:
+            raise RequestError("--per_input_format applies to tables for each input; --per_input DIR is missing")
+        return None
+    if arguments.csv != "-":
+        raise RequestError("--per_input writes a table for each input into its folder: --csv does not apply")
+    return f".{arguments.per_input_format or 'csv'}"
+
+
 def _check_combination(request: PredictionRequest) -> None:
     """Refuse arguments that contradict each other."""
     outputs, arguments = request.outputs, request.arguments
@@ -94,7 +127,7 @@ def _check_combination(request: PredictionRequest) -> None:
         raise RequestError(f"--peaks adds columns that the dialect {arguments.dialect} does not have")
     if request.options.aligned and (arguments.largest or arguments.predictor or arguments.detect_every):
         raise RequestError("--aligned skips face detection: --largest, --detect_every and --predictor do not apply")
-    if outputs.video and [source.kind for source in request.sources] not in (["video"], ["webcam"]):
+    if outputs.video and [source.kind for source in request.sources] not in ([kind] for kind in VIDEO_KINDS):
         raise RequestError(
             "--video is drawn of one video or webcam, which must be the only input; --overlays takes any"
         )
@@ -105,11 +138,13 @@ def _check_combination(request: PredictionRequest) -> None:
 def _check_files(request: PredictionRequest) -> None:
     """Refuse outputs that are inputs, each other or folders, or that cannot be written."""
     outputs = request.outputs
-    targets = [*outputs.files, *(outputs.overlay_names(request.sources) if outputs.overlays else [])]
-    if writes_run_record(outputs.table):
-        targets.append(os.fspath(run_record.path_of(outputs.table)))
-    if outputs.table != "-" and result_table.is_parquet(outputs.table):
-        targets.append(result_table.rows_file(outputs.table))
+    targets = list(outputs.files(request.sources))
+    for table in outputs.tables(request.sources):
+        if record_files.has_record(table):
+            targets.append(os.fspath(run_record.path_of(table)))
+        rows = result_table.rows_file(table, faceless_of(outputs.dialect))
+        targets += [rows] if rows != table else []
+    _check_image_folders(request)
     inputs = {os.path.realpath(source.path) for source in request.sources if isinstance(source.path, str)}
     real = [os.path.realpath(path) for path in targets]
     for path in real:
@@ -121,9 +156,25 @@ def _check_files(request: PredictionRequest) -> None:
         _check_target(path, outputs)
 
 
+def _check_image_folders(request: PredictionRequest) -> None:
+    """Refuse folders of PNGs that are each other or no folders, or in which an input would be replaced."""
+    present = request.outputs.image_folders(request.sources).present
+    if len({os.path.realpath(folder.path) for folder in present}) < len(present):
+        raise RequestError("--overlays and --aligned_faces write different PNGs: they need two folders")
+    inputs = {os.path.realpath(source.path) for source in request.sources if isinstance(source.path, str)}
+    for folder in present:
+        _check_folder(os.path.abspath(folder.path))
+        for path in folder.folders():
+            if os.path.lexists(path):
+                _check_folder(path)
+        for path in folder.existing():
+            if os.path.realpath(path) in inputs:
+                raise RequestError(f"{path} is both an image to read and a result to write")
+
+
 def _check_target(path: str, outputs: OutputOptions) -> None:
     is_zarr = path == outputs.archive and heatmap_files.is_zarr(path)
-    if os.path.isdir(path) and path in outputs.files and not is_zarr:
+    if os.path.isdir(path) and not is_zarr:
         raise RequestError(f"cannot write {path}: it is a folder")
     if is_zarr and os.path.exists(path) and not os.path.isfile(os.path.join(path, "zarr.json")):
         raise RequestError(f"cannot write {path}: it exists and is no Zarr archive that could be replaced")
@@ -157,15 +208,64 @@ def _check_resume(request: PredictionRequest) -> None:
             raise RequestError(f"--resume cannot resume {reason}")
 
 
+def _check_existing(request: PredictionRequest) -> None:
+    """Refuse to replace results of an earlier run, unless that is asked for, or they are resumed."""
+    outputs, arguments = request.outputs, request.arguments
+    tables = (result_table.rows_file(path, faceless_of(outputs.dialect)) for path in outputs.tables(request.sources))
+    begun = [path for path in (*outputs.tables(request.sources), *tables) if os.path.exists(path)]
+    if arguments.overwrite or (arguments.resume and begun):
+        return
+    # A device or a pipe is written to, and not replaced.
+    existing = [path for path in outputs.existing(request.sources) if os.path.isfile(path) or os.path.isdir(path)]
+    if existing:
+        more = f" (and {len(existing) - 1} more results)" if existing[1:] else ""
+        resuming = ", or --resume to finish a run that was stopped" if begun else ""
+        raise RequestError(f"{existing[0]} exists{more}; give another name, --overwrite to replace it{resuming}")
+
+
+def _check_data(request: PredictionRequest) -> None:
+    """Refuse inputs of which none exists, cameras that cannot be read, and files of thresholds that are none."""
+    missing = [source for source in request.sources if source.kind == "missing"]
+    if len(missing) == len(request.sources):
+        more = f" (and {len(missing) - 1} more inputs that cannot be read)" if missing[1:] else ""
+        raise RequestError(f"nothing to read: {missing[0].name}: {missing[0].problem}{more}")
+    try:
+        if isinstance(request.options.thresholds, str):
+            thresholds.read(request.options.thresholds)
+        if request.arguments.webcam is not None:
+            with contextlib.closing(video.camera(request.arguments.webcam)) as camera:  # pyright: ignore
+                next(camera, None)
+    except (video.VideoError, thresholds.ThresholdsError) as error:
+        raise RequestError(str(error)) from error
+
+
+def _report_recognition(request: PredictionRequest) -> None:
+    """Report, where faces of videos are tracked, that they are not recognised; refuse to identify people then.
+
+    Raises:
+      RequestError: People are to be identified, and the recognition network is missing.
+    """
+    if request.options.aligned or not recognition.is_missing(request.options.predictor):
+        return
+    if request.options.identities:
+        raise RequestError(f"--identities needs the recognition network: {recognition.MISSING}")
+    if any(source.kind in VIDEO_KINDS for source in request.sources):
+        status("predict", recognition.MISSING)
+
+
 def _check_libraries(request: PredictionRequest) -> None:
     """Refuse what needs a library or a data file that is not installed."""
     archive = request.outputs.archive
     if archive and heatmap_files.is_zarr(archive) and importlib.util.find_spec("zarr") is None:
         raise RequestError("Zarr is not installed: pip install 'fgnet_jax[zarr]', or write .npz")
+    if importlib.util.find_spec("av") is None and any(source.kind == "video" for source in request.sources):
+        raise RequestError("video is read by PyAV, which is not installed: pip install 'fgnet_jax[video]'")
     try:
         if request.outputs.video:
             video_writer.check()
         if not request.options.aligned:
             dlib_detector.find_predictor(request.options.predictor)
+            dlib_detector.library()
+            yunet.check()  # OpenCV, which aligns faces, too
     except (video_writer.VideoWriterError, DetectorError) as error:
         raise RequestError(str(error)) from error

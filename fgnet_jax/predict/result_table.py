@@ -1,7 +1,8 @@
 """Result tables: CSV, or Parquet by the file's suffix, written frame by frame, and read again by a resumed run.
 
-A CSV file holds whole rows whenever the program is stopped. Parquet cannot: its rows are in `NAME.rows.csv` beside it
-until the table is complete. A run that was stopped leaves that file, an ordinary table, from which it is resumed.
+A CSV file holds whole rows whenever the program is stopped. Parquet cannot, and a table without the frames that have no
+face (LibreFace's) does not tell which frames are done: the rows of these are in `NAME.rows.csv` beside them until the
+table is complete. A run that was stopped leaves that file, an ordinary table, from which it is resumed.
 """
 
 import contextlib
@@ -10,12 +11,12 @@ import dataclasses
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fgnet_jax.predict.columns import CellValue, ResultRow, TableColumns, parse
+from fgnet_jax.predict.columns import CellValue, Faceless, ResultRow, TableColumns, parse
 from fgnet_jax.runtime.files import replacing
 
 if TYPE_CHECKING:
@@ -56,53 +57,76 @@ class CsvTable:
       is_complete: Set by the caller when all rows have been added.
     """
 
-    def __init__(self, stream: BinaryIO, columns: TableColumns, header: bool = True):
-        """Write the header to an open binary stream, unless it is there already."""
+    def __init__(self, stream: BinaryIO, columns: TableColumns, header: bool = True, *, is_staged: bool = False):
+        """Write the header to an open binary stream, unless it is there already.
+
+        Args:
+          stream: The stream.
+          columns: The columns.
+          header: Whether to write the header.
+          is_staged: Whether this is a file of rows, which has every frame whatever the table has.
+        """
         self._stream = stream
         self._columns = columns
+        self._is_staged = is_staged
         self.is_complete = False
         if header:
             self._write([columns.names])
 
     def add(self, rows: Sequence[ResultRow]) -> None:
         """Write the rows of one frame, all at once."""
-        self._write([self._columns.cells(row) for row in rows])
+        chosen = rows if self._is_staged else self._columns.of_table(rows)
+        self._write([self._columns.cells(row) for row in chosen])
 
     def _write(self, lines: Sequence[Sequence[str]]) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(lines)
-        # All bytes at once: a killed run must not leave half a row. File names may hold bytes that are no text.
-        self._stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        # All bytes at once: a killed run must not leave half a row. Sources' names are text (`media.escaping`).
+        self._stream.write(text.getvalue().encode())
         self._stream.flush()
 
 
 @contextlib.contextmanager
-def open_table(path: str | os.PathLike[str], columns: TableColumns, keep: int | None = None) -> Iterator[CsvTable]:
+def open_table(
+    path: str | os.PathLike[str], columns: TableColumns, keep: int | None = None, *, keeps_rows: bool = False
+) -> Iterator[CsvTable]:
     """Open a table at `path`, or on standard output for `-`.
 
     Args:
-      path: Parquet where it ends with `.parquet`: that file appears when the block ends, whether or not it raised.
+      path: Parquet where it ends with `.parquet`. A table that has a file of rows (`rows_file`) appears when the block
+        ends, whether or not it raised.
       columns: The columns.
       keep: Bytes of an existing table (of `rows_file`) to keep and append to; None begins a new table.
+      keeps_rows: Whether the file of rows stays, even if the table is complete.
 
     Raises:
       OSError: The file cannot be written.
     """
     # Standard output gets its own stream, so that Python's has nothing left to flush when the reader is gone.
     to_stdout = path == "-"
-    target = sys.stdout.fileno() if to_stdout else rows_file(path)
+    rows = rows_file(path, columns.faceless)
+    is_staged = rows != os.fspath(path)
+    target = sys.stdout.fileno() if to_stdout else rows
     with open(target, "wb" if keep is None else "r+b", closefd=not to_stdout) as stream:
         if keep is not None:
             stream.truncate(keep)
             stream.seek(keep)
-        table = CsvTable(stream, columns, header=keep is None)
+        table = CsvTable(stream, columns, header=keep is None, is_staged=is_staged)
         try:
             yield table
         finally:
-            if is_parquet(path):
-                _to_parquet(rows_file(path), path, columns)
-    if is_parquet(path) and table.is_complete:
-        os.remove(rows_file(path))
+            if is_staged:
+                _finish(rows, path, columns)
+    if table.is_complete and not keeps_rows:
+        remove_rows(path, columns)
+
+
+def remove_rows(path: str | os.PathLike[str], columns: TableColumns) -> None:
+    """Remove the file of rows beside a complete table, where there is one."""
+    rows = rows_file(path, columns.faceless)
+    if rows != os.fspath(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(rows)
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
@@ -110,9 +134,17 @@ def is_parquet(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).lower().endswith(".parquet")
 
 
-def rows_file(path: str | os.PathLike[str]) -> str:
-    """Return the file that rows are appended to: the table itself, or a CSV file beside a Parquet table."""
-    return f"{os.fspath(path)}.rows.csv" if is_parquet(path) else os.fspath(path)
+def rows_file(path: str | os.PathLike[str], faceless: Faceless = "empty") -> str:
+    """Return the file that rows are appended to: the table itself, or a CSV file beside it.
+
+    Args:
+      path: The table; Parquet has a CSV file beside it.
+      faceless: `TableColumns.faceless`; a table that leaves frames out has one, too, unless it is no file (standard
+        output, a device).
+    """
+    is_file = os.fspath(path) != "-" and (os.path.isfile(path) or not os.path.exists(path))
+    is_staged = is_parquet(path) or (faceless == "none" and is_file)
+    return f"{os.fspath(path)}.rows.csv" if is_staged else os.fspath(path)
 
 
 def written(path: str | os.PathLike[str], columns: TableColumns) -> Iterator[WrittenFrame]:
@@ -121,21 +153,35 @@ def written(path: str | os.PathLike[str], columns: TableColumns) -> Iterator[Wri
     Raises:
       TableError: The table has other columns, or a row that this package did not write.
     """
+    return written_in_turn([path], columns)
+
+
+def written_in_turn(paths: Iterable[str | os.PathLike[str]], columns: TableColumns) -> Iterator[WrittenFrame]:
+    """Yield the frames of several CSV tables, one after the other, without the very last, which may lack rows.
+
+    `WrittenFrame.rows` counts the rows of all of them, `end` the bytes of the frame's own.
+
+    Raises:
+      TableError: A table has other columns, or a row that this package did not write.
+    """
     frame: WrittenFrame | None = None
-    last_face = -1
-    for number, (cells, end) in enumerate(_records(path)):
-        if number == 0:
-            _check_header(path, cells, columns)
-            continue
-        named = dict(zip(columns.names, cells, strict=False))
-        (name, index, seconds), face = _identity(path, number, named, columns)
-        is_same = frame is not None and (frame.input, frame.frame) == (name, index)
-        is_same = is_same and face is not None and face > last_face
-        if frame is not None and not is_same:
-            yield frame
-        faces = (frame.faces if frame is not None and is_same else 0) + (face is not None)
-        frame = WrittenFrame(input=name, frame=index, timestamp=seconds, faces=faces, rows=number, end=end)
-        last_face = -1 if face is None else face
+    rows, last_face = 0, -1
+    for path in paths:
+        is_same_table = False
+        for number, (cells, end) in enumerate(_records(path)):
+            if number == 0:
+                _check_header(path, cells, columns)
+                continue
+            rows += 1
+            named = dict(zip(columns.names, cells, strict=False))
+            (name, index, seconds), face = _identity(path, number, named, columns)
+            is_same = is_same_table and frame is not None and (frame.input, frame.frame) == (name, index)
+            is_same = is_same and face is not None and face > last_face
+            if frame is not None and not is_same:
+                yield frame
+            faces = (frame.faces if frame is not None and is_same else 0) + (face is not None)
+            frame = WrittenFrame(input=name, frame=index, timestamp=seconds, faces=faces, rows=rows, end=end)
+            last_face, is_same_table = -1 if face is None else face, True
 
 
 def is_begun(path: str | os.PathLike[str], columns: TableColumns) -> bool:
@@ -176,12 +222,32 @@ def _identity(
 ) -> tuple[tuple[str, int, float | None], int | None]:
     """Return what identifies a row: input, frame and time; and its face_id, None where it has no face."""
     try:
-        time, face = cells[columns.timestamp], cells["face_id"]
+        time, face = cells[columns.timestamp], columns.face_id(cells)
         frame = int(cells[columns.frame]) + 1 - columns.first_frame
         seconds = None if time == "" else float(time) / columns.second
-        return (cells["input"], frame, seconds), None if face == "" else int(face)
+        return (cells["input"], frame, seconds), face
     except (KeyError, ValueError) as error:
         raise TableError(f"{path}: row {number} is not one of this package's tables: {error!r}") from error
+
+
+def _finish(source: str, path: str | os.PathLike[str], columns: TableColumns) -> None:
+    """Make a table of its file of rows; it appears whole or not at all."""
+    if is_parquet(path):
+        _to_parquet(source, path, columns)
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as stream, open(source, "rb") as rows:
+        first = 0
+        for number, (cells, end) in enumerate(_records(source)):
+            rows.seek(first)
+            if number == 0 or _is_of_table(cells, columns):
+                stream.write(rows.read(end - first))
+            first = end
+
+
+def _is_of_table(cells: Sequence[str], columns: TableColumns) -> bool:
+    """Return whether a file of rows has this one for the table, and not only for a run that resumes it."""
+    face = columns.face_id(dict(zip(columns.names, cells, strict=True)))
+    return face is not None or columns.faceless != "none"
 
 
 def _to_parquet(source: str, path: str | os.PathLike[str], columns: TableColumns) -> None:
@@ -195,7 +261,7 @@ def _to_parquet(source: str, path: str | os.PathLike[str], columns: TableColumns
         replacing(path) as temporary,
         pyarrow.parquet.ParquetWriter(os.fspath(temporary), schema, compression="zstd") as writer,
     ):
-        for chunk in _chunks(source):
+        for chunk in _chunks(source, columns):
             writer.write_table(pyarrow.table(_arrays(chunk, columns, schema), schema))
 
 
@@ -203,7 +269,7 @@ def _arrays(chunk: list[list[str]], columns: TableColumns, schema: "pyarrow.Sche
     import pyarrow
 
     def values(cells: Sequence[str], kind: type) -> list[CellValue]:
-        return [parse(_clean(text), kind) for text in cells]
+        return [parse(text, kind) for text in cells]
 
     return [
         pyarrow.array(values(cells, column.kind), schema.field(column.name).type)
@@ -211,15 +277,10 @@ def _arrays(chunk: list[list[str]], columns: TableColumns, schema: "pyarrow.Sche
     ]
 
 
-def _clean(text: str) -> str:
-    """Return valid UTF-8, as Parquet needs it: other bytes of file names become replacement characters."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _chunks(path: str) -> Iterator[list[list[str]]]:
+def _chunks(path: str, columns: TableColumns) -> Iterator[list[list[str]]]:
     chunk: list[list[str]] = []
     for number, (cells, _) in enumerate(_records(path)):
-        if number:
+        if number and _is_of_table(cells, columns):
             chunk.append(cells)
         if len(chunk) == _GROUP:
             yield chunk

@@ -1,12 +1,14 @@
 """The JSON beside a table: the record of the run that wrote it, so that its numbers can be understood and reproduced.
 
-Version, weights with their checksum, what they have learnt from, corpus, AUs, thresholds, detector, alignment, frame
-rates, device, precision, smoothing, and the arguments. A resumed run checks that it would write its rows with the same
+Versions of all that the numbers come from, git commit and date, weights with their checksum, what they have learnt
+from, corpus, AUs, thresholds, detector, alignment, device, precision, smoothing, the arguments; and of each input its
+SHA-256, size, frame rate and what its decoder found. A resumed run checks that it would write its rows with the same
 settings. The comparison is by value, so texts recorded here stay as earlier versions wrote them.
 """
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,23 @@ ALIGNMENT = "FFHQ's square (Karras et al., CVPR 2019, appendix C) from 68 landma
 NO_ALIGNMENT = "none: the pictures are aligned faces"
 """As `ALIGNMENT`, for images that are aligned faces already (`--aligned`)."""
 
-FREE = ("arguments", "device", "versions", "frame_rates", "complete", "time", "learnt_from")
+FREE = (
+    "arguments",
+    "complete",
+    "device",
+    "frame_rates",
+    "git",
+    "inputs",
+    "learnt_from",
+    "table_bytes",
+    "time",
+    "versions",
+    "weights_sums",
+)
 """Keys that may differ between a run and the one that resumes its table."""
+
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")  # bytes of names among the arguments that are no text: see `media.escaping`
 
 
 class RunRecordError(ValueError):
@@ -34,8 +51,7 @@ def path_of(table: str | os.PathLike[str]) -> Path:
 def write(table: str | os.PathLike[str], record: dict[str, Any]) -> None:
     """Write a table's record; the file appears whole or not at all."""
     text = json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n"
-    # Bytes of file names that are no text: "\udcff", as Python spells it, is JSON's spelling too.
-    write_text(path_of(table), text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_text(path_of(table), _NO_TEXT.sub(lambda match: rf"\\x{ord(match[0]) & 0xFF:02x}", text))
 
 
 def read(table: str | os.PathLike[str]) -> dict[str, Any] | None:

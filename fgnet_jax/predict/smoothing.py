@@ -31,7 +31,12 @@ class Smoothing:
 
     def describe(self) -> dict[str, Any]:
         """Return the entry of the JSON beside a table."""
-        return {"window": "hann", "seconds": self.window, "causal": self.causal, "of": "scores, per face_id"}
+        return {
+            "window": "hann",
+            "seconds": self.window,
+            "causal": self.causal,
+            "of": "scores, per face_id while it is tracked without a gap",
+        }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,13 +46,13 @@ class ObservedScores:
     Attributes:
       video: Identifies the video; None for an image, whose scores stay as they are.
       seconds: When the frame is shown; None where that is unknown, and scores stay as they are.
-      face_ids: Numbers of the F faces.
+      faces: What each of the F faces has in common with the same face of other frames, and with nothing else.
       scores: (F, K), NaN where there is no result.
     """
 
     video: Hashable | None
     seconds: float | None
-    face_ids: tuple[int, ...]
+    faces: tuple[Hashable, ...]
     scores: np.ndarray
 
 
@@ -108,8 +113,8 @@ def _mean(observed: ObservedScores, around: Iterable[ObservedScores], options: S
         if distance >= reach or (options.causal and _seconds(other) > _seconds(observed)):
             continue
         weight = 0.5 + 0.5 * np.cos(np.pi * distance / reach)
-        for row, face in enumerate(observed.face_ids):
-            if face in other.face_ids and np.isfinite(scores := other.scores[other.face_ids.index(face)]).all():
+        for row, face in enumerate(observed.faces):
+            if face in other.faces and np.isfinite(scores := other.scores[other.faces.index(face)]).all():
                 total[row] += weight * scores
                 weights[row] += weight
     known = np.isfinite(observed.scores).all(1, keepdims=True)  # a frame without a result gets none

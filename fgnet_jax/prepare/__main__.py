@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
+from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import bp4d, disfa
 from fgnet_jax.runtime import command_line
@@ -61,6 +62,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="landmarks on disk, .npy of (68, 2), whose paths mirror the source's",
+    )
+    add(
+        "--detector",
+        choices=DETECTORS,
+        default=sequence.PUBLISHED_DETECTOR,
+        help="the face detector; default %(default)s, as in the published preparation",
     )
     add("--predictor", type=Path, metavar="FILE", help="dlib's shape_predictor_68_face_landmarks.dat")
     add(

@@ -67,7 +67,8 @@ def prepare(corpus: CorpusRecords, layout_options: LayoutOptions, options: Optio
     data_dir = Path(options.data_dir)
     chosen = _settings(corpus, options)
     if chosen.predictor:
-        status("prepare", f"faces are detected by dlib. Note: {LICENCE}.")
+        placed = "" if chosen.face_detector == "dlib" else ", landmarks placed by dlib's predictor"
+        status("prepare", f"faces are detected by {chosen.face_detector}{placed}. Note: {LICENCE}.")
     preparation = settings.preparation(corpus, chosen, layout_options)
 
     def is_done() -> bool:
@@ -117,6 +118,7 @@ def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettin
         predictor=options.predictor,
         aligned_landmarks=options.aligned_landmarks,
         is_aligned=is_aligned,
+        face_detector=options.detector,
     )
 
 

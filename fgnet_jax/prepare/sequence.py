@@ -8,12 +8,15 @@ import numpy as np
 from PIL import Image
 
 from fgnet_jax.data import jpeg
-from fgnet_jax.faces import alignment, detection, dlib_detector, landmark_files
+from fgnet_jax.faces import alignment, detection, detectors, landmark_files
 from fgnet_jax.faces.detection import Face, FaceDetector
 from fgnet_jax.media import images, video
 from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import LabelledSequence, Problem
+
+PUBLISHED_DETECTOR = "dlib"
+"""The detector that FG-Net's authors prepared BP4D and DISFA with: the default, so that datasets are as published."""
 
 CHUNK = 200
 """Frames per chunk: at most so many are prepared again after a stop."""
@@ -32,6 +35,7 @@ class PrepareSettings:
       root: The folder whose paths `landmarks` mirrors.
       aligned_landmarks: `AGAIN` or `CARRIED`.
       is_aligned: Whether the images are aligned faces already, to be left as they are.
+      face_detector: One of `detection.DETECTORS`, with `predictor`.
     """
 
     predictor: Path | None
@@ -39,10 +43,17 @@ class PrepareSettings:
     root: Path
     aligned_landmarks: str
     is_aligned: bool = False
+    face_detector: str = PUBLISHED_DETECTOR
 
     def detector(self) -> FaceDetector | None:
-        """Return dlib's detector, loaded once per process; None if no detector is used."""
-        return dlib_detector.load(self.predictor) if self.predictor else None
+        """Return the detector, loaded once per process; None if none is used.
+
+        dlib's gives every face that it finds, however uncertain, as in the published preparation.
+        """
+        if self.predictor is None:
+            return None
+        least = 0.0 if self.face_detector == PUBLISHED_DETECTOR else None
+        return detectors.load(self.face_detector, self.predictor, least)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +66,7 @@ class LabelledFrame:
       image: (height, width, 3) uint8; None where there is none.
       path: Its file, or the video's; None where there is none.
       reason: Why there is no image.
+      is_as_stored: Whether its pixels are those that the file stores: not turned, mirrored, or made square.
     """
 
     row: int
@@ -62,6 +74,7 @@ class LabelledFrame:
     image: np.ndarray | None
     path: Path | None = None
     reason: str = ""
+    is_as_stored: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +176,14 @@ def _video_frames(
                 unlabelled.append(last)
                 continue
             reason = "damaged or lost frame; later ones keep their own labels" if frame.image is None else ""
-            yield LabelledFrame(row=rows[last], number=last, image=frame.image, path=path, reason=reason)
+            yield LabelledFrame(
+                row=rows[last],
+                number=last,
+                image=frame.image,
+                path=path,
+                reason=reason,
+                is_as_stored=video.is_as_stored(frame),
+            )
     except video.VideoError as error:
         missing = [number for number in rows if number > last]
         if missing:
@@ -178,7 +198,10 @@ def _video_frames(
 def _rest(sequence: LabelledSequence, path: Path, first: int) -> list[Problem]:
     """Return the problem of a video from frame `first` on of which the labels are not known, for damage before it."""
     numbers = [number for number in sequence.frames.tolist() if number >= first]
-    detail = f"{path}: damaged, and an unknown number of frames is lost here: the rest of the sequence is left out"
+    detail = (
+        f"{path}: damaged, or joined from several recordings, and an unknown number of frames is lost here: "
+        "the rest of the sequence is left out"
+    )
     return [Problem(records.LOST, records.span(sequence.key, numbers), detail, len(numbers))] if numbers else []
 
 
@@ -196,6 +219,11 @@ def _count_problems(sequence: LabelledSequence, path: Path, last: int, unlabelle
             problems.append(Problem(kind, records.span(sequence.key, numbers), count=len(numbers)))
     return problems
 
+
+_NOT_AS_STORED = (
+    "landmarks from a file, for a video that is shown turned, mirrored, or with other proportions than it is stored "
+    "with: convert it first (ffmpeg -i OLD -vf scale=iw*sar:ih,setsar=1 NEW), with landmarks in the new one's pixels"
+)
 
 FaceLookup = Callable[[LabelledFrame], Face | str]
 """Returns the face of a frame, or why there is none."""
@@ -216,6 +244,8 @@ def _face_lookup(sequence: LabelledSequence, settings: PrepareSettings) -> FaceL
     def find_face(frame: LabelledFrame) -> Face | str:
         if isinstance(of_video, str):
             return of_video
+        if of_video is not None and not frame.is_as_stored:
+            return _NOT_AS_STORED
         if of_video is not None:
             is_known = frame.number <= len(of_video) and of_video.ndim == 3
             return (detection.from_landmarks(of_video[frame.number - 1]) if is_known else None) or "no landmarks"

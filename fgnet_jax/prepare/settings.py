@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgnet_jax.faces import dlib_detector, landmark_files
+from fgnet_jax.faces import dlib_detector, landmark_files, yunet
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
-from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PrepareSettings
+from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PUBLISHED_DETECTOR, PrepareSettings
 from fgnet_jax.runtime import files
 from fgnet_jax.runtime.command_line import status
 
@@ -36,6 +36,7 @@ def settings(
     predictor: Path | None,
     aligned_landmarks: str | None,
     is_aligned: bool = False,
+    face_detector: str = PUBLISHED_DETECTOR,
 ) -> PrepareSettings:
     """Return the settings that the faces of a corpus are prepared with.
 
@@ -45,6 +46,7 @@ def settings(
       predictor: dlib's data file, if named.
       aligned_landmarks: `AGAIN` or `CARRIED`; None for `CARRIED` with landmarks on disk, else `AGAIN`.
       is_aligned: Whether the images are aligned faces already.
+      face_detector: One of `detection.DETECTORS`.
 
     Raises:
       LayoutError: if the folder has no landmarks of the corpus.
@@ -57,12 +59,15 @@ def settings(
     file = dlib_detector.find_predictor(predictor) if needs_detector else None
     if file:
         dlib_detector.load(file)
+    if file and face_detector != PUBLISHED_DETECTOR:
+        yunet.check()
     return PrepareSettings(
         predictor=file,
         landmarks=landmarks,
         root=corpus.root,
         aligned_landmarks=aligned_landmarks,
         is_aligned=is_aligned,
+        face_detector=face_detector,
     )
 
 
@@ -111,7 +116,8 @@ def preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: dict[st
 
     Returns:
       `options`, `recipe`, `detector`, `dlib`, `landmarks`, `aligned_landmarks` and `source`: a fingerprint of all of
-      these, of the labels and folds, of all landmarks on disk, and of the size and a sample of the content of media.
+      these, of the labels and folds, of all landmarks on disk, and of the size and a sample of the content of media;
+      and where the detector is not dlib's, `face_detector` and its `network`.
 
     Raises:
       OSError: A file cannot be read.
@@ -142,8 +148,10 @@ def former_preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: 
 
 def _values(chosen: PrepareSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings as a dataset's metadata have them."""
+    is_published = chosen.predictor is None or chosen.face_detector == PUBLISHED_DETECTOR
     return {
         **options,
+        **({} if is_published else {"face_detector": chosen.face_detector, "network": yunet.SHA256}),
         "recipe": _RECIPE,
         "detector": files.sha256(chosen.predictor) if chosen.predictor else None,
         "landmarks": "on disk" if chosen.landmarks else "detected",

@@ -63,6 +63,7 @@ class Progress:
         self._fraction = start / total if total else None
         self._begun = self._updated = self._shown = time.monotonic()
         self._first: tuple[float, int, float | None] | None = None  # time, count and fraction of the first update
+        self._warm: tuple[float, int] | None = None  # time and count of the last update of the first second
         self._bar = self._new_bar() if active and self._stream.isatty() else None
 
     def _new_bar(self) -> "tqdm":
@@ -99,20 +100,29 @@ class Progress:
             fraction = done / self._total
         self.done, self._fraction, self._updated = done, fraction, now
         self._first = self._first or (now, done, fraction)
+        if now - self._first[0] < _SHORTEST_SECONDS:
+            self._warm = now, done
         if self._bar is not None:
-            left = "" if self._total else self._time_left()  # a bar with a total shows its own
-            parts = [self._share_text(), detail, self._rate_text(), left]
-            self._bar.set_postfix_str(", ".join(filter(None, parts)), refresh=False)
-            self._bar.update(done - self._bar.n)
+            self._draw(self._bar, detail)
         elif self._active and (now - self._shown >= LINE_SECONDS or is_last):
             self._shown = now
             self.say(self._line(detail))
 
-    def say(self, text: str) -> None:
-        """Print lines of text, above the bar if there is one."""
+    def _draw(self, bar: "tqdm", detail: str) -> None:
+        """Draw a terminal's bar anew; where the total is not known, by the share that is done, if that is known."""
+        is_share = not self._total and self._fraction is not None
+        left = "" if self._total else self._time_left()  # a bar with a total shows its own
+        parts = [f"{self.done:,} {self._unit}" if is_share else "", detail, self._rate_text(), left]
+        bar.set_postfix_str(", ".join(filter(None, parts)), refresh=False)
+        if is_share:
+            bar.total, bar.bar_format = 1.0, "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}{postfix}]"
+        bar.update((self._fraction or 0.0) - bar.n if is_share else self.done - bar.n)
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Print lines of text, above the bar if there is one; inactive progress prints them if `always`."""
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
-        elif self._active:
+        elif self._active or always:
             print(text, file=self._stream, flush=True)
 
     def rate(self) -> float:
@@ -125,6 +135,16 @@ class Progress:
         if self._updated - begun < _SHORTEST_SECONDS:
             begun, before = self._begun, self._start
         return (self.done - before) * self._per_unit / max(self._updated - begun, 1e-9)
+
+    def steady_rate(self) -> float | None:
+        """Compute the rate in its own unit per second, without the start; None where a run is too short to have one.
+
+        From the last update of the first second, with which a batch has ended, to the last of all.
+        """
+        if self._warm is None or self._updated - self._warm[0] < _SHORTEST_SECONDS:
+            return None
+        begun, before = self._warm
+        return (self.done - before) * self._per_unit / (self._updated - begun)
 
     @property
     def seconds(self) -> float:
@@ -154,7 +174,7 @@ class Progress:
 
 
 class Stages:
-    """The time that each stage of a run takes; stages may run on separate threads.
+    """The time that each stage of a run takes: during which at least one thread was in it.
 
     Attributes:
       seconds: Time so far, by stage, in the order in which stages were first counted.
@@ -163,25 +183,35 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._begun = time.perf_counter()
+        self._entered: dict[str, tuple[int, float]] = {}  # threads in a stage now, and since when there is one
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Count the run's whole time from now on."""
-        self._begun = time.perf_counter()
+        """Count the run's whole time, and that of its stages, from now on."""
+        with self._lock:
+            self._begun = time.perf_counter()
+            self.seconds = dict.fromkeys(self.seconds, 0.0)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Add time to a stage; from any thread."""
+        """Add time to a stage that no thread enters otherwise; from any thread."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the block's time to a stage."""
-        begun = time.perf_counter()
+        """Add the block's time to a stage, unless another thread is in it, and counts it already."""
+        with self._lock:
+            self.seconds.setdefault(stage, 0.0)
+            count, since = self._entered.get(stage, (0, 0.0))
+            self._entered[stage] = count + 1, since if count else time.perf_counter()
         try:
             yield
         finally:
-            self.add(stage, time.perf_counter() - begun)
+            with self._lock:
+                count, since = self._entered[stage]
+                self._entered[stage] = count - 1, since
+                if count == 1:
+                    self.seconds[stage] += time.perf_counter() - max(since, self._begun)
 
     def iterating(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items, and add the time that it takes to get each to a stage."""
@@ -198,9 +228,12 @@ class Stages:
                 close()
 
     def report(self, frames: int) -> list[str]:
-        """Format a table: each stage with its seconds, milliseconds per frame, and share of the run's whole time."""
+        """Format a table: each stage with its seconds, milliseconds per frame, and share of the run's whole time.
+
+        Stages run beside each other, so that shares, of which none is above 100 %, add up to more.
+        """
         total = max(time.perf_counter() - self._begun, 1e-9)
-        lines = [f"{'stage':32} {'s':>9} {'ms/frame':>9} {'share':>7}"]
+        lines = [f"{'stage (side by side)':32} {'s':>9} {'ms/frame':>9} {'share':>7}"]
         for stage, seconds in [*self.seconds.items(), ("all", total)]:
             lines.append(f"{stage:32} {seconds:9.2f} {1000 * seconds / max(frames, 1):9.2f} {seconds / total:7.1%}")
         return lines

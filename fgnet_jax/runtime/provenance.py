@@ -33,7 +33,7 @@ def provenance() -> dict[str, Any]:
 
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version(), "fgnet_jax": __version__} | _versions(),
+        "versions": versions(),
         "git": git_state(_SOURCE),
         "devices": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
         "processes": jax.process_count(),
@@ -56,14 +56,18 @@ def git_state(directory: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": changes if changes is None else bool(changes)}
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python, fgnet_jax and `PACKAGES`, by name; None for what is not installed."""
+    own = {"python": platform.python_version(), "fgnet_jax": __version__}
+    return own | {name: version(name) for name in PACKAGES}
+
+
+def version(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git(directory: Path, *command: str) -> str | None:

@@ -22,7 +22,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from fgnet_jax.runtime import command_line as runtime_command_line
-from fgnet_jax.runtime import signals
+from fgnet_jax.runtime import compilation_cache, signals
 from fgnet_jax.train import command_line
 from fgnet_jax.train.defaults import ConfigError
 
@@ -32,7 +32,8 @@ _MULTIHOST = flags.DEFINE_bool("multihost", False, "train on all hosts that this
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address of process 0, if the cluster does not provide it")
 _PROCESSES = flags.DEFINE_integer("processes", None, "number of processes, if the cluster does not provide it")
 _PROCESS = flags.DEFINE_integer("process", None, "number of this process, if the cluster does not provide it")
-_FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS))
+_NO_CACHE = flags.DEFINE_bool("no_cache", False, compilation_cache.help_text())
+_FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS, _NO_CACHE))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -113,6 +114,7 @@ def _train(rest: list[str]) -> None:
     with _together(workdir), _one_line(workdir):
         logs.setup_logging()
         devices.check()
+        compilation_cache.enable("train", is_wanted=not _NO_CACHE.value)
         logs.setup_logging(jax.process_index() == 0)
         loop.train(_CONFIG.value, workdir)
 

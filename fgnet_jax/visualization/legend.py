@@ -1,6 +1,7 @@
 """The legend beside a drawn image: every AU with its colour, score and whether it is present, for one face or several.
 
-Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size.
+Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size. It says how many
+faces there are beyond those that it has columns for.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ WIDTH = 440
 """Width of the panel at scale 1, in pixels."""
 
 MAX_FACES = 5
-"""Columns of the panel: it shows this many faces at most, the first ones."""
+"""Columns of the panel: it shows this many faces at most."""
 
 FULL_BAR = 0.3
 """The score that fills half of a bar: that of a heatmap with both of an AU\'s blobs in full."""
@@ -26,11 +27,19 @@ _ROW = 48
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LegendEntry:
-    """A face in the legend: its name, its scores (K,) and which AUs are present (K,)."""
+    """A face in the legend.
+
+    Attributes:
+      name: Its name.
+      scores: (K,).
+      present: (K,) bool.
+      image: A square image of it, which only sheets of faces show (`face_sheet`); None for none.
+    """
 
     name: str
     scores: np.ndarray
     present: np.ndarray
+    image: Image.Image | None = None
 
 
 def height(count: int, scale: float = 1.0) -> int:
@@ -38,52 +47,65 @@ def height(count: int, scale: float = 1.0) -> int:
     return round(_ROW * scale) * (count + 2)
 
 
-def beside(image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry], *, scale: float = 1.0) -> Image.Image:
+def beside(
+    image: Image.Image, aus: Sequence[int], faces: Sequence[LegendEntry], *, scale: float = 1.0, more: int = 0
+) -> Image.Image:
     """Put the panel to the right of an image.
 
     Args:
       image: RGB.
       aus: The K AU numbers.
-      faces: The faces whose scores to show.
+      faces: The faces whose scores to show: `MAX_FACES` at most, or the first ones of them.
       scale: Size of the panel; 1 suits an image of 640 pixels.
+      more: Number of further faces, which are not among them.
 
     Returns:
       An RGB image, as wide as both and as high as the higher one.
     """
-    panel = draw(aus, faces, scale)
+    panel = draw(aus, faces, scale, more)
     canvas = Image.new("RGB", (image.width + panel.width, max(image.height, panel.height)), painting.BACKGROUND)
     canvas.paste(image, (0, (canvas.height - image.height) // 2))
     canvas.paste(panel, (image.width, (canvas.height - panel.height) // 2))
     return canvas
 
 
-def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0) -> Image.Image:
+def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0, more: int = 0) -> Image.Image:
     """Draw the panel alone: with names and bars for one face, as a table for several."""
+    shown = faces[:MAX_FACES]
+    more += len(faces) - len(shown)
     panel = Image.new("RGB", (round(WIDTH * scale), height(len(aus), scale)), painting.BACKGROUND)
     pen = ImageDraw.Draw(panel)
     row = round(_ROW * scale)
-    title = _title(len(aus), faces)
+    title = _title(len(aus), shown, more)
     pen.text((round(28 * scale), row // 2), title, painting.TEXT, painting.font(22 * scale), anchor="lm")
-    shown = faces[:MAX_FACES]
     if len(shown) > 1:
         _draw_column_titles(pen, shown, row // 2, scale)
     for k, au in enumerate(aus):
         top = row * (k + 1)
-        _draw_au(panel, au, top=top, is_present=any(face.present[k] for face in shown), scale=scale)
+        draw_au(panel, au, top=top, is_present=any(face.present[k] for face in shown), scale=scale)
         for place, face in enumerate(shown):
             score, is_present = float(face.scores[k]), bool(face.present[k])
             if len(shown) == 1:
                 _draw_bar(panel, au, score, top=top, is_present=is_present, scale=scale)
             else:
                 column = _columns(place, len(shown), scale)
-                _draw_cell(panel, au, score, column=column, top=top, is_present=is_present, scale=scale)
-    _draw_colour_scale(panel, row * (len(aus) + 1), scale)
+                draw_cell(panel, au, score, column=column, top=top, is_present=is_present, scale=scale)
+    foot = row * (len(aus) + 1)
+    draw_colour_scale(panel, foot, scale, middle=13 if more else 24)
+    if more:
+        place, text = (round(28 * scale), foot + round(35 * scale)), more_faces(more)
+        pen.text(place, text, painting.TEXT, painting.font(17 * scale), anchor="lm")
     return panel
 
 
-def _draw_colour_scale(panel: Image.Image, top: int, scale: float) -> None:
-    """Draw how strongly a heatmap from 0 to 1 tints the face."""
-    pen, middle = ImageDraw.Draw(panel), top + round(24 * scale)
+def more_faces(count: int) -> str:
+    """Return the line that says how many faces are outlined, but not in the legend."""
+    return f"and {count} more face{'s' if count > 1 else ''}, smaller: see the table"
+
+
+def draw_colour_scale(panel: Image.Image, top: int, scale: float, *, middle: int = 24) -> None:
+    """Draw how strongly a heatmap from 0 to 1 tints the face, its middle so far below `top`."""
+    pen, middle = ImageDraw.Draw(panel), top + round(middle * scale)
     left, right, half = round(156 * scale), round((WIDTH - 52) * scale), round(7 * scale)
     steps = np.linspace(0, 1, max(right - left, 2), dtype=np.float32)
     ramp = painting.tint(
@@ -97,17 +119,17 @@ def _draw_colour_scale(panel: Image.Image, top: int, scale: float) -> None:
         pen.text((round(x * scale), middle), text, painting.DIM, painting.font(19 * scale), anchor=anchor)
 
 
-def _title(count: int, faces: Sequence[LegendEntry]) -> str:
+def _title(count: int, faces: Sequence[LegendEntry], more: int) -> str:
     if not faces:
         return "no face"
-    if len(faces) > MAX_FACES:
-        return f"{len(faces)} faces"
+    if more:
+        return f"{len(faces) + more} faces"
     if len(faces) > 1:
         return "face"
     return f"{int(np.sum(faces[0].present))} of {count} action units present"
 
 
-def _draw_au(panel: Image.Image, au: int, *, top: int, is_present: bool, scale: float) -> None:
+def draw_au(panel: Image.Image, au: int, *, top: int, is_present: bool, scale: float) -> None:
     """Draw an AU's swatch, filled where it is present and an outline where it is not, and its number."""
     left, rgb = round(28 * scale), painting.colour(au)
     painting.rounded(panel, _scaled((28, 7, 50, 29), scale, top), round(6 * scale), rgb)
@@ -137,7 +159,7 @@ def _draw_column_titles(pen: ImageDraw.ImageDraw, faces: Sequence[LegendEntry], 
         pen.text(((left + right) // 2, y), face.name, painting.TEXT, painting.font(22 * scale), anchor="mm")
 
 
-def _draw_cell(
+def draw_cell(
     panel: Image.Image, au: int, score: float, *, column: tuple[int, int], top: int, is_present: bool, scale: float
 ) -> None:
     """Draw a face's score in a table of several: on the AU's colour where it is present."""

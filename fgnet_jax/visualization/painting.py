@@ -6,6 +6,7 @@ it is; a ring marks where it falls to a share of its own peak, and a tag names i
 """
 
 import colorsys
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from fgnet_jax import aus as aus_lib
+from fgnet_jax.visualization.labels import LabelPlaces
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
@@ -69,7 +71,7 @@ def paint(
     colours = [colour(au) for au in aus]
     painted = Image.fromarray(_rings(tint(image, heatmaps, colours), heatmaps, colours, scale))
     if tags:
-        _tags(painted, heatmaps, aus, scale)
+        write_tags(painted, peaks(heatmaps, aus, scale=scale, corner=(0, 0)), LabelPlaces(painted.size))
     return painted
 
 
@@ -124,17 +126,49 @@ def _slices_around(mask: np.ndarray) -> tuple[slice, slice]:
     return ends[0], ends[1]
 
 
-def _tags(image: Image.Image, heatmaps: Sequence[np.ndarray], aus: Sequence[int], scale: float) -> None:
-    """Write each AU's name at its peak, moved up or down where peaks coincide."""
-    width, height = (round(scale * side) for side in _TAG)
-    taken: list[tuple[int, int]] = []
-    for heatmap, au in zip(heatmaps, aus, strict=True):
-        column, row = _peak(heatmap)
-        x = max(0, min(column - width // 2, image.width - width))
-        limit = max(0, image.height - height)
-        y = _free_row((x, row - height // 2), size=(width, height), limit=limit, taken=taken)
-        taken.append((x, y))
-        tag(image, (x, y, x + width, y + height), text=aus_lib.label(au), rgb=colour(au), scale=scale)
+@dataclasses.dataclass(frozen=True)
+class Tag:
+    """An AU's name to be written: the AU, the place of its heatmap's peak in the drawing, and the size of letters."""
+
+    au: int
+    at: tuple[int, int]
+    scale: float
+
+
+def peaks(heatmaps: Sequence[np.ndarray], aus: Sequence[int], *, scale: float, corner: tuple[int, int]) -> list[Tag]:
+    """Return the tags of AUs at the peaks of their heatmaps.
+
+    Args:
+      heatmaps: A map (height, width) for each AU.
+      aus: Their numbers.
+      scale: Size of the tags.
+      corner: Where in the drawing the maps begin.
+    """
+    places = [_peak(heatmap) for heatmap in heatmaps]
+    return [Tag(au, (corner[0] + x, corner[1] + y), scale) for au, (x, y) in zip(aus, places, strict=True)]
+
+
+def write_tags(image: Image.Image, tags: Sequence[Tag], places: LabelPlaces) -> None:
+    """Write AUs' names at their peaks, moved to where they cover no other; a line leads from one that is far away.
+
+    Args:
+      image: The drawing.
+      tags: The names; one for which there is no place is left out: the legend has it.
+      places: What labels have taken already, to which these are added.
+    """
+    placed = []
+    for item in tags:
+        (x, y), (width, height) = item.at, (round(item.scale * side) for side in _TAG)
+        box = places.take((width, height), [(x - width // 2, y - height // 2)])
+        if box is not None:
+            placed.append((item, box))
+    pen = ImageDraw.Draw(image)
+    for item, box in placed:
+        if not (box[0] <= item.at[0] <= box[2] and box[1] <= item.at[1] <= box[3]):
+            middle = ((box[0] + box[2]) // 2, (box[1] + box[3]) // 2)
+            pen.line((*item.at, *middle), colour(item.au), max(1, round(1.5 * item.scale)))
+    for item, box in placed:
+        tag(image, box, text=aus_lib.label(item.au), rgb=colour(item.au), scale=item.scale)
 
 
 def _peak(heatmap: np.ndarray) -> tuple[int, int]:
@@ -153,16 +187,6 @@ def tag(image: Image.Image, box: tuple[int, int, int, int], *, text: str, rgb: C
     rounded(image, (left + rim, top + rim, right - rim, bottom - rim), round(7 * scale), rgb)
     middle = (left + right) // 2, (top + bottom) // 2
     ImageDraw.Draw(image).text(middle, text, BACKGROUND, font(21 * scale), anchor="mm")
-
-
-def _free_row(corner: tuple[int, int], *, size: tuple[int, int], limit: int, taken: Sequence[tuple[int, int]]) -> int:
-    """Return the y in [0, limit] nearest to the corner's where a tag covers no other; the corner's if there is none."""
-    (x, y), (width, height) = corner, size
-    y = min(max(y, 0), limit)
-    for candidate in sorted(range(limit + 1), key=lambda row: abs(row - y)):
-        if all(abs(x - left) >= width or abs(candidate - top) >= height for left, top in taken):
-            return candidate
-    return y
 
 
 def rounded(image: Image.Image, box: tuple[int, int, int, int], radius: int, rgb: Colour) -> None:

@@ -4,23 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fgnet_jax
-from fgnet_jax import aus
+from fgnet_jax.app import timeline
 from fgnet_jax.app import view as view_lib
-from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import TINY
-from fgnet_jax.predict import pipeline
+from tests.app.conftest import analysed
 from tests.end_to_end.predicting import astronaut
 from tests.miniature import write_video
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    """Return a tiny network."""
-    path = tmp_path_factory.mktemp("weights") / "tiny"
-    meta = weights.WeightsMeta(model={}, aus=aus.CORPUS_AUS["disfa"], corpus="disfa")
-    weights.save(path, TINY, fgnet.init(TINY), meta)
-    return fgnet_jax.Detector.load(path)
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +21,53 @@ def view(detector, tmp_path_factory):
     both[:, 160:] = np.asarray(large)
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     write_video(path, [canvas] * 10 + [both] * 4, "libx264")
-    return view_lib.predict_file(detector, str(path), pipeline.PredictOptions(), lambda number, total: None)
+    return analysed(detector, path, tmp_path_factory.mktemp("results"))
 
 
 def ids(view):
     """Return the numbers of the faces that are shown."""
-    return [view.shown.rows[row].face_id for row in view.faces]
+    return [row.face_id for row in view.shown.rows]
 
 
 def test_a_later_frame_shows_the_faces_of_the_table(detector, view):
-    """Keep the table's numbers after a cut: detected alone, that frame's faces would begin at 0 with the largest."""
-    assert view.frame == 1 and ids(view) == [0]
+    """Show the same faces with the same scores: detected alone, that frame's faces might be others."""
+    assert view.shown.number == 1 and ids(view) == [0]
     later = view_lib.show_frame(detector, view, 13)
-    rows = [row for row in view.table.rows if row.frame == 13]
-    assert ids(later) == [row.face_id for row in rows] and len(rows) == 2 and 0 not in ids(later)
-    assert later.shown is not None
-    assert [row.box for row in later.shown.rows] == [row.box for row in rows]
-    np.testing.assert_allclose(later.shown.scores, [row.scores for row in rows], atol=1e-6)
+    rows = [row for row in view.rows if row.frame == 13]
+    assert ids(later) == [row.face_id for row in rows] and len(rows) == 2
+    assert list(later.shown.rows) == rows and later.shown.heatmaps is not None
+    again = [float(maps.mean()) for maps in np.moveaxis(later.shown.heatmaps[0], -1, 0)]
+    np.testing.assert_allclose(again, rows[0].scores, atol=1e-5)
 
 
 def test_a_number_after_the_videos_end_is_its_last_frame(detector, view):
-    """Accept any number, as the slider's box does."""
-    assert view_lib.show_frame(detector, view, 99).frame == 14
+    """Accept any number."""
+    assert view_lib.show_frame(detector, view, 99).shown.number == 14
+
+
+def test_a_click_on_a_face_finds_it(detector, view):
+    """Take the place in pixels of the drawing, which is larger than the frame; none outside of all faces."""
+    later = view_lib.show_frame(detector, view, 13)
+    drawn = view_lib.draw(later)
+    assert drawn is not None
+    scale = drawn.width / 400
+    for row in later.shown.rows:
+        assert row.box is not None
+        left, top, width, height = row.box
+        assert view_lib.face_at(later, (left + width / 2) * scale, (top + height / 2) * scale) == row.face_id
+    assert view_lib.face_at(later, 5, 5) is None
+
+
+def test_the_time_line_shows_where_a_face_is(view):
+    """Draw no score where the face is not, and mark the frame."""
+    large = next(row.face_id for row in view.rows if row.frame == 14 and row.box[0] > 160)
+    scores, present = timeline.columns_of(view, large)
+    assert np.isnan(scores[:10]).all() and np.isfinite(scores[10:]).all() and not present[:10].any()
+    row = next(row for row in view.rows if row.frame == 14 and row.face_id == large)
+    np.testing.assert_array_equal(scores[13], row.scores)
+    assert "left:3.571%" in timeline.draw(view, None, None), "half a frame of fourteen"
+
+
+def test_the_frame_control_reaches_the_frames_of_the_table(view):
+    """Have the video's first and last frame as ends."""
+    assert 'min="1" max="14" step="1" value="1"' in timeline.control(view)

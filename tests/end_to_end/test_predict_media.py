@@ -137,6 +137,7 @@ def test_a_video(predict, clip, tmp_path):  # noqa: F811
     assert "no face found" in errors and "other frames" in errors
     for stage in ("reading", "finding faces", "aligning faces", "waiting", "network (device)", "drawing and writing"):
         assert re.search(rf"{re.escape(stage)}.* \d+\.\d\d +\d+\.\d\d +\d+\.\d%", errors), stage
+    assert max(float(share) for share in re.findall(r" (\d+\.\d)%", errors)) <= 100
     with av.open(str(tmp_path / "r.mp4")) as container:
         assert len([frame.time for frame in container.decode(video=0)]) == len(table)
     assert json.loads((tmp_path / "r.csv.json").read_text())["frame_rates"] == {str(clip): 25.0}
@@ -166,7 +167,7 @@ def kill(process, path, count, number=signal.SIGKILL):
 )
 def test_killed_and_resumed_it_gives_the_same_file(predict, clip, photograph, tmp_path, name, extra):  # noqa: F811
     """Keep face_ids, smoothing and batches of a run that was not stopped, after `kill -9` twice and Ctrl-C once."""
-    results = {}
+    results, inputs = {}, {}
     for folder in (tmp_path / "undisturbed", tmp_path / "disturbed"):
         folder.mkdir()
         words = ["--csv", name, *extra, photograph, "nowhere.png", clip, photograph]
@@ -181,7 +182,9 @@ def test_killed_and_resumed_it_gives_the_same_file(predict, clip, photograph, tm
         results[folder.name] = (folder / name).read_bytes()
         record = json.loads((folder / f"{name}.json").read_text())
         assert record["complete"] and not list(folder.glob("*.rows.csv"))
-    assert results["disturbed"] == results["undisturbed"]
+        inputs[folder.name] = record["inputs"]
+    assert results["disturbed"] == results["undisturbed"] and inputs["disturbed"] == inputs["undisturbed"]
+    assert ["sha256" in facts for facts in inputs["disturbed"].values()] == [True, False, True]
     if name.endswith(".parquet"):
         assert pyarrow.parquet.read_table(tmp_path / "disturbed" / name).num_rows >= 51
     else:
@@ -209,7 +212,9 @@ def test_a_complete_run_resumed_stays_as_it_is(predict, photograph, tmp_path):  
     moved(*words, "--resume")
     assert (tmp_path / "r.csv").read_bytes() == before
     assert "every: 1 there, 2 now" in predict(*words, "--resume", "--every", 2, status=2)
-    assert "inputs are others" in predict("--csv", tmp_path / "r.csv", "--resume", "other.png", status=2)
+    (tmp_path / "other.png").write_bytes(photograph.read_bytes())
+    other = ("--csv", tmp_path / "r.csv", "--resume", tmp_path / "other.png")
+    assert "inputs are others" in predict(*other, status=2)
     assert (tmp_path / "r.csv").read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Tracking: faces keep their numbers; faces are detected at once where one is lost or the scene changes."""
+"""Tracking: faces keep their numbers, by overlap and by appearance, and are detected at once where one is lost."""
 
 import dataclasses
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fgnet_jax.data.synthetic.corpus import random_faces
-from fgnet_jax.faces import detection, dlib_detector, tracking
+from fgnet_jax.faces import detection, dlib_detector, recognition, tracking
 from fgnet_jax.faces.detection import Face
+from tests.faces.people import crossing, people, scene
 from tests.miniature import empty, place
 
 
@@ -111,10 +112,10 @@ def test_tracking_adds_little_error(name):
     errors = {}
     for every in (1, 12):
         track, distances = tracking.Track(), []
-        for scene in sequence:
-            track = tracking.follow(track, scene.image, detect, nearby, every=every)
+        for step in sequence:
+            track = tracking.follow(track, step.image, detect, nearby, every=every)
             assert [tracked.face_id for tracked in track.faces] == [0]
-            distances.append(detection.distance(track.faces[0].face.landmarks, scene.landmarks))
+            distances.append(detection.distance(track.faces[0].face.landmarks, step.landmarks))
         errors[every] = np.mean(distances)
     assert errors[12] < errors[1] + 0.03
 
@@ -124,3 +125,72 @@ def test_no_face_is_tracked_where_there_is_none():
     nearby = dlib_detector.load_nearby(dlib_detector.find_predictor())
     assert nearby(empty().image, (100.0, 100.0, 60.0, 60.0)) is None
     assert nearby(empty().image, (-500.0, 900.0, 60.0, 60.0)) is None
+
+
+@pytest.fixture(scope="module")
+def trio():
+    """Return three people's faces."""
+    return people()
+
+
+def _ids(steps, every=10, **options):
+    """Track rendered people with dlib, and return each frame's numbers by the people's order."""
+    predictor, network = dlib_detector.find_predictor(), recognition.find_network()
+    assert network is not None
+    detect, nearby = dlib_detector.load(predictor), dlib_detector.load_nearby(predictor)
+    track, results = tracking.Track(), []
+    describe = recognition.load(network)
+    for faces, seed in steps:
+        track = tracking.follow(track, scene(faces, seed), detect, nearby, every=every, describe=describe, **options)
+        middles = [left + face.shape[1] / 2 for face, left, _ in faces]
+        ids: list[int | None] = [None] * len(faces)
+        for tracked in track.faces:
+            ids[int(np.argmin([abs(tracked.face.landmarks[:, 0].mean() - x) for x in middles]))] = tracked.face_id
+        results.append(ids)
+    return results
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_crossing_faces_keep_their_numbers(trio, every):
+    """The one behind is hidden for a while; by overlap alone, the two swap."""
+    steps = [(faces, 0) for faces in crossing(trio[0], trio[1])]
+    results = _ids(steps, every)
+    assert set(results[0]) == {0, 1} and results[-1] == results[0]
+    for ids in results[:8] + results[-4:]:
+        assert ids == results[0]
+
+
+def test_people_in_the_same_place_never_share_a_number(trio):
+    """One replaces the other from frame to frame, without a cut; later, the first is back."""
+    who = [0] * 5 + [1] * 5 + [2] * 5 + [0] * 5
+    results = _ids([([(trio[k], 160, 90)], 0) for k in who])
+    assert [ids[0] for ids in results] == who
+
+
+def test_a_face_hidden_for_two_seconds_comes_back_with_its_number(trio):
+    """Also in another place; somebody else does not get it."""
+    back = [([(trio[0], 40, 90)], 0)] * 12 + [([], 0)] * 50 + [([(trio[0], 290, 80)], 0)] * 12
+    results = _ids(back)
+    assert {ids[0] for ids in results[:12]} == {ids[0] for ids in results[-2:]} == {0}
+    results = _ids([*back[:62], *[([(trio[1], 40, 90)], 0)] * 12])
+    assert results[-1] == [1]
+
+
+def test_people_keep_their_numbers_across_a_cut_where_requested(trio):
+    """Otherwise all numbers are new after it."""
+    steps = [([(trio[0], 40, 90)], 0)] * 3 + [([(trio[1], 40, 90), (trio[0], 290, 80)], 5)] * 3
+    assert _ids(steps)[-1] in ([1, 2], [2, 1])
+    assert _ids(steps, keep_people=True)[-1] == [1, 0]
+
+
+def test_a_stretch_ends_where_another_face_comes(trio):
+    """So that no smoothing crosses from one to the other, nor over the time when a face was hidden."""
+    predictor, network = dlib_detector.find_predictor(), recognition.find_network()
+    assert network is not None
+    detect, nearby = dlib_detector.load(predictor), dlib_detector.load_nearby(predictor)
+    track, starts = tracking.Track(), []
+    for k in (0, 0, 1, 1, 0, 0):
+        image = scene([(trio[k], 160, 90)])
+        track = tracking.follow(track, image, detect, nearby, describe=recognition.load(network))
+        starts.append((track.faces[0].face_id, track.faces[0].start))
+    assert starts == [(0, 1), (0, 1), (1, 3), (1, 3), (0, 5), (0, 5)]

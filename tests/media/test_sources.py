@@ -68,7 +68,7 @@ def test_lists_of_other_systems(tree, monkeypatch):
     assert [source.kind for source in sources.find(["@list.txt"])] == ["image"]
     os.link("folder/a10.png", b"\xff.png")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff.png\n"), "utf-8"))
-    assert [(source.name, source.kind) for source in sources.find(["-"])] == [("\udcff.png", "image")]
+    assert [(source.name, source.kind) for source in sources.find(["-"])] == [(r"\xff.png", "image")]
 
 
 def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
@@ -135,8 +135,53 @@ def test_python_gives_arrays_paths_and_iterators_of_them(tree):
     assert [s.name for s in sources.given(tree / "folder" / "a10.png")] == [str(tree / "folder" / "a10.png")]
     (wrong,) = sources.given([np.zeros((8, 8))])
     assert wrong.problem == "an array must be uint8 (height, width, 3), got float64 (8, 8)"
-    with pytest.raises(TypeError, match="got int"):
+    with pytest.raises(TypeError, match="Pillow images, got int"):
         list(sources.given(3))
+
+
+def test_pillow_images_are_taken(tree):
+    """Opened or made, alone or in lists; what cannot be used says why."""
+    image = Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3))
+    (alone,) = sources.given(image)
+    assert alone.array is not None and alone.kind == "array"
+    np.testing.assert_array_equal(alone.array, np.asarray(image))
+    with Image.open("folder/a10.png") as opened:
+        results = list(sources.given([image, opened, Image.new("F", (40, 40)), "folder/a2.PNG"]))
+    assert [source.kind for source in results] == ["array", "array", "missing", "image"]
+    assert results[2].problem == "pixels of type F are not read: their range is not defined"
+    image.save("a.gif", save_all=True, append_images=[Image.new("RGB", (40, 48))])
+    with Image.open("a.gif") as animated:
+        (source,) = sources.given(animated)
+    assert source.problem and "give its file's path" in source.problem
+
+
+def test_tensors_are_taken(tree):
+    """Of uint8, with the channels first or last; others are refused as arrays are, or with the library's reason."""
+    torch = pytest.importorskip("torch")
+    image = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
+    tensor = torch.from_numpy(image)
+    for given in (
+        tensor,
+        [tensor],
+        tensor.permute(2, 0, 1),
+        [tensor.permute(2, 0, 1)],
+        tensor[None].repeat(1, 1, 1, 1),
+    ):
+        (source,) = sources.given(given)
+        assert source.array is not None
+        np.testing.assert_array_equal(source.array, image)
+    assert len(list(sources.given(tensor.permute(2, 0, 1)[None].repeat(3, 1, 1, 1)))) == 3
+    (wrong,) = sources.given([torch.rand(3, 40, 48, requires_grad=True)])
+    assert wrong.problem == "an array must be uint8 (height, width, 3), got float32 (40, 48, 3)"
+    with pytest.raises(TypeError, match="a Tensor that cannot become a NumPy array: .*BFloat16"):
+        list(sources.given(torch.zeros(3, 40, 48, dtype=torch.bfloat16)))
+
+
+def test_columns_of_paths_are_no_arrays(tree):
+    """Such as of pandas, or NumPy's arrays of texts."""
+    pandas = pytest.importorskip("pandas")
+    for words in (pandas.Series(["folder/a10.png"]), np.array(["folder/a10.png"])):
+        assert [source.name for source in sources.given(words)] == ["folder/a10.png"]
 
 
 def test_cameras_have_numbers():
@@ -153,3 +198,21 @@ def test_home_folders_are_expanded_in_lists(tree, monkeypatch):
     open("face.jpg", "w").close()
     open("~draft.jpg", "w").close()
     assert [source.path for source in sources.find(["@list.txt"])] == [os.path.abspath("face.jpg"), "~draft.jpg"]
+
+
+def test_files_of_several_images_have_their_own_kinds(tree):
+    """By their content: an animation is one under any image's name, and most GIFs, PNGs and TIFFs are one image."""
+    images = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    for name, kind, options in (
+        ("a.gif", "GIF", {}),
+        ("a.webp", "WEBP", {}),
+        ("a.apng", "PNG", {}),
+        ("a.avif", "AVIF", {}),
+        ("a.jpg", "GIF", {}),
+        ("bare", "GIF", {}),
+        ("a.tif", "TIFF", {}),
+    ):
+        images[0].save(name, kind, save_all=True, append_images=images[1:], **options)
+        images[0].save(f"one.{name}", kind)
+        expected = "pages" if kind == "TIFF" else "animation"
+        assert [source.kind for source in sources.find([name, f"one.{name}"])] == [expected, "image"], name

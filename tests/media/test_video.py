@@ -1,9 +1,10 @@
 """Reading video: every frame has its number, also beside damaged ones; nothing but video is opened."""
 
+import av
 import numpy as np
 import pytest
 
-from fgnet_jax.media import video
+from fgnet_jax.media import display, video
 from tests.media import numbered
 from tests.miniature import write_video
 
@@ -79,6 +80,7 @@ CODINGS = [
     ("mpeg4", ".avi", 0),
     ("mpeg4", ".avi", 2),
     ("libx264", ".avi", 0),
+    ("libx264", ".avi", 2),
     ("libx264", ".mp4", 2),
     ("libx264", ".mkv", 2),
     ("libx264", ".ts", 2),
@@ -107,6 +109,24 @@ def test_frames_after_damage_have_their_own_numbers_or_say_that_they_may_not(tmp
             else:
                 left_out += 1
     assert stored > 480 and left_out > 100
+
+
+def test_a_frame_that_the_decoder_leaves_out_in_silence_keeps_its_number(tmp_path):
+    """A bit of MPEG-4 says that a frame is not coded: here, that of a frame with content, between two others."""
+    path = tmp_path / "video.mkv"
+    numbered.write(path, "mpeg4", max_b_frames=2)
+    with av.open(str(path)) as container:
+        (packet,) = [p for p in container.demux(video=0) if p.pts is not None and round(p.pts * 30 / 1000) == 26]
+        place = path.read_bytes().index(bytes(packet))
+    bits = "".join(f"{byte:08b}" for byte in bytes(packet)[4:8])
+    coded = bits.index("0", 2) + 1 + 1 + 5 + 1  # after type, seconds, marker, 30 ticks a second, marker
+    assert bytes(packet)[:4] == b"\0\0\1\xb6" and bits[coded] == "1"
+    content = bytearray(path.read_bytes())
+    content[place + 4 + coded // 8] ^= 0x80 >> coded % 8
+    path.write_bytes(content)
+    frames = list(video.read(path))
+    assert [f.number for f in frames if f.image is None] == [27] and all(f.is_certain for f in frames)
+    assert [numbered.read_number(_image(f)) for f in frames if f.number != 27] == [*range(1, 27), *range(28, 61)]
 
 
 def test_an_index_tells_the_numbers_after_lost_frames(tmp_path):
@@ -152,6 +172,16 @@ def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch):
     """By the file's header, before one is decoded."""
     path = tmp_path / "video.avi"
     write_video(path, _grey(2))
-    monkeypatch.setattr(video, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(display, "MAX_PIXELS", 1000)
     with pytest.raises(video.VideoError, match="64x48 are larger than 1,000 pixels"):
         next(video.read(path))
+
+
+def test_a_path_of_a_subclass_of_str_is_read(tmp_path):
+    """As Gradio has them: PyAV 19 takes none."""
+
+    class Name(str):
+        __slots__ = ()
+
+    write_video(tmp_path / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    assert len(list(video.read(Name(tmp_path / "clip.mp4")))) == 2

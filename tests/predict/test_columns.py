@@ -1,5 +1,7 @@
 """Columns: this package's own, and those that users of other tools know, with nothing made up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,8 +21,11 @@ FACE = ResultRow(
     scores=np.array([1 / 3, -0.5], np.float32),
     present=np.array([True, False]),
     peaks=np.array([[5.125, 6.0], [np.nan, np.nan]]),
+    size=(640, 480),
+    overlay="clip/000008.png",
+    aligned_face="clip/000008-3.png",
 )
-NO_FACE = ResultRow("clip.mp4", 9, 0.32)
+NO_FACE = ResultRow("clip.mp4", 9, 127.9, size=(640, 480))
 
 
 def cells(row, *arguments, **options):
@@ -43,7 +48,7 @@ def test_a_frame_without_a_face_has_empty_cells():
     """Never write a 0, which would count as an absent AU."""
     texts = cells(NO_FACE)
     assert {name: text for name, text in texts.items() if text} == {
-        "input": "clip.mp4", "frame": "9", "timestamp": "0.32", "success": "0"
+        "input": "clip.mp4", "frame": "9", "timestamp": "127.9", "success": "0"
     }  # fmt: skip
 
 
@@ -52,6 +57,15 @@ def test_peaks_follow_the_scores_and_are_empty_where_there_is_none():
     texts = cells(FACE, peaks=True)
     assert list(texts)[-4:] == ["AU12_c", "AU12_score", "AU12_x", "AU12_y"]
     assert (texts["AU01_x"], texts["AU01_y"], texts["AU12_x"]) == ("5.12", "6.0", "")
+
+
+def test_files_are_named_in_the_last_columns_of_every_dialect():
+    """Name the drawing and the aligned face of a row, and leave cells empty where there is none."""
+    for dialect in (None, *columns.DIALECTS):
+        texts = cells(FACE, dialect, overlays=True, aligned_faces=True)
+        assert list(texts.items())[-2:] == [("overlay", "clip/000008.png"), ("aligned_face", "clip/000008-3.png")]
+        assert "overlay" not in cells(FACE, dialect, aligned_faces=True)
+        assert cells(NO_FACE, dialect, overlays=True)["overlay"] == ""
 
 
 def test_openface():
@@ -64,11 +78,37 @@ def test_openface():
     assert not [name for name in names if name.endswith("_r") or name.startswith(("gaze", "pose"))]
 
 
+def test_openface_has_zeros_where_there_is_no_face():
+    """Write success 0 and zeros, as FeatureExtraction does, and read that again as a frame without a face."""
+    table, texts = columns.table_columns(AUS, "openface"), cells(NO_FACE, "openface")
+    assert (texts.pop("frame"), texts.pop("timestamp"), texts.pop("input")) == ("9", "127.9", "clip.mp4")
+    assert {float(text) for text in texts.values()} == {0.0}
+    assert table.face_id(cells(NO_FACE, "openface")) is None and table.face_id(cells(FACE, "openface")) == 3
+
+
+def test_openface_has_zeros_for_the_aus_of_a_face_without_a_result():
+    """Keep its place, and that it is a face."""
+    texts = cells(dataclasses.replace(FACE, scores=None, present=None), "openface")
+    assert (texts["success"], texts["AU01_c"], texts["x_1"], texts["confidence"]) == ("0", "0", "2.0", "1.25")
+    assert columns.table_columns(AUS, "openface").face_id(texts) == 3
+
+
 def test_pyfeat():
     """Count frames from 0, with AUs without suffix and the score of the face; no emotions."""
     texts = cells(FACE, "pyfeat")
     assert list(texts)[:6] == ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore", "x_0"]
     assert (texts["frame"], texts["FaceScore"], texts["AU01"], texts["AU12"]) == ("7", "1.25", "1", "0")
+    end = ["FrameHeight", "FrameWidth", "input", "frame", "approx_time", "face_id", "timestamp"]
+    assert list(texts)[-7:] == end and (texts["FrameHeight"], texts["FrameWidth"]) == ("480.0", "640.0")
+
+
+def test_pyfeat_has_only_the_frame_where_there_is_no_face():
+    """Leave all else empty, which pandas reads as NaN."""
+    filled = {name: text for name, text in cells(NO_FACE, "pyfeat").items() if text}
+    assert filled == {
+        "FrameHeight": "480.0", "FrameWidth": "640.0", "input": "clip.mp4", "frame": "8", "approx_time": "02:07",
+        "timestamp": "127.9",
+    }  # fmt: skip
 
 
 def test_libreface():
@@ -76,6 +116,17 @@ def test_libreface():
     texts = cells(FACE, "libreface")
     assert list(texts) == ["frame_idx", "frame_time_in_ms", "au_1", "au_12", "input", "face_id"]
     assert (texts["frame_idx"], texts["frame_time_in_ms"], texts["au_1"]) == ("7", "280.0", "1")
+
+
+@pytest.mark.parametrize(("dialect", "count"), [(None, 2), ("openface", 2), ("pyfeat", 2), ("libreface", 1)])
+def test_libreface_has_no_row_where_there_is_no_face(dialect, count):
+    """Leave such frames out of its tables alone."""
+    assert len(columns.table_columns(AUS, dialect).of_table([FACE, NO_FACE])) == count
+
+
+def test_every_dialect_names_the_version_that_it_follows():
+    """Record it, so that a table of former conventions is not resumed with others."""
+    assert set(columns.DIALECT_VERSIONS) == set(columns.DIALECTS)
 
 
 def test_another_dialect_is_refused():

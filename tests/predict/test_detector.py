@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import fgnet_jax
 from fgnet_jax import aus
@@ -102,6 +103,30 @@ def test_other_arrays_are_refused_with_what_is_expected(detector, images):
     """Name shape and type."""
     with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got .*; whole images come in a list"):
         detector.predict(images)
+
+
+def test_tensors_and_pillow_images_are_taken(detector):
+    """Of PyTorch, channels first or last, and of Pillow: the same scores as of the array."""
+    torch = pytest.importorskip("torch")
+    expected, tensor = detector.predict(FACES).scores, torch.from_numpy(FACES)
+    for faces in (tensor, tensor.permute(0, 3, 1, 2), jax.numpy.asarray(FACES)):
+        np.testing.assert_array_equal(detector.predict(faces).scores, expected)
+    for faces in ([Image.fromarray(face) for face in FACES], list(tensor.permute(0, 3, 1, 2))):
+        np.testing.assert_allclose(detector.predict(faces, aligned=True).scores, expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"uint8 \(N, 64, 64, 3\), got float32 \(5, 64, 64, 3\)"):
+        detector.predict(tensor.permute(0, 3, 1, 2).float())
+    with pytest.raises(TypeError, match="expected paths, uint8 arrays or tensors .* or Pillow images, got object"):
+        detector.predict([object()])
+
+
+def test_a_guessed_range_is_a_warning(detector):
+    """Such as 12 bits in 16: said once, however many images have it."""
+    grey = FACES[0, ..., 0].astype(np.uint16)
+    twelve, eight = Image.fromarray(grey << 4), Image.fromarray(FACES[0, ..., 0])
+    with pytest.warns(UserWarning, match="array 0: 12 bits in 16") as warned:
+        predictions = detector.predict([twelve, twelve, eight], aligned=True)
+    assert len(warned) == 1
+    np.testing.assert_allclose(predictions.scores[0], predictions.scores[2], atol=1e-6)
 
 
 def test_weights_that_cannot_detect_are_refused_by_name(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from fgnet_jax.media import escaping
 from fgnet_jax.predict import columns, result_table
 from fgnet_jax.predict.columns import ResultRow
 
@@ -33,11 +34,16 @@ def face(name, frame=1, face_id=0, seconds=None):
 def write_video(path, columns=OWN, frames=3):
     """Write an image with two faces, and a video whose second frame has no face."""
     with result_table.open_table(path, columns) as table:
-        table.add([face("a.png"), face("a.png", face_id=1)])
-        for number in range(1, frames + 1):
-            row = ResultRow("b.mp4", number, number / 4) if number == 2 else face("b.mp4", number, 7, number / 4)
-            table.add([row])
+        write_rows(table, frames)
         table.is_complete = True
+
+
+def write_rows(table, frames=3):
+    """Add the rows of `write_video`."""
+    table.add([face("a.png"), face("a.png", face_id=1)])
+    for number in range(1, frames + 1):
+        row = ResultRow("b.mp4", number, number / 4) if number == 2 else face("b.mp4", number, 7, number / 4)
+        table.add([row])
 
 
 def test_rows_come_back_as_written(tmp_path):
@@ -59,11 +65,12 @@ def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
         assert (tmp_path / "out.csv").read_text().count("\n") == 3
 
 
-def test_file_names_that_are_no_text_keep_their_bytes(tmp_path):
-    """Keep the bytes, which file names on Linux are."""
+def test_file_names_that_are_no_text_leave_the_table_text(tmp_path):
+    """Write the escaped name of a source, so that any reader of UTF-8 can read the table."""
+    name = escaping.escaped(os.fsdecode(b"\xff.png"))
     with result_table.open_table(tmp_path / "out.csv", OWN) as table:
-        table.add([ResultRow(os.fsdecode(b"\xff.png"))])
-    assert b"\xff.png,1," in (tmp_path / "out.csv").read_bytes()
+        table.add([ResultRow(name)])
+    assert "\n\\xff.png,1," in (tmp_path / "out.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dialect", [None, *columns.DIALECTS])
@@ -71,14 +78,58 @@ def test_frames_are_read_from_the_columns_of_every_tool(tmp_path, dialect):
     """Read all frames but the last, which may lack rows, with the byte at which each ends."""
     chosen, path = columns.table_columns(AUS, dialect), tmp_path / "out.csv"
     write_video(path, chosen)
-    frames = list(result_table.written(path, chosen))
+    rows = tmp_path / "rows.csv"
+    with open(rows, "wb") as stream:
+        write_rows(result_table.CsvTable(stream, chosen, is_staged=True))
+    frames = list(result_table.written(rows, chosen))
     assert [(frame.input, frame.frame, frame.faces, frame.rows) for frame in frames] == [
         ("a.png", 1, 2, 2),
         ("b.mp4", 1, 1, 3),
         ("b.mp4", 2, 0, 4),
     ]
     assert [frame.timestamp for frame in frames] == [None, 0.25, 0.5]
-    assert path.read_bytes()[: frames[-1].end].count(b"\n") == 5
+    assert rows.read_bytes()[: frames[-1].end].count(b"\n") == 5
+    if dialect != "libreface":
+        assert path.read_bytes() == rows.read_bytes()
+
+
+def test_a_table_without_faceless_frames_is_resumed_by_its_file_of_rows(tmp_path):
+    """Leave out frames without a face, as LibreFace does, and still know which are done after a kill."""
+    path, chosen = tmp_path / "out.csv", columns.table_columns(AUS, "libreface")
+    write_video(path, chosen)
+    complete = path.read_bytes()
+    assert [line.split(b",")[0] for line in complete.splitlines()] == [b"frame_idx", b"0", b"0", b"0", b"2"]
+    assert not os.path.exists(f"{path}.rows.csv")
+    with result_table.open_table(path, chosen) as table:
+        table.add([face("a.png"), face("a.png", face_id=1)])
+        table.add([face("b.mp4", 1, 7, 0.25)])
+        table.add([ResultRow("b.mp4", 2, 0.5)])
+        table.add([ResultRow("b.mp4", 3, 0.75)])  # a stop: the table is there, and its rows stay
+    rows = result_table.rows_file(path, "none")
+    last = [*result_table.written(rows, chosen)][-1]
+    assert (last.frame, last.faces) == (2, 0), "the frame without a face is known"
+    with result_table.open_table(path, chosen, keep=last.end) as table:
+        table.add([face("b.mp4", 3, 7, 0.75)])
+        table.is_complete = True
+    assert path.read_bytes() == complete
+
+
+def test_standard_output_has_no_file_of_rows():
+    """Append to what is no file, whatever the dialect."""
+    assert result_table.rows_file("-", "none") == "-" and result_table.rows_file("/dev/null", "none") == "/dev/null"
+
+
+def test_tables_of_several_inputs_are_read_as_one(tmp_path):
+    """Count rows over all, and bytes in each; the same frame of the same input in the next table is another frame."""
+    paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
+    for path in paths:
+        with result_table.open_table(path, OWN) as table:
+            table.add([face("a.png"), face("a.png", face_id=1)])
+    frames = list(result_table.written_in_turn(paths, OWN))
+    assert [(frame.faces, frame.rows, frame.end) for frame in frames] == [
+        (2, 2, paths[0].stat().st_size),
+        (2, 4, paths[1].stat().st_size),
+    ]
 
 
 def test_one_image_named_twice_is_two_frames(tmp_path):

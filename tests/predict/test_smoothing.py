@@ -14,7 +14,7 @@ OPTIONS = Smoothing(1.0)
 def frame(seconds: float | None, score: float, video: str | None = "v", faces=(0,)):
     """Return a frame with the same score of one AU for each face."""
     return ObservedScores(
-        video=video, seconds=seconds, face_ids=faces, scores=np.array([[score]] * len(faces), np.float32)
+        video=video, seconds=seconds, faces=faces, scores=np.array([[score]] * len(faces), np.float32)
     )
 
 
@@ -63,7 +63,7 @@ def test_faces_videos_and_images_are_kept_apart():
 
 def test_frames_without_a_face_or_result_take_no_part():
     """Leave them without one."""
-    empty = ObservedScores(video="v", seconds=0.1, face_ids=(), scores=np.zeros((0, 1), np.float32))
+    empty = ObservedScores(video="v", seconds=0.1, faces=(), scores=np.zeros((0, 1), np.float32))
     frames = [frame(0.0, 1.0), empty, frame(0.2, np.nan), frame(0.3, 1.0)]
     results = [scores for _, scores in smoothing.smooth(frames, lambda frame: frame, OPTIONS)]
     assert results[0][0, 0] == results[3][0, 0] == 1.0 and len(results[1]) == 0 and np.isnan(results[2]).all()
@@ -78,5 +78,6 @@ def test_beginning_a_window_earlier_gives_the_same_bits():
 
 def test_the_description_has_all_options():
     """Return them for the JSON."""
-    assert OPTIONS.describe() == {"window": "hann", "seconds": 1.0, "causal": False, "of": "scores, per face_id"}
+    scope = "scores, per face_id while it is tracked without a gap"
+    assert OPTIONS.describe() == {"window": "hann", "seconds": 1.0, "causal": False, "of": scope}
     assert dataclasses.replace(OPTIONS, causal=True).describe()["causal"]

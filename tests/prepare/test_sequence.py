@@ -1,15 +1,19 @@
 """Sequences: faces, labels and landmarks belong together, also where the work was stopped and resumed."""
 
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from fgnet_jax.data.corpus import open_corpus
+from fgnet_jax.faces.detection import Face
 from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import disfa, records
+from fgnet_jax.prepare.sequence import PrepareSettings
 from tests.media import numbered
+from tests.media.test_display import CORNERS, write
 from tests.prepare.corpora import arguments, dataset_bytes, report_of
 
 
@@ -77,15 +81,7 @@ def test_labels_after_a_damaged_place_are_those_of_their_frames(tmp_path, codec,
         path = tmp_path / f"video{suffix}"
         numbered.write(path, codec)
         numbered.damage(path, seed)
-        labelled = records.LabelledSequence(
-            subject="SN001",
-            name="left",
-            fold=0,
-            frames=labels,
-            labels=np.zeros((60, 1), np.int8),
-            intensities=np.zeros((60, 1), np.float32),
-            video=path,
-        )
+        labelled = _labelled(path, labels)
         problems, row = [], -1
         for frame in sequence._frames(labelled, 0, problems):
             row = frame.row
@@ -98,6 +94,51 @@ def test_labels_after_a_damaged_place_are_those_of_their_frames(tmp_path, codec,
         assert not lost or lost[0].count == 60 - row - 1
         left_out += len(lost)
     assert (left_out > 0) == (suffix == ".mkv")
+
+
+def _labelled(path, frames):
+    """Return a sequence whose frames have some labels."""
+    return records.LabelledSequence(
+        subject="SN001",
+        name="left",
+        fold=0,
+        frames=frames,
+        labels=np.zeros((len(frames), 1), np.int8),
+        intensities=np.zeros((len(frames), 1), np.float32),
+        video=path,
+    )
+
+
+def test_frames_are_prepared_as_they_are_shown(tmp_path):
+    """Upright, with square pixels; landmarks of such a video, measured on who knows which pixels, are refused."""
+    turned = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
+    write(tmp_path / "plain.mp4", CORNERS)
+    write(tmp_path / "wide.mp4", CORNERS, aspect=Fraction(4, 3))
+    write(tmp_path / "turned.mp4", CORNERS, matrix=turned)
+    settings = PrepareSettings(None, landmarks=tmp_path, root=tmp_path, aligned_landmarks=sequence.CARRIED)
+    shapes, faces = {}, {}
+    for name in ("plain", "wide", "turned"):
+        labelled = _labelled(tmp_path / f"{name}.mp4", np.arange(1, 6, dtype=np.int32))
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).uniform(0, 60, (5, 68, 2)))
+        frame = next(sequence._frames(labelled, 0, []))
+        shapes[name], faces[name] = sequence._image(frame).shape, sequence._face_lookup(labelled, settings)(frame)
+    assert shapes == {"plain": (64, 96, 3), "wide": (64, 128, 3), "turned": (96, 64, 3)}
+    assert isinstance(faces["plain"], Face)
+    assert all("convert it first" in str(faces[name]) for name in ("wide", "turned"))
+
+
+def test_labels_of_joined_recordings_end_where_the_second_begins(tmp_path):
+    """How many frames are missing in between is not known; the report says so."""
+    numbered.write(tmp_path / "one.ts", "libx264", max_b_frames=2)
+    (tmp_path / "joined.ts").write_bytes(2 * (tmp_path / "one.ts").read_bytes())
+    problems = []
+    labelled = _labelled(tmp_path / "joined.ts", np.arange(1, 121, dtype=np.int32))
+    frames = list(sequence._frames(labelled, 0, problems))
+    assert 50 < len(frames) <= 60
+    for frame in frames[:50]:
+        assert numbered.read_number(sequence._image(frame)) == frame.row + 1
+    assert [(problem.kind, problem.count) for problem in problems] == [(records.LOST, 120 - len(frames))]
+    assert "joined from several recordings" in problems[0].detail
 
 
 def test_dlib_finds_faces_and_its_licence_is_reported(owners, tmp_path, capsys):
@@ -118,5 +159,8 @@ def test_dlib_finds_faces_and_its_licence_is_reported(owners, tmp_path, capsys):
     assert prepare.main([*words, "--data_dir", str(tmp_path / "carried"), "--aligned_landmarks", "carried"]) == 0
     pair = [open_corpus("disfa", tmp_path / name, "fold_0")[0]["landmarks"] for name in ("again", "carried")]
     assert 0 < np.abs(pair[0] - pair[1]).mean() < 8
+    assert prepare.main([*words, "--data_dir", str(tmp_path / "yunet"), "--detector", "yunet"]) == 0
+    assert "faces are detected by yunet, landmarks placed by dlib's predictor. Note:" in capsys.readouterr().err
+    assert report_of(tmp_path / "yunet", "disfa")["landmarks_apart"]["faces"] == 6
     no_face = report_of(tmp_path / "again", "disfa")["problems"][records.NO_FACE]["list"]
     assert [problem["where"] for problem in no_face] == ["SN001/left frame 2", "SN001/left frame 5"]

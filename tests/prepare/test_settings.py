@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fgnet_jax.faces import dlib_detector
+from fgnet_jax.faces import dlib_detector, yunet
 from fgnet_jax.prepare import settings
 from fgnet_jax.prepare.layouts import bp4d, disfa
 
@@ -90,6 +90,16 @@ def test_the_detector_and_its_version_are_named(copy, monkeypatch):
     assert detected["dlib"] == dlib_detector.version() and len(detected["detector"]) == 64
     monkeypatch.setattr(dlib_detector, "version", lambda: "19.0")
     assert copy(predictor=dlib_detector.find_predictor())["source"] != detected["source"]
+
+
+def test_another_detector_is_another_source(copy):
+    """Its network is recorded; with dlib's, the default, nothing is, so that datasets of before stay what they are."""
+    predictor = dlib_detector.find_predictor()
+    published, other = copy(predictor=predictor), copy(predictor=predictor, face_detector="yunet")
+    assert published == copy(predictor=predictor, face_detector="dlib") and "face_detector" not in published
+    assert other["face_detector"] == "yunet" and other["network"] == yunet.SHA256
+    assert other["source"] != published["source"]
+    assert copy(face_detector="yunet") == copy()  # landmarks are on disk, and no detector is used
 
 
 def test_images_are_part_of_the_source(owners, tmp_path):

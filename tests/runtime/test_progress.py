@@ -224,7 +224,9 @@ def test_a_terminals_bar_has_the_fraction_where_there_is_no_total():
         for done in (1, 2):
             time.sleep(0.15)  # tqdm draws every 0.1 s
             bar.update(done, fraction=done / 4)
-    assert re.search(r"50 %, [\d.]+ frames/s, 0:00 left", terminal.getvalue().split("\r")[-1])
+    assert re.search(
+        r"predict:  50%\|.*\| .*, 2 frames, [\d.]+ frames/s, 0:00 left", terminal.getvalue().split("\r")[-1]
+    )
 
 
 def test_a_bar_is_closed_by_an_error():
@@ -298,8 +300,50 @@ def test_stages_are_added_up():
         time.sleep(0.01)
     assert 0.06 <= stages.seconds["reading"] < 0.5 and stages.seconds["writing"] >= 0.01
     head, first, *_, last = stages.report(3)
-    assert head.split() == ["stage", "s", "ms/frame", "share"] and first.startswith("reading")
+    assert head.split() == ["stage", "(side", "by", "side)", "s", "ms/frame", "share"] and first.startswith("reading")
     assert last.split()[0] == "all" and last.endswith("100.0%")
+
+
+class Seconds:
+    """A clock that a test moves; `Stages` reads it instead of `time.perf_counter`."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+
+def test_a_stage_on_two_threads_takes_no_more_than_all_of_the_time(monkeypatch):
+    """From when the first thread enters it until the last one leaves."""
+    seconds, stages = Seconds(monkeypatch), Stages()
+    with stages.timed("alignment"):
+        seconds.now += 1
+        with stages.timed("alignment"):
+            seconds.now += 2
+        seconds.now += 1
+    assert stages.seconds == {"alignment": 4} and stages.report(4)[1].split()[1:] == ["4.00", "1000.00", "100.0%"]
+
+
+def test_what_was_done_before_the_run_began_does_not_count(monkeypatch):
+    """Frames are read while the network compiles."""
+    seconds, stages = Seconds(monkeypatch), Stages()
+    with stages.timed("detection"):
+        seconds.now += 5
+    with stages.timed("reading"):
+        seconds.now += 5
+        stages.begin()
+        seconds.now += 2
+    assert stages.seconds == {"detection": 0, "reading": 2}
+
+
+def test_the_steady_rate_is_that_of_whole_batches(clock):
+    """From the end of one to the end of another; none of a run that is shorter than a second after its first batch."""
+    bar = Progress("predict", None, "frames", stream=io.StringIO())
+    for batch in range(3):
+        clock.now += 5
+        for k in range(4):
+            clock.now += 0.001
+            bar.update(4 * batch + k + 1)
+        assert bar.steady_rate() == (None if batch == 0 else pytest.approx(4 / 5.004))
 
 
 def test_an_iterator_is_closed_with_its_timing():

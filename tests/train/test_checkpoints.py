@@ -73,7 +73,8 @@ def test_every_checkpoint_has_sums_of_all_that_is_restored(two_checkpoints):
         assert sums.verify(two_checkpoints / step) == []
         names = json.loads((two_checkpoints / step / "sums.json").read_text())["files"]
         files = {str(p.relative_to(two_checkpoints / step)) for p in (two_checkpoints / step).rglob("*") if p.is_file()}
-        assert files - set(names) == {"sums.json", *checkpoints.ORBAX_NOTES}
+        notes = set(checkpoints.ORBAX_NOTES)  # which of them there are depends on Orbax' version
+        assert files - set(names) - notes == {"sums.json"} and not notes & set(names)
     restored = restore(two_checkpoints)
     assert restored and restored.step == 2 and restored.damaged == () and restored.metadata == {"best": {"step": 2}}
 

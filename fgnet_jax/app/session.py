@@ -1,0 +1,340 @@
+"""What one browser tab has: its files, the run that analyses them, and what is shown of the results.
+
+The page never shows what an event returns: events change the session, and the page then draws the session as it is.
+A run that was cancelled, or overtaken by a later one, therefore cannot show anything, whenever it ends.
+"""
+
+import dataclasses
+import itertools
+import shutil
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fgnet_jax.app import analysis
+from fgnet_jax.app import view as view_lib
+from fgnet_jax.app.analysis import Ending, FrameCount
+from fgnet_jax.app.view import FileView
+from fgnet_jax.faces.detection import DetectorError
+from fgnet_jax.media import sources
+from fgnet_jax.media.video_writer import VideoWriterError
+from fgnet_jax.predict.pipeline import PredictOptions
+
+if TYPE_CHECKING:
+    from fgnet_jax.predict.network import Network
+
+CAMERA = "camera"
+"""Name of the browser's camera among the files."""
+
+_PULSE = 0.3  # seconds from one sign of progress to the next
+
+
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """A file that was dropped.
+
+    Attributes:
+      path: Where it lies; distinguishes it from all others.
+      name: Its name, as the one who dropped it knows it.
+    """
+
+    path: str
+    name: str
+
+
+@dataclasses.dataclass(eq=False)
+class Run:
+    """An analysis of several files, one after the other.
+
+    Attributes:
+      paths: The files that it has to analyse, in order.
+      options: Options of prediction.
+      ending: What ends it.
+      at: Index of the file that is being analysed.
+      count: How far it is in that file.
+      begun: When that file was begun, by `time.monotonic`.
+    """
+
+    paths: tuple[str, ...]
+    options: PredictOptions
+    ending: Ending = dataclasses.field(default_factory=Ending)
+    at: int = 0
+    count: FrameCount = FrameCount(0, None)
+    begun: float = dataclasses.field(default_factory=time.monotonic)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """Numbers that change whenever the page must be drawn again: its sign of progress, and everything else."""
+
+    progress: int
+    scene: int
+
+
+class Session:
+    """The state of one browser tab; its methods may be called from any thread.
+
+    Attributes:
+      paths: The files that were dropped, in order.
+      names: Their names, by path.
+      results: Results by file: a view, or the reason why there is none.
+      shown: The file that is shown, one of `results`; None for none.
+      face_id: The face that was chosen; None for the first.
+      au: Index of the AU whose heatmap was chosen; None for those that are present.
+      run: The run that is going on; None for none.
+      is_live: Whether the camera is shown.
+      drawn: Key of the file that components were drawn for last which are not drawn again while it is shown.
+    """
+
+    def __init__(self, network: "Network", folder: Path):
+        """Create a session.
+
+        Args:
+          network: The network.
+          folder: Its own folder for results, which need not exist; removed by `close`.
+        """
+        self.paths: tuple[str, ...] = ()
+        self.names: dict[str, str] = {}
+        self.results: dict[str, FileView | str] = {}
+        self.shown: str | None = None
+        self.face_id: int | None = None
+        self.au: int | None = None
+        self.run: Run | None = None
+        self.is_live = False
+        self.drawn: dict[str, str] = {}
+        self._network, self._folder = network, folder
+        self._options = PredictOptions()
+        self._clock = -1.0
+        self._numbers = itertools.count(1)
+        self._stamp = Stamp(0, 0)
+        self._looking = threading.Lock()
+        self._lock = threading.RLock()
+
+    @property
+    def view(self) -> FileView | None:
+        """The results that are shown; None for none."""
+        result = self.results.get(self.shown or "")
+        return result if isinstance(result, FileView) else None
+
+    @property
+    def stamp(self) -> Stamp:
+        """The number of the last change."""
+        return self._stamp
+
+    def begin(self, uploads: Sequence[Upload], options: PredictOptions, clock: float) -> Run | None:
+        """Begin to analyse files, and cancel what was going on.
+
+        Files that have results by the same options keep them. The new ones are analysed first, and then shown.
+
+        Args:
+          uploads: All files that are there now; empty for none.
+          options: Options of prediction.
+          clock: The browser's time of this request.
+
+        Returns:
+          The run, for `work`; None where a later request has come before this one.
+        """
+        with self._lock:
+            if clock < self._clock:
+                return None
+            self._clock = clock
+            self.cancel()
+            self.names = {upload.path: Path(upload.name).name for upload in uploads}
+            paths = tuple(self.names)
+            kept = {path: self.results[path] for path in paths if path in self.results and options == self._options}
+            for path in self.results.keys() - kept.keys():
+                self._drop(self.results[path])
+            missing = [path for path in paths if path not in kept]
+            if self.shown in missing:
+                missing.sort(key=lambda path: path != self.shown)  # after a change of options: what is looked at first
+            else:
+                missing.sort(key=lambda path: path in self.paths)
+            self.is_live = False
+            self.results, self.paths, self._options = kept, paths, options
+            if self.shown not in kept:
+                self._show(next(iter(kept), None))
+            self.run = Run(tuple(missing), options) if missing else None
+            self._changed()
+            return self.run or Run((), options)
+
+    def work(self, run: Run) -> Iterator[None]:
+        """Analyse the files of a run; yields whenever the page may be drawn again."""
+        try:
+            for at, path in enumerate(run.paths):
+                run.at = at
+                yield from self._analyse(run, path)
+                if run.ending.cancel.is_set() or run.ending.stop.is_set():
+                    break
+        except analysis.CancelledError:
+            pass
+        finally:  # also where the browser has gone, and this generator is closed
+            run.ending.cancel.set()
+            with self._lock:
+                if self.run is run:
+                    self.run = None
+                    self._changed()
+        yield
+
+    def _analyse(self, run: Run, path: str) -> Iterator[None]:
+        """Analyse one file."""
+        run.count, run.begun = FrameCount(0, None), time.monotonic()
+        folder, name = self._new_folder(), self.names[path]
+        source = dataclasses.replace(sources.find([path])[0], name=name)
+        try:
+            yield self._progressed()
+            counts = analysis.analyse(self._network, source, run.options, folder=folder, ending=run.ending)
+            view = yield from self._counted(run, counts)
+            self._finish(run, path, view)
+        except (DetectorError, VideoWriterError, OSError) as error:
+            self._finish(run, path, f"{name}: {error}")
+        finally:
+            if not any(isinstance(r, FileView) and r.csv.parent == folder for r in self.results.values()):
+                shutil.rmtree(folder, ignore_errors=True)
+        yield
+
+    def _counted(self, run: Run, counts: analysis.Analysis) -> Generator[None, None, FileView]:
+        """Pass the signs of progress on, no more of them than the page can draw."""
+        last = time.monotonic()
+        while True:
+            try:
+                run.count = next(counts)
+            except StopIteration as end:
+                return end.value
+            if run.ending.cancel.is_set():
+                counts.close()
+                raise analysis.CancelledError
+            if time.monotonic() - last > _PULSE:
+                last = time.monotonic()
+                yield self._progressed()
+
+    def _finish(self, run: Run, path: str, result: FileView | str) -> None:
+        """Take a file's result, unless nobody waits for it any more."""
+        with self._lock:
+            if self.run is not run or run.ending.cancel.is_set() or path not in self.paths:
+                raise analysis.CancelledError
+            self.results[path] = result
+            if not self.is_live and (self.shown is None or path == run.paths[0]):
+                self._show(path)
+            self._changed()
+
+    def stop(self) -> None:
+        """Stop the run; what it has done stays."""
+        with self._lock:
+            if self.run is not None:
+                self.run.ending.stop.set()
+
+    def cancel(self) -> None:
+        """Cancel the run; nothing of the file that it is at stays."""
+        with self._lock:
+            if self.run is not None:
+                self.run.ending.cancel.set()
+                self.run = None
+                self._changed()
+
+    def close(self) -> None:
+        """Cancel the run and remove all results."""
+        with self._lock:
+            self.cancel()
+            self.paths, self.results, self.shown = (), {}, None
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def look(self, image: np.ndarray, options: PredictOptions) -> None:
+        """Analyse an image (height, width, 3) uint8 of the camera and show it, unless another is being analysed."""
+        if not self.is_live or not self._looking.acquire(blocking=False):
+            return
+        try:
+            source = sources.Source(CAMERA, "array", array=image)
+            folder = self._new_folder()
+            view = _exhausted(analysis.analyse(self._network, source, options, folder=folder, ending=Ending()))
+        finally:
+            self._looking.release()
+        with self._lock:
+            before = self.results.get(CAMERA)
+            self._drop(before if self.is_live and before is not None else view)
+            if self.is_live:
+                self.results[CAMERA] = view
+                if self.shown != CAMERA:
+                    self._show(CAMERA)
+                self._changed()
+
+    def show_camera(self, is_live: bool) -> None:
+        """Show the camera instead of the files, or the files again."""
+        with self._lock:
+            if is_live == self.is_live:
+                return
+            self.is_live = is_live
+            camera = self.results.pop(CAMERA, None)
+            if camera is not None:
+                self._drop(camera)
+            self._show(None if is_live else next((path for path in self.paths if path in self.results), None))
+            self._changed()
+
+    def choose_file(self, path: str) -> None:
+        """Show another file, if it has a result."""
+        with self._lock:
+            if path in self.results and path != self.shown:
+                self._show(path)
+                self._changed()
+
+    def choose_frame(self, key: str, number: float) -> None:
+        """Show the frame of the table that is nearest to this number.
+
+        Args:
+          key: `FileView.key` of the file whose frame is meant; for one that is not shown any more, nothing changes.
+          number: The frame's number, in the file or beyond it.
+        """
+        path, view = self.shown, self.view
+        if view is None or path is None or view.key != key:
+            return
+        new = view_lib.show_frame(self._network, view, number)
+        with self._lock:
+            if self.results.get(path) is view:
+                self.results[path] = new
+                self._changed()
+
+    def choose_face(self, face_id: int | None) -> None:
+        """Show another face close up; None changes nothing."""
+        with self._lock:
+            if face_id is not None and face_id != self.face_id:
+                self.face_id = face_id
+                self._changed()
+
+    def choose_au(self, au: int | None) -> None:
+        """Show another AU's heatmap, by its index; None for those that are present."""
+        with self._lock:
+            if au != self.au and self.view is not None and (au is None or 0 <= au < len(self.view.aus)):
+                self.au = au
+                self._changed()
+
+    def _show(self, path: str | None) -> None:
+        self.shown, self.face_id, self.au = path, None, None
+
+    def _new_folder(self) -> Path:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir(mode=0o700, parents=True)
+        return folder
+
+    def _drop(self, result: FileView | str) -> None:
+        if isinstance(result, FileView):
+            shutil.rmtree(result.csv.parent, ignore_errors=True)
+
+    def _progressed(self) -> None:
+        with self._lock:
+            self._stamp = Stamp(self._stamp.progress + 1, self._stamp.scene)
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._stamp = Stamp(self._stamp.progress + 1, self._stamp.scene + 1)
+
+
+def _exhausted(counts: analysis.Analysis) -> FileView:
+    """Run an analysis to its end."""
+    while True:
+        try:
+            next(counts)
+        except StopIteration as end:
+            return end.value

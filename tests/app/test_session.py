@@ -1,0 +1,155 @@
+"""What a tab shows, whatever ends when: the last files, or nothing."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgnet_jax.app import analysis, rendering
+from fgnet_jax.app.analysis import FrameCount
+from fgnet_jax.app.session import Session, Upload
+from fgnet_jax.app.view import FileView
+from fgnet_jax.predict.pipeline import PredictOptions
+
+OPTIONS = PredictOptions()
+
+
+@pytest.fixture
+def session(detector, tmp_path):
+    """Return a session whose results lie in `tmp_path / "tab"`."""
+    return Session(detector, tmp_path / "tab")
+
+
+@pytest.fixture
+def video(clips):
+    """Return a long video."""
+    return Upload(str(clips / "long.mp4"), "long.mp4")
+
+
+@pytest.fixture
+def image(photograph):
+    """Return a photograph, under a name that no path would have."""
+    return Upload(str(photograph), "Müller (2).png")
+
+
+def folders(tmp_path) -> list[str]:
+    """Return the folders of results that are on the disk."""
+    return sorted(path.name for path in (tmp_path / "tab").glob("*"))
+
+
+def begun(session, uploads, clock, options=OPTIONS):
+    """Begin a run and let it work until it has done a frame."""
+    run = session.begin(uploads, options, clock)
+    work = session.work(run)
+    while run.count.done == 0:
+        next(work)
+    return run, work
+
+
+def test_a_run_that_was_overtaken_shows_nothing(session, video, image, tmp_path):
+    """End it at its next frame, with its threads and its files."""
+    before = threading.active_count()
+    _, old = begun(session, [video], 1)
+    new = session.work(session.begin([image], OPTIONS, 2))
+    for _ in new:
+        pass
+    shown = session.view
+    assert shown is not None and shown.name == "Müller (2).png"
+    for _ in old:
+        pass
+    assert session.view is shown and session.paths == (image.path,)
+    assert folders(tmp_path) == [shown.key]
+    assert threading.active_count() == before
+
+
+def test_an_earlier_request_that_comes_late_changes_nothing(session, video, image):
+    """Go by the browser's time, not by the order in which requests come."""
+    for _ in session.work(session.begin([image], OPTIONS, 2)):
+        pass
+    assert session.begin([video], OPTIONS, 1) is None
+    assert session.paths == (image.path,) and session.run is None and session.view.name == "Müller (2).png"
+
+
+def test_a_late_result_is_dropped(session, image, tmp_path, monkeypatch):
+    """Show nothing after X, although the network had finished before."""
+    for _ in session.work(session.begin([image], OPTIONS, 1)):
+        pass
+    late = session.view
+
+    def finished(*arguments, **options):
+        yield FrameCount(1, 1)
+        session.begin([], OPTIONS, 3)  # X, between the last frame and the result
+        return late
+
+    monkeypatch.setattr(analysis, "analyse", finished)
+    for _ in session.work(session.begin([image], PredictOptions(largest=True), 2)):
+        pass
+    assert session.view is None and session.results == {} and folders(tmp_path) == []
+
+
+def test_stop_keeps_what_is_done(session, video):
+    """Have a table, a playable video and a frame of the part that is done."""
+    _, work = begun(session, [video], 1)
+    session.stop()
+    for _ in work:
+        pass
+    view = session.view
+    assert view.is_partial and 0 < view.numbers[-1] < 700 and view.shown.rows
+    assert view.csv.read_text().count("\n") == len(view.rows) + 1 and view.video.stat().st_size > 0
+    assert f"stopped at frame {view.numbers[-1]}" in rendering.status(session)
+
+
+def test_a_browser_that_leaves_ends_the_run(session, video, tmp_path):
+    """End when the generator is closed, as Gradio does, and leave no files when the tab is closed."""
+    before = threading.active_count()
+    run, work = begun(session, [video], 1)
+    work.close()
+    assert run.ending.cancel.is_set() and session.run is None and threading.active_count() == before
+    session.close()
+    assert not (tmp_path / "tab").exists()
+
+
+def test_other_options_compute_again_and_other_files_do_not(session, image, photograph, tmp_path):
+    """Keep results of files that stay, and drop those of other options."""
+    for _ in session.work(session.begin([image], OPTIONS, 1)):
+        pass
+    first = session.view
+    other = tmp_path / "sky.png"
+    Image.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(other)
+    for _ in session.work(session.begin([image, Upload(str(other), "sky.png")], OPTIONS, 2)):
+        pass
+    assert session.results[image.path] is first and session.view.name == "sky.png", "the new file is shown"
+    for _ in session.work(session.begin([image], PredictOptions(largest=True), 3)):
+        pass
+    largest = session.view
+    assert largest is not first and len(largest.rows) == 1 and folders(tmp_path) == [largest.key]
+
+
+def test_a_frame_of_a_file_that_is_not_shown_any_more_is_ignored(session, clips, image):
+    """Go by the key of the file whose frame was chosen."""
+    short = Upload(str(clips / "short.mp4"), "short.mp4")
+    for _ in session.work(session.begin([short], OPTIONS, 1)):
+        pass
+    key = session.view.key
+    session.choose_frame(key, 7)
+    assert session.view.shown.number == 7
+    for _ in session.work(session.begin([short], PredictOptions(every=2), 2)):
+        pass
+    session.choose_frame(key, 9)
+    assert session.view.shown.number == 1
+
+
+def test_a_camera_leaves_files_as_they_are(session, image, photograph):
+    """Show the camera's last image while its tab is open, and then the file again."""
+    for _ in session.work(session.begin([image], OPTIONS, 1)):
+        pass
+    file = session.view
+    camera = np.asarray(Image.open(photograph).convert("RGB"))[:256]
+    session.look(camera, OPTIONS)
+    assert session.view is file, "its tab is not open"
+    session.show_camera(True)
+    session.look(camera, OPTIONS)
+    assert isinstance(session.view, FileView) and session.view.name == "camera" and session.view.shown.rows
+    session.show_camera(False)
+    assert session.view is file and list(session.results) == [image.path]
