@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import os
 import queue
+import re
 import subprocess
 import threading
 import time
@@ -162,6 +163,19 @@ class Outcome:
     longest: float
 
 
+def peak_memory(pid: int) -> int:
+    """Return the largest resident memory of a process so far, in bytes; 0 where it has ended.
+
+    Not `ru_maxrss`: that counts what the process had in common with the tests' own before it started another program.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
 def lines_in_time(process: subprocess.Popen) -> Iterator[tuple[str, float]]:
     """Yield the lines of a process with the seconds that each took; a process that hangs is killed."""
     assert process.stdout is not None
@@ -192,15 +206,17 @@ def run(command: Predict, files: list[Path], folder: Path) -> Outcome:
     """Predict files in one process, and watch it."""
     with open(folder / "errors", "w+") as errors:
         process = command.start("--csv", "-", *files, stderr=errors)
-        timed = list(lines_in_time(process))
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        timed, memory = [], 0
+        for line, seconds in lines_in_time(process):
+            timed.append((line, seconds))
+            memory = max(memory, peak_memory(process.pid))
+        process.wait()
         errors.seek(0)
         return Outcome(
             status=process.returncode,
             rows=list(csv.DictReader(line for line, _ in timed)),
             errors=errors.read(),
-            memory=usage.ru_maxrss * 1024,
+            memory=memory,
             longest=max((seconds for _, seconds in timed), default=0.0),
         )
 
@@ -230,7 +246,7 @@ def test_intact_files_have_results(predict, whole, tmp_path):  # noqa: F811
     """The files that are damaged: a face is found in every one, and in every frame of most."""
     outcome = run(predict, whole, tmp_path)
     assert {row["input"] for row in outcome.rows if row["success"] == "1"} == {str(file) for file in whole}
-    assert outcome.status == 0 and outcome.memory < MEMORY
+    assert outcome.status == 0 and 0 < outcome.memory < MEMORY
 
 
 @pytest.mark.parametrize("kind", KINDS)
