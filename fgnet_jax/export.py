@@ -268,16 +268,20 @@ def _store_once(output: Path, data_file: Path) -> None:
     )
 
 
-def _shape(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - ONNX' description of a tensor
-    return tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+def _shape(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - ONNX' description of a tensor
+    """Return a tensor's shape; None where a side of it is not known."""
+    described = value.type.tensor_type
+    sides = tuple(side.dim_value for side in described.shape.dim)
+    return sides if described.HasField("shape") and all(sides) else None
 
 
-def _may_be_smaller(tensor: Any, users: list[Any], known: dict[str, tuple[int, ...]]) -> bool:  # noqa: ANN401 - ONNX'
+def _may_be_smaller(tensor: Any, users: list[Any], known: dict[str, tuple[int, ...] | None]) -> bool:  # noqa: ANN401 - ONNX'
     """Tell whether all that use a constant broadcast it, against another input that has the result's shape already."""
     return bool(users) and all(
         node.op_type in _BROADCASTING
         and any(
-            name != tensor.name and name in known and known[name] == known.get(node.output[0]) for name in node.input
+            name != tensor.name and known.get(name) is not None and known[name] == known.get(node.output[0])
+            for name in node.input
         )
         for node in users
     )

@@ -239,7 +239,8 @@ def _numbered(found: Sequence[_Found], whose: Identified, number: int) -> list[T
     faces = []
     for each, face_id, is_checked in zip(found, whose.face_ids, whose.is_checked, strict=True):
         same = each.tracked if each.tracked is not None and each.tracked.face_id == face_id else None
-        start, checked = (same.start, same.checked) if same else (number, number)
+        start = same.start if same and not same.lost else number  # a face that was hidden begins another stretch
+        checked = same.checked if same else number
         faces.append(
             TrackedFace(each.face, face_id, each.detected, start=start, checked=number if is_checked else checked)
         )

@@ -19,7 +19,7 @@ from fgnet_jax.runtime.command_line import status
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_RECIPE = 3
+_RECIPE = 4
 """Increased when the same source gives other faces than before, or `source` covers more of it."""
 
 _FORMER_RECIPE = 2  # whose `source` had names and sizes of files, not their content

@@ -149,7 +149,10 @@ def _evaluation(train: command.Command, folder: Path) -> Killed:
 
     def result(work: Path) -> dict[str, object]:
         # A temporary file of a killed process stays for ten minutes: another machine's may be writing it.
-        return digests(sorted(path for path in work.rglob("*") if not path.name.startswith(".")), work)
+        return digests(
+            sorted(path for path in work.rglob("*") if not (path.name.startswith(".") and path.name.endswith(".tmp"))),
+            work,
+        )
 
     def saved(work: Path) -> int:
         return len(list((work / "predictions").glob("*.parquet")))

@@ -194,3 +194,16 @@ def test_a_stretch_ends_where_another_face_comes(trio):
         track = tracking.follow(track, image, detect, nearby, describe=recognition.load(network))
         starts.append((track.faces[0].face_id, track.faces[0].start))
     assert starts == [(0, 1), (0, 1), (1, 3), (1, 3), (0, 5), (0, 5)]
+
+
+def test_a_stretch_ends_where_a_face_is_hidden(trio):
+    """It comes back with its number, and begins another stretch."""
+    predictor, network = dlib_detector.find_predictor(), recognition.find_network()
+    assert network is not None
+    detect, nearby = dlib_detector.load(predictor), dlib_detector.load_nearby(predictor)
+    track, starts = tracking.Track(), []
+    for k in (0, 0, None, None, 0, 0):
+        image = scene([] if k is None else [(trio[k], 160, 90)])
+        track = tracking.follow(track, image, detect, nearby, describe=recognition.load(network))
+        starts += [(face.face_id, face.start) for face in track.faces]
+    assert starts == [(0, 1), (0, 1), (0, 5), (0, 5)]
