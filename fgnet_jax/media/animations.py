@@ -6,13 +6,14 @@ animation together: each is whole, whatever part of it the file holds.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from PIL import Image
 
-from fgnet_jax.media import declarations, images
+from fgnet_jax.media import images
 from fgnet_jax.media.images import ImageError, LoadedImage
 
 Several = Literal["animation", "pages"]
@@ -54,11 +55,21 @@ def kind_of(path: str | os.PathLike[str]) -> Several | None:
             return None
         with images.opened(path) as image:
             if image.format == "TIFF":
-                pages = _pages(image)
-                return "pages" if next(pages, None) is not None and next(pages, None) is not None else None
+                return "pages" if _has_more_pages(image) else None
             return "animation" if _animated_frames(image) > 1 else None
     except (ImageError, OSError, ValueError):
         return None
+
+
+def _has_more_pages(image: Image.Image) -> bool:
+    """Tell whether a TIFF has a second page; also where that is damaged, which reading it reports."""
+    pages = _pages(image)
+    if next(pages, None) is None:
+        return False
+    try:
+        return next(pages, None) is not None
+    except Exception:  # Pillow raises nearly anything on broken files
+        return True
 
 
 def _may_be_several(path: str | os.PathLike[str]) -> bool:
@@ -96,18 +107,18 @@ def read(path: str | os.PathLike[str], kind: Several) -> Iterator[PartialImage]:
 
 
 def _read_animation(path: str | os.PathLike[str]) -> Iterator[PartialImage]:
-    number, seconds, untimed = 0, 0.0, 0
+    number, milliseconds, untimed = 0, 0.0, 0  # these add up exactly
     try:
         with images.opened(path) as image:
             first, total, name = _first_frame(image), _total(image), str(image.format)
             while _seek(image, first + number):
                 loaded = images.decode(image, path)
                 number += 1
-                duration = _seconds(image)
+                duration = _milliseconds(image)
                 untimed += duration is None
                 facts = {"animation": name, "times": _times(untimed), **(loaded.facts or {})}
-                yield PartialImage(number, seconds, loaded, total=total, facts=facts)
-                seconds += UNTIMED_SECONDS if duration is None else duration
+                yield PartialImage(number, milliseconds / 1000, loaded, total=total, facts=facts)
+                milliseconds += 1000 * UNTIMED_SECONDS if duration is None else duration
     except ImageError as error:
         raise ImageError(f"{error} (after {number} frames)" if number else str(error)) from error
     if not number:
@@ -137,11 +148,11 @@ def _total(image: Image.Image) -> int | None:
         return None
 
 
-def _seconds(image: Image.Image) -> float | None:
+def _milliseconds(image: Image.Image) -> float | None:
     """Return how long a decoded frame is shown; None where the file does not say."""
     milliseconds = float(image.info.get("duration") or 0)
     shortest = _GIF_SHORTEST if image.format == "GIF" else 0
-    return milliseconds / 1000 if milliseconds > shortest else None
+    return milliseconds if milliseconds > shortest else None
 
 
 def _times(untimed: int) -> str:
@@ -159,10 +170,11 @@ def _has_trailer(path: str | os.PathLike[str]) -> bool:
 
 def _read_pages(path: str | os.PathLike[str]) -> Iterator[PartialImage]:
     with images.opened(path) as image:
-        total = sum(1 for _ in _pages(image))
+        total = _page_count(image)
         brightest = _brightest(image, path)
-        note = f"a file of {total} pages: each has its own rows, whose frame is the page"
-        for number, _ in enumerate(_pages(image), 1):
+        note = "a file of several pages" if total is None else f"a file of {total} pages"
+        note = f"{note}: each has its own rows, whose frame is the page"
+        for number in _whole_pages(image):
             loaded = problem = None
             try:
                 with images.reasons():
@@ -177,22 +189,49 @@ def _read_pages(path: str | os.PathLike[str]) -> Iterator[PartialImage]:
 
 def _pages(image: Image.Image) -> Iterator[int]:
     """Yield the indices of a TIFF's pages: not those of previews and masks."""
-    for index in range(getattr(image, "n_frames", 1)):
-        image.seek(index)
+    for index in itertools.count():
+        try:
+            image.seek(index)
+        except EOFError:
+            return
         if not getattr(image, "tag_v2", {}).get(_TIFF_KIND, 0) & (_TIFF_REDUCED | _TIFF_MASK):
             yield index
 
 
+def _page_count(image: Image.Image) -> int | None:
+    """Return the number of a TIFF's pages; None where one is damaged, so that it does not say which follow."""
+    try:
+        return sum(1 for _ in _pages(image))
+    except Exception:  # Pillow raises nearly anything on broken files
+        return None
+
+
+def _whole_pages(image: Image.Image) -> Iterator[int]:
+    """Go to each page of a TIFF, and yield its number, from 1.
+
+    Raises:
+      ImageError: The description of a page is damaged: the pages from there on cannot be found.
+    """
+    pages, number = _pages(image), 0
+    while True:
+        try:
+            if next(pages, None) is None:
+                return
+        except Exception as error:  # Pillow raises nearly anything on broken files
+            raise ImageError(f"cut off or damaged after {number} pages") from error
+        number += 1
+        yield number
+
+
 def _brightest(image: Image.Image, path: str | os.PathLike[str]) -> int | None:
-    """Return the largest sample of all pages where they need a common range: 16-bit greys of which the file says none.
+    """Return the largest sample of all pages where they need a common range: 16 bits, of which the file says none.
 
     A stack of a camera would else be lit differently page by page.
     """
     brightest = None
-    for _ in _pages(image):
-        if image.mode.startswith("I;16") and declarations.maximum(image, path) is None:
-            with contextlib.suppress(ImageError), images.reasons():  # damage is reported when the page is read
+    with contextlib.suppress(ImageError):  # the page from which on none is found is reported when it is read
+        for _ in _whole_pages(image):
+            with contextlib.suppress(ImageError), images.reasons():  # so is a damaged page
                 images.check_pixels(*image.size)
-                image.load()
-                brightest = max(brightest or 0, int(images.grey_samples(image).max()))
+                brightest = max(brightest or 0, images.brightest_sample(image, path) or 0) or None
     return brightest

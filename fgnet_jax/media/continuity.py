@@ -65,9 +65,9 @@ def _watch(
         return (WatchedPacket(packet) for packet in _of(stream, packets))
     if name != "avi":
         return _by_times(_of(stream, packets))
-    entries = [entry.pos for entry in stream.index_entries]  # those that are there before anything is read
-    if entries and len(entries) == stream.frames:
-        return _by_index(entries, bool(stream.codec_context.has_b_frames), _of(stream, packets))
+    index = [(entry.pos, entry.timestamp) for entry in stream.index_entries]  # as it is before anything is read
+    if index and stream.frames in (len(index), _duration(index)):  # empty packets have no entry, but may count
+        return _by_index(index, bool(stream.codec_context.has_b_frames), _of(stream, packets))
     return _by_position(stream, packets)
 
 
@@ -75,11 +75,20 @@ def _of(stream: "av.VideoStream", packets: Iterable["av.Packet"]) -> Iterator["a
     return (packet for packet in packets if packet.stream is stream)
 
 
-def _by_index(entries: list[int], is_reordered: bool, packets: Iterable["av.Packet"]) -> Iterator[WatchedPacket]:
+def _by_index(
+    index: list[tuple[int, int]], is_reordered: bool, packets: Iterable["av.Packet"]
+) -> Iterator[WatchedPacket]:
     """Look up each packet's place in an AVI's index; content that is no packet is left out.
 
     Where frames are displayed in another order, the number of a frame does not follow from the place of its packet.
+    Nor does it after a lost one where there are pauses: the entry may be that of a pause, but damaged.
+
+    Args:
+      index: Position and time of each packet; times leap over empty packets: pauses, in which the last frame stays.
+      is_reordered: Whether frames are displayed in another order than that of the packets.
+      packets: Those of the video.
     """
+    entries, has_pauses = [position for position, _ in index], _duration(index) > len(index)
     places = {position: place for place, position in enumerate(entries)}
     following, is_certain = 0, True
     for packet in packets:
@@ -87,14 +96,23 @@ def _by_index(entries: list[int], is_reordered: bool, packets: Iterable["av.Pack
             yield WatchedPacket(packet, is_certain=is_certain)  # the end: what the decoder holds back
             continue
         place = places.get(packet.pos - _CHUNK_HEADER, places.get(packet.pos))
+        if place is None and has_pauses and packet.pos < entries[-1]:  # its entry may be damaged, and seem a pause
+            is_certain = False
+            yield WatchedPacket(packet, is_certain=False)
+            continue
         if place is None and packet.pos > entries[-1] + _CHUNK_HEADER and following == len(entries):
             yield WatchedPacket(packet, is_certain=False)  # another recording that was joined to this one
             continue
         if place is None or place < following:
             continue
         lost, following = place - following, place + 1
-        is_certain = is_certain and not (lost and is_reordered)
+        is_certain = is_certain and not (lost and (is_reordered or has_pauses))
         yield WatchedPacket(packet, lost=lost, is_certain=is_certain)
+
+
+def _duration(index: list[tuple[int, int]]) -> int:
+    """Return the duration of an AVI's packets, in frames, with the empty ones between them."""
+    return index[-1][1] - index[0][1] + 1
 
 
 def _by_position(stream: "av.VideoStream", packets: Iterable["av.Packet"]) -> Iterator[WatchedPacket]:

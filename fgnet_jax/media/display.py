@@ -25,6 +25,12 @@ _MATRICES = {  # by AVColorSpace
     10: "BT.2020",
 }
 _FULL = 2  # AVCOL_RANGE_JPEG
+_DEEP = {"gray16": 1, "rgb48": 3, "bgr48": 3, "gbrp16": 1}  # formats of 16 bits: samples of a pixel that lie together
+_BLACK, _DARK = 2**8, 2**14  # between these, the brightest sample of 16 bits is probably one of fewer
+_DARK_NOTE = (
+    "samples of 16 bits, all below a quarter of their range: perhaps 10, 12 or 14 bits in 16, but taken for 16, so "
+    "that frames are dark; convert it first (of grey with 12 bits: ffmpeg -i OLD -vf lut=c0=val*16 -c:v ffv1 NEW.mkv)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Display:
         self._context, self._reformatter = stream.codec_context, VideoReformatter()
         self.pixel_aspect = _positive(stream.sample_aspect_ratio)
         self.orientation: Orientation | None = None
+        self._brightest = 0  # sample so far, of formats of 16 bits
         self._is_intra = stream.codec_context.codec.intra_only
         self._is_coded = self.pixel_aspect == _positive(self._context.sample_aspect_ratio)
         square_size(stream.width, stream.height, self.pixel_aspect)
@@ -149,6 +156,8 @@ class Display:
         # rarely: a frame whose matrix was read is in a circle of references, and waits for the garbage collector
         if self.orientation is None or (frame.key_frame and not self._is_intra):
             self.orientation = orientation(frame)
+        if self._brightest < _DARK:
+            self._brightest = max(self._brightest, _brightest(frame))
 
     def image(self, frame: "av.VideoFrame") -> np.ndarray:
         """Convert the frame that was noted last.
@@ -188,7 +197,19 @@ class Display:
             "colour": _colour(frame),
             "interlaced": frame.interlaced_frame,
             **({"tone_mapped": f"{curve.name} (BT.2100) to the standard range, by BT.2390"} if curve else {}),
+            **({"note": _DARK_NOTE} if _BLACK <= self._brightest < _DARK else {}),
         }
+
+
+def _brightest(frame: "av.VideoFrame") -> int:
+    """Return the largest sample of a frame of 16 bits a sample; 0 for other formats."""
+    name = frame.format.name
+    together = _DEEP.get(name[:-2])
+    if together is None or any(plane.line_size < 0 for plane in frame.planes):  # these begin at their last row
+        return 0
+    samples = np.dtype(">u2" if name.endswith("be") else "<u2")
+    planes = (np.frombuffer(memoryview(plane), samples).reshape(plane.height, -1) for plane in frame.planes)
+    return max(int(plane[:, : frame.width * together].max()) for plane in planes)  # what is beyond is padding
 
 
 def _positive(aspect: Fraction | None) -> Fraction:

@@ -80,7 +80,9 @@ def _image(source: Source, index: int) -> Iterator[Frame]:
     try:
         loaded = images.load(source.path)
     except ImageError as error:
-        yield Frame(source=source, index=index, number=1, seconds=None, image=None, problem=str(error), total=1)
+        is_any = isinstance(error, images.UnknownFormatError) and not source.path.lower().endswith(images.SUFFIXES)
+        problem = f"{error}, nor a video in one" if is_any else str(error)
+        yield Frame(source=source, index=index, number=1, seconds=None, image=None, problem=problem, total=1)
         return
     yield _from_image(source, index, loaded)
 

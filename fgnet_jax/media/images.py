@@ -71,6 +71,10 @@ class ImageError(ValueError):
     """An image that cannot be used; the message says why, without the file's name."""
 
 
+class UnknownFormatError(ImageError):
+    """A file that is no image in a supported format."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadedImage:
     """An image in memory.
@@ -129,7 +133,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
         try:
             image = Image.open(path, formats=_readable_formats())
         except UnidentifiedImageError as error:
-            raise ImageError(_unknown(path)) from error
+            raise _unknown(path) from error
         with image:
             check_pixels(*image.size)
             yield image
@@ -170,8 +174,8 @@ def decode(image: Image.Image, path: str | os.PathLike[str] | None = None, brigh
         rgb, facts = _grey(image, path, brightest)
     else:
         rgb, facts = _rgb(image), None
-        if samples_type.endswith(_DEEP) and max(high for _, high in _extrema(rgb)) < _DARK:
-            rgb, facts = _deep_colour(image, rgb, path, samples_type)
+        if samples_type.endswith(_DEEP) and _is_dark(rgb) and (brightest or 0) < _DARK << 8:
+            rgb, facts = _deep_colour(image, rgb, path, samples_type, brightest)
     return LoadedImage(np.asarray(_upright(image, rgb)), facts)
 
 
@@ -204,13 +208,13 @@ def _readable_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _unknown(path: str | os.PathLike[str]) -> str:
-    """Return why no reader accepts a file."""
+def _unknown(path: str | os.PathLike[str]) -> ImageError:
+    """Return the error that says why no reader accepts a file."""
     with open(path, "rb") as stream:
         start = stream.read(12)
     if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS and "HEIF" not in _readable_formats():
-        return "a HEIC image; reading it needs pillow-heif: pip install 'fgnet_jax[heic]'"
-    return f"not an image in a supported format ({', '.join(_readable_formats())})"
+        return ImageError("a HEIC image; reading it needs pillow-heif: pip install 'fgnet_jax[heic]'")
+    return UnknownFormatError(f"not an image in a supported format ({', '.join(_readable_formats())})")
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -274,13 +278,45 @@ def _samples_type(image: Image.Image, path: str | os.PathLike[str] | None) -> st
     return args[0] if args and isinstance(args[0], str) else ""
 
 
+def brightest_sample(image: Image.Image, path: str | os.PathLike[str]) -> int | None:
+    """Load an image, and return its largest sample, if it has 16 bits and its file does not declare their range.
+
+    Raises:
+      ImageError: Pixels of a type without a defined range.
+    """
+    samples_type = _samples_type(image, path)
+    if declarations.maximum(image, path) is not None:
+        return None
+    if image.mode.startswith("I;16"):
+        image.load()
+        return int(grey_samples(image).max())
+    if not samples_type.endswith(_DEEP):
+        return None
+    image.load()
+    rgb = _rgb(image)
+    return int(_deep_samples(image, rgb, path, samples_type).max()) if _is_dark(rgb) else 65535
+
+
 def _deep_colour(
-    image: Image.Image, rgb: Image.Image, path: str | os.PathLike[str] | None, samples_type: str
+    image: Image.Image,
+    rgb: Image.Image,
+    path: str | os.PathLike[str] | None,
+    samples_type: str,
+    brightest: int | None,
 ) -> tuple[Image.Image, Mapping[str, Any] | None]:
     """Find the range of 16-bit colours of which Pillow kept the high bytes `rgb`, and convert them again."""
     declared = declarations.maximum(image, path)
     if declared == 65535:
         return rgb, None
+    samples = _deep_samples(image, rgb, path, samples_type)
+    found = sample_range.find(max(int(samples.max()), brightest or 0), declared)
+    return Image.fromarray(sample_range.eight_bits(samples, found)), found.facts
+
+
+def _deep_samples(
+    image: Image.Image, rgb: Image.Image, path: str | os.PathLike[str] | None, samples_type: str
+) -> np.ndarray:
+    """Return the samples of 16-bit colours of which Pillow kept the high bytes `rgb`: uint16 (height, width, 3)."""
     if image.mode != "RGB" or path is None or samples_type not in _LOW_BYTES:
         raise ImageError(
             "its colours of 16 bits are all below a quarter of the range: probably fewer bits in 16, and how many "
@@ -290,14 +326,17 @@ def _deep_colour(
         again.seek(image.tell())
         again.tile = [_with_type(tile, _LOW_BYTES[samples_type]) for tile in again.tile]
         again.load()
-        samples = np.asarray(rgb).astype(np.uint16) << 8 | np.asarray(again)
-    found = sample_range.find(int(samples.max()), declared)
-    return Image.fromarray(sample_range.eight_bits(samples, found)), found.facts
+        return np.asarray(rgb).astype(np.uint16) << 8 | np.asarray(again)
 
 
 def _with_type(tile: Any, samples_type: str) -> Any:  # noqa: ANN401 - Pillow's own type is private
     """Return one of Pillow's tiles with its samples taken for another type."""
     return tile._replace(args=(samples_type, *tile.args[1:]) if isinstance(tile.args, tuple) else samples_type)
+
+
+def _is_dark(rgb: Image.Image) -> bool:
+    """Tell whether the high bytes of 16-bit colours are all those of fewer bits in 16."""
+    return max(high for _, high in _extrema(rgb)) < _DARK
 
 
 def _extrema(rgb: Image.Image) -> tuple[tuple[int, int], ...]:

@@ -1,7 +1,8 @@
 """When a video's frames are shown, in media time: seconds from the container's start, as players and ELAN count.
 
-Where a file's clock begins anew (recordings that were joined, `cat a.ts b.ts`), time goes on. Where the file does not
-say when frames are shown (AVI whose frames are stored in another order, streams without a container), they are counted.
+Where a file's clock begins anew (recordings that were joined, `cat a.ts b.ts`), time goes on. Where packets have the
+times at which they are stored, and their frames are shown in another order (AVI), these times are put in order. Where
+the file has no times (streams without a container), frames are counted.
 """
 
 import collections
@@ -19,6 +20,8 @@ _BACKWARD = 0.1  # seconds: clocks that go back further than this begin anew
 _REORDERED = 16  # frames, by which FFmpeg's clock of joined Matroska goes back and forth
 _FORWARD = 10  # seconds: clocks of broadcasts that leap further than this begin anew (FFmpeg's own limit)
 _LEAPING = ("mpegts", "mpeg")  # formats whose clocks may begin anew, by their standard
+_RAW = ("h264", "hevc", "m4v", "mjpeg", "mpegvideo")  # streams without a container; FFmpeg makes up times for some
+_STORED = "those at which frames are stored, put in order: AVI has no others"
 _USUAL_RATE = Fraction(25)  # frames a second, where a file tells none
 
 
@@ -48,6 +51,7 @@ class Bridge:
         self.discontinuities = 0
         self.first: int | None = None
         self._is_leaping, self._backward = container.format.name in _LEAPING, _BACKWARD
+        self._as_stored = _as_stored(container)
         if container.format.name.startswith("matroska") and (stream := container.streams.best("video")):
             self._backward = max(_BACKWARD, _REORDERED / float(rate(cast("av.VideoStream", stream))))
         self._shifts = [0.0]  # seconds, of each stretch between such places
@@ -59,37 +63,60 @@ class Bridge:
     def over(self, packets: Iterable["av.Packet"]) -> Iterator["av.Packet"]:
         """Yield packets, those of all streams in the file's order, with times that go on."""
         for packet in packets:
+            if packet.stream.index in self._as_stored:
+                packet.pts = packet.dts
             shown = packet.pts if packet.pts is not None else packet.dts
             if shown is None or not packet.time_base:
                 yield packet
                 continue
             index = packet.stream.index
             base = self._bases[index] = self._bases.get(index) or float(packet.time_base)
+            is_steady = packet.stream.type in ("video", "audio")
             if packet.dts is not None:
-                self._follow(index, clock=packet.dts * base, shown=shown * base)
+                self._follow(index, clock=packet.dts * base, shown=shown * base, is_steady=is_steady)
             shift = round(self._shifts[self._stretch[index]] / base)
             if shift:
                 packet.dts = None if packet.dts is None else packet.dts + shift
                 packet.pts = None if packet.pts is None else packet.pts + shift
             if shift and packet.stream.type == "video":
                 self.first = shown + shift if self.first is None else min(self.first, shown + shift)
-            self._end = max(self._end, (shown + shift + (packet.duration or 0)) * base)
+            if is_steady:
+                self._end = max(self._end, (shown + shift + (packet.duration or 0)) * base)
             yield packet
 
     def is_beyond(self, packet: "av.Packet") -> bool:
         """Tell whether a packet of the video comes after a place where clocks begin anew."""
         return self.first is not None and packet.pts is not None and packet.pts >= self.first
 
-    def _follow(self, index: int, *, clock: float, shown: float) -> None:
-        """Note a stream's clock, and when the packet is shown by it; begin another stretch where it has leapt."""
+    def _follow(self, index: int, *, clock: float, shown: float, is_steady: bool) -> None:
+        """Note a stream's clock, and when the packet is shown by it; begin another stretch where it has leapt.
+
+        A stream that pauses (subtitles, sound that is switched off) has not leapt: the others have gone on as far. And
+        it is not for subtitles and data, which come now and then, to begin a stretch: they join that of the others.
+        """
         latest = self._latest.get(index, clock)
         self._latest[index] = clock
-        if not (clock < latest - self._backward or (self._is_leaping and clock > latest + _FORWARD)):
+        is_far = clock > latest + _FORWARD and shown + self._shifts[self._stretch[index]] > self._end + _FORWARD
+        if not (clock < latest - self._backward or (self._is_leaping and is_far)):
+            return
+        if not is_steady:
+            self._stretch[index] = len(self._shifts) - 1
             return
         self._stretch[index] += 1
         if self._stretch[index] == len(self._shifts):
             self._shifts.append(self._end - shown)
             self.discontinuities += 1
+
+
+def _as_stored(container: "InputContainer") -> set[int]:
+    """Return the indices of videos whose packets have their places as times: those of AVI that are stored in order.
+
+    AVI has no other times, but FFmpeg makes some up: it takes a frame of H.264 to be shown when the next one is stored.
+    """
+    if container.format.name != "avi":
+        return set()
+    contexts = {stream.index: getattr(stream, "codec_context", None) for stream in container.streams.video}
+    return {index for index, context in contexts.items() if context and not context.has_b_frames}
 
 
 class Clock:
@@ -112,19 +139,20 @@ class Clock:
         self._base = base.numerator, base.denominator
         self._start, self._rate = start(container), rate(stream)
         self._is_avi = container.format.name == "avi"  # where packets have a place, but no time at which they are shown
-        self._is_counted = not is_ordered or (self._is_avi and bool(stream.codec_context.has_b_frames))
+        self._is_raw = container.format.name in _RAW
+        self._is_reordered = not is_ordered or (self._is_avi and bool(stream.codec_context.has_b_frames))
         self._places: collections.deque[int | None] = collections.deque()
         self._known: tuple[int, float] | None = None  # the last frame whose time is known: its number, its time
         self._counted = f"counted at {float(self._rate):.6g} per second"
         self.source = "container"
-        if self._is_counted:
-            self.source = self._counted if self._is_avi else "container, put in order"
+        if self._is_reordered:
+            self.source = _STORED if self._is_avi else "container, put in order"
 
     def watch(self, packets: Iterable["WatchedPacket"]) -> Iterator["WatchedPacket"]:
         """Yield packets, noting their times."""
         for watched in packets:
             packet = watched.packet
-            if self._is_counted and packet.size:
+            if self._is_reordered and packet.size:
                 self._places += [None] * watched.lost
                 self._places.append(packet.dts if self._is_avi else packet.pts)
             yield watched
@@ -136,7 +164,9 @@ class Clock:
           number: Its number, from 1; frames are asked for one after the other.
           pts: Its time, as it came out of the decoder; None if it has none.
         """
-        if self._is_counted:
+        if self._is_raw:
+            pts = None
+        elif self._is_reordered:
             pts = self._places.popleft() if self._places else None
         if pts is not None:
             self._known = number, self._media_time(pts)

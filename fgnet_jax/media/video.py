@@ -24,18 +24,23 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 SUFFIXES = tuple(
-    ".avi .mp4 .mov .m4v .mkv .webm .mpg .mpeg .wmv .asf .flv .3gp .3g2 .ts .mts .m2ts .ogv .vob .mxf .dv".split()
+    (
+        ".avi .divx .mp4 .mov .qt .m4v .f4v .mkv .webm .mpg .mpeg .mpe .vob .mod .tod .wmv .asf .flv .3gp .3g2 "
+        ".ts .mts .m2ts .m2t .ogv .ogm .mxf .dv .rm .rmvb .nut .ivf .y4m "
+        ".h264 .264 .h265 .265 .hevc .m1v .m2v .mjpeg .mjpg"
+    ).split()
 )
 """File name suffixes by which videos are found in a folder."""
 
 _OPTIONS = {
     # a playlist that is named like a video must not make FFmpeg open other files
-    "format_whitelist": "avi,mov,mp4,matroska,webm,mpeg,mpegts,asf,mpegvideo,flv,ogg,mxf,dv,m4v,h264,hevc,ivf,nut,rm",
+    "format_whitelist": "avi,mov,mp4,matroska,webm,mpeg,mpegts,asf,mpegvideo,flv,ogg,mxf,dv,m4v,h264,hevc,ivf,nut,rm,"
+    "yuv4mpegpipe,mjpeg",
     "protocol_whitelist": "file",
 }
 _MISSING_SECONDS, _MISSING_SHARE = 1.0, 0.05  # a video that lacks so much of the duration in its header was cut off
+_THEORA, _THEORA_COMMENT = b"theora", 0x81  # what its headers begin with, after a byte; that of one without use
 _TRIED = 64  # packets by which the order of frames is found out, where their times do not tell
-_ALIKE = 0.9  # share of packets whose frames would be shown equally late, if their times are those of storing
 _DURATION_IN_HEADER = ("mov", "matroska")  # the durations of others are guessed from the file's length
 
 VideoError = decoding.VideoError
@@ -92,7 +97,8 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file, whatever its name, begins as a video in a supported format."""
     try:
         with opened(path) as container:
-            return container.streams.best("video") is not None
+            is_still = container.format.name == "mjpeg"  # photographs in a row, as files of a camera's are, too
+            return not is_still and container.streams.best("video") is not None
     except VideoError:
         return False
 
@@ -221,14 +227,21 @@ def _is_ordered(
       ahead: The packets at its beginning.
     """
     times = [(packet.pts, packet.dts) for packet in ahead if packet.stream is stream]
-    delays = Counter(pts - dts for pts, dts in times if pts is not None and dts is not None)
-    alike = _ALIKE if stream.container.format.name == "avi" else 1.0  # where the index leads to lost packets, too
-    if not stream.codec_context.has_b_frames or max(delays.values(), default=0) < alike * delays.total():
+    if not stream.codec_context.has_b_frames or not _may_be_stored(times, stream.container.format.name):
         return True
     with opened(path) as container:
         again = cast("av.VideoStream", container.streams[stream.index])
         _set_threads(again, 1)
         return decoding.is_in_order(av, itertools.islice(container.demux(again), _TRIED))
+
+
+def _may_be_stored(times: list[tuple[int | None, int | None]], format_name: str) -> bool:
+    """Tell whether times of packets, `(pts, dts)`, may all be those of storing: of AVI, where they count up."""
+    if format_name == "avi":
+        shown = [pts for pts, _ in times if pts is not None]
+        return shown == sorted(shown)
+    delays = Counter(pts - dts for pts, dts in times if pts is not None and dts is not None)
+    return max(delays.values(), default=0) == delays.total()
 
 
 class _Facts:
@@ -264,6 +277,17 @@ def _total(container: "InputContainer", stream: "av.VideoStream") -> int | None:
     return round((container.duration or 0) * timeline.rate(stream) / 1_000_000) or None
 
 
+def _theora_header(packet: "av.Packet") -> int | None:
+    """Return the kind of a header of Theora, which has no frame; None for other packets.
+
+    Where recordings are joined, the second one's headers are among the packets.
+    """
+    if not packet.size or packet.stream.codec_context.name != "theora":
+        return None
+    begin = bytes(memoryview(packet)[: 1 + len(_THEORA)])
+    return begin[0] if begin[1:] == _THEORA else None
+
+
 def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStream") -> Iterator["av.Packet"]:
     """Read the packets of all streams; at their end, check that the file ends where its header says.
 
@@ -283,6 +307,10 @@ def _packets(av: ModuleType, container: "InputContainer", stream: "av.VideoStrea
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream is stream:
             damaged = packet.is_corrupt
+            if (header := _theora_header(packet)) is not None:
+                if header == _THEORA_COMMENT:
+                    continue
+                packet.pts = packet.dts = None
         yield packet
     duration = (container.duration or 0) / 1e6
     if not container.format.name.startswith("matroska"):  # whose duration is counted from 0, wherever it starts

@@ -87,7 +87,11 @@ def _open_sound(stack: contextlib.ExitStack, path: str | None) -> Optional["Inpu
 
 
 class VideoWriter:
-    """A video that is being written."""
+    """A video that is being written.
+
+    Attributes:
+      sound_problem: Why the sound ends before the frames do, in a line; None where it does not.
+    """
 
     def __init__(self, container: "OutputContainer", sound: Optional["InputContainer"]):
         """Create a writer.
@@ -96,6 +100,7 @@ class VideoWriter:
           container: PyAV's container to write to.
           sound: One whose sound is added; None for no sound.
         """
+        self.sound_problem: str | None = None
         self._container, self._sound = container, sound
         self._stream: av.VideoStream | None = None
         self._packets: TimedPackets = iter(())
@@ -146,11 +151,19 @@ class VideoWriter:
         return stream
 
     def _add_sound(self, until: float) -> None:
-        """Mux the sound up to a time, in seconds."""
-        pending = self._pending or next(self._packets, None)
-        while pending is not None and pending[0] < until:
-            self._container.mux(pending[1])
-            pending = next(self._packets, None)
+        """Mux the sound up to a time, in seconds; one that cannot be muxed ends, and the frames go on."""
+        from av.error import FFmpegError
+
+        pending = self._pending
+        try:
+            pending = pending or next(self._packets, None)
+            while pending is not None and pending[0] < until:
+                self._container.mux(pending[1])
+                pending = next(self._packets, None)
+        except (FFmpegError, ValueError) as error:  # ValueError: samples of another rate or layout, as after a join
+            reason = getattr(error, "strerror", None) or error
+            self.sound_problem = f"without sound from {max(until, 0.0):.1f} seconds on: {reason}"
+            self._packets, pending = iter(()), None
         self._pending = pending
 
 
@@ -180,7 +193,8 @@ def _packets(source: "InputContainer", stream: "av.AudioStream") -> Iterator["av
 
 
 def _copied(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float) -> TimedPackets:
-    """Move packets to another stream, with times from `begin` on."""
+    """Move packets to another stream, with times from `begin` on; what overlaps where recordings join is left out."""
+    latest = None
     for packet in packets:
         if packet.dts is None or not packet.time_base:
             continue
@@ -188,22 +202,27 @@ def _copied(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float)
         packet.dts -= before
         packet.pts = packet.dts if packet.pts is None else packet.pts - before
         seconds = float(packet.pts * packet.time_base)
-        if seconds > _EARLIEST:
+        if seconds > _EARLIEST and (latest is None or packet.dts > latest):
+            latest = packet.dts
             packet.stream = out
             yield seconds, packet
 
 
 def _encoded(packets: Iterator["av.Packet"], out: "av.AudioStream", begin: float) -> TimedPackets:
-    """Decode packets and encode them for another stream, with times from `begin` on."""
+    """Decode packets and encode them for another stream, with times from `begin` on; see `_copied`."""
     import av
 
     context = out.codec_context
     resampler = av.AudioResampler(format="fltp", layout=context.layout.name, rate=context.sample_rate)
+    latest = _EARLIEST
     for decoded in _decoded(packets):
         if decoded.time_base is None:
             continue
         decoded.pts = (decoded.pts or 0) - round(begin / decoded.time_base)
-        for frame in resampler.resample(decoded) if (decoded.time or 0.0) > _EARLIEST else ():
+        if (decoded.time or 0.0) <= latest:
+            continue
+        latest = decoded.time or 0.0
+        for frame in resampler.resample(decoded):
             seconds = float(frame.time or 0.0)
             yield from ((seconds, packet) for packet in out.encode(frame))
     yield from ((0.0, packet) for packet in out.encode())

@@ -10,7 +10,7 @@ from PIL import Image
 from fgnet_jax.data import jpeg
 from fgnet_jax.faces import alignment, detection, detectors, landmark_files
 from fgnet_jax.faces.detection import Face, FaceDetector
-from fgnet_jax.media import images, video
+from fgnet_jax.media import animations, images, video
 from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts import records
 from fgnet_jax.prepare.layouts.records import LabelledSequence, Problem
@@ -153,10 +153,21 @@ def _frames(sequence: LabelledSequence, first: int, end_problems: list[Problem])
             reason = f"{path}: not there" if path else ""
             yield LabelledFrame(row=row, number=number, image=None, reason=reason)
             continue
-        try:
-            yield LabelledFrame(row=row, number=number, image=images.read(path), path=path)
-        except images.ImageError as error:
-            yield LabelledFrame(row=row, number=number, image=None, path=path, reason=str(error))
+        image, reason = _one_image(path)
+        yield LabelledFrame(row=row, number=number, image=image, path=path, reason=reason)
+
+
+def _one_image(path: Path) -> tuple[np.ndarray | None, str]:
+    """Read a file of one image, or return why it cannot be: a row has one, and does not say which of several it is."""
+    if kind := animations.kind_of(path):
+        several = "a file of several pages" if kind == "pages" else "an animation"
+        return None, f"{several}: each row needs a file of one image; write its images to a file each first"
+    try:
+        return images.read(path), ""
+    except images.ImageError as error:
+        if not video.is_video(path):
+            return None, str(error)
+    return None, "a video: each row needs a file of one image; extract its frames first (ffmpeg -i VIDEO %06d.png)"
 
 
 def _video_frames(

@@ -33,7 +33,7 @@ def write(path: Path, codec: str, count: int = 60, max_b_frames: int = 0) -> Non
         stream = container.add_stream(codec, rate=30)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, _ = draw(1).shape
-        stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
+        stream.pix_fmt, stream.bit_rate = "yuvj420p" if codec == "mjpeg" else "yuv420p", 2_000_000
         stream.codec_context.gop_size, stream.codec_context.max_b_frames = 12, max_b_frames
         for number in range(1, count + 1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number), format="rgb24")))

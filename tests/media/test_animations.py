@@ -49,6 +49,19 @@ def test_animations_are_videos_with_their_own_times(tmp_path, kind):
     assert results[-1].facts == {"animation": kind, "times": "container"}
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_times_are_written_as_they_are(tmp_path, kind):
+    """0.3 s, not 0.30000000000000004: sums of tenths of a second are not exact, those of milliseconds are."""
+    for duration in (100, 0):
+        assert [frame.seconds for frame in read(write(tmp_path / "a.img", kind, duration=duration))] == [
+            0,
+            0.1,
+            0.2,
+            0.3,
+            0.4,
+        ]
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_frames_without_a_duration_are_shown_as_browsers_do(tmp_path, kind):
     """For a tenth of a second each; no two frames have the same time."""
@@ -112,6 +125,17 @@ def test_a_stack_has_one_range(tmp_path):
     )
 
 
+def test_a_stack_of_colours_has_one_range(tmp_path):
+    """As one of greys; of 16 bits where one page is as bright."""
+    tifffile = pytest.importorskip("tifffile")
+    for brightest, shift in ((3900, 4), (50000, 8)):
+        stack = np.stack([np.full((48, 64, 3), value, np.uint16) for value in (900, brightest, 400)])
+        tifffile.imwrite(tmp_path / "a.tif", stack, photometric="rgb")
+        results = read(tmp_path / "a.tif")
+        assert means(results) == [900 >> shift, brightest >> shift, 400 >> shift]
+        assert results[0].facts is not None and ("12 bits in 16" in results[0].facts["note"]) == (shift == 4)
+
+
 def test_a_damaged_page_costs_that_page_only(tmp_path):
     """The others are read."""
     rng = np.random.default_rng(0)
@@ -141,6 +165,19 @@ def test_an_animation_that_is_cut_off_says_where(tmp_path, kind, share):
     assert [frame.number for frame in whole] == list(range(1, last.number)) and len(whole) == (2 if share == 0.5 else 5)
     assert last.image is None and last.problem and last.problem.startswith("broken or cut off")
     assert last.problem.endswith(f"(after {len(whole)} frames)")
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8, 0.97])
+def test_pages_that_are_cut_off_are_not_left_out_in_silence(tmp_path, compression, share):
+    """Neither is a file of several pages one image because the second one is damaged."""
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)) for _ in range(5)]
+    path = write(tmp_path / "a.tif", "TIFF", noise, compression=compression)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    *whole, last = read(path)
+    assert whole and [frame.number for frame in whole] == list(range(1, last.number))
+    assert last.problem and "cut off" in last.problem
 
 
 def test_a_gif_that_ends_between_two_frames_is_cut_off(tmp_path):

@@ -260,3 +260,34 @@ def test_facts_are_those_of_the_file(tmp_path):
         "times": "container",
         "discontinuities": 0,
     }
+
+
+@pytest.mark.parametrize(("pix_fmt", "deep"), [("gray16le", True), ("gbrp16le", True), ("gray12le", False)])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_fewer_bits_in_16_are_not_dark_without_a_word(tmp_path, pix_fmt, deep, bits):
+    """Video declares no range of its samples, and the frames to come are not known: it is read as 16 bits, and says so.
+
+    Other formats have the range of their bits.
+    """
+    path = tmp_path / "video.mkv"
+    if deep:
+        write_deep(path, CORNERS.astype(np.uint16) << (bits - 8), pix_fmt)
+    else:
+        write(path, CORNERS, "ffv1", pix_fmt=pix_fmt)
+    image, facts = first(path)
+    is_dark = deep and bits == 12
+    np.testing.assert_allclose(corners(image), [[15, 10], [5, 0]] if is_dark else [[250, 170], [90, 10]], atol=2)
+    assert ("note" in facts) == is_dark
+    assert not is_dark or "10, 12 or 14 bits in 16, but taken for 16" in facts["note"]
+
+
+def write_deep(path: Path, samples: np.ndarray, pix_fmt: str) -> None:
+    """Encode samples of 16 bits (height, width), of all colours."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = samples.shape
+        stream.pix_fmt = pix_fmt
+        array = samples if pix_fmt.startswith("gray") else np.repeat(samples[..., None], 3, -1)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format=pix_fmt)))
+        container.mux(stream.encode())

@@ -165,6 +165,15 @@ def test_broken_files_have_one_frame_that_says_so(tmp_path, name, content, probl
     assert frame.image is None and frame.problem and frame.problem.startswith(problem) and frame.number == 1
 
 
+@pytest.mark.parametrize(("name", "is_any"), [("a.y5m", True), ("a", True), ("a.png", False)])
+def test_a_file_of_any_name_was_to_be_an_image_or_a_video(tmp_path, name, is_any):
+    """The reason names both."""
+    (tmp_path / name).write_bytes(b"any bytes" * 9)
+    (frame,) = _read(tmp_path / name)
+    assert frame.problem and frame.problem.startswith("not an image in a supported format (JPEG, ")
+    assert frame.problem.endswith("), nor a video in one") == is_any
+
+
 def test_a_camera_is_read_frame_by_frame(tmp_path):
     """A file stands in for the device: OpenCV opens both."""
     write_video(tmp_path / "v.avi", _grey(3))

@@ -79,6 +79,24 @@ def test_a_name_like_a_pattern_or_a_list_is_that_file(tree):
         assert (source.kind, source.name) == ("image", name)
 
 
+def test_a_folder_has_whatever_video_is_read(tmp_path):
+    """Also streams without a container, and what is rare today; whatever the case of their names."""
+    suffixes = "h264 264 hevc 265 m1v m2v mjpeg mjpg y4m nut ivf rm rmvb mod tod m2t qt f4v ogm divx MPE".split()
+    for suffix in suffixes:
+        (tmp_path / f"a.{suffix}").write_bytes(b"any")
+    found = sources.find([str(tmp_path)])
+    assert {source.name.rpartition(".")[2]: source.kind for source in found} == dict.fromkeys(suffixes, "video")
+
+
+def test_photographs_in_one_file_are_no_video(tmp_path):
+    """As some cameras store several, with and without a suffix: FFmpeg would take them for a video."""
+    for name in ("several", "several.mpo"):
+        with Image.new("RGB", (64, 48), (200, 90, 90)) as image:
+            image.save(tmp_path / "a.jpg")
+        (tmp_path / name).write_bytes(3 * (tmp_path / "a.jpg").read_bytes())
+        assert [source.kind for source in sources.find([str(tmp_path / name)])] == ["image"]
+
+
 def test_without_a_suffix_the_first_bytes_decide(tree):
     """For files that are named; a folder's are found by their suffixes."""
     os.rename("folder/clip.avi", "clip")
@@ -99,7 +117,7 @@ def test_without_a_suffix_the_first_bytes_decide(tree):
 def test_a_word_that_names_nothing_says_why(tree, word, problem):
     """One source of kind "missing" each, and others are still found."""
     wrong, good = sources.find([word, "folder/a10.png"], io.StringIO(""))
-    assert (wrong.kind, wrong.name, wrong.problem) == ("missing", word, problem)
+    assert (wrong.kind, wrong.name, wrong.problem) == ("missing", word.replace("\0", r"\x00"), problem)
     assert good.kind == "image"
 
 

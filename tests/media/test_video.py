@@ -31,6 +31,14 @@ def test_frames_are_in_display_order(tmp_path, codec, suffix):
     assert _numbers(video.read(path, start=9)) == [9, 10, 11, 12]
 
 
+@pytest.mark.parametrize(("codec", "name"), [("mjpeg", "video.mjpeg"), ("mjpeg", "video.mjpg"), ("rawvideo", "a.y4m")])
+def test_streams_of_images_are_videos(tmp_path, codec, name):
+    """JPEGs one after the other, without a container, and images without compression."""
+    numbered.write(tmp_path / name, codec)
+    frames = list(video.read(tmp_path / name))
+    assert [numbered.read_number(_image(f)) for f in frames] == [f.number for f in frames] == list(range(1, 61))
+
+
 def test_a_damaged_frame_keeps_its_number(tmp_path):
     """So do those after it."""
     path = tmp_path / "video.avi"

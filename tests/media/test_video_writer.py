@@ -11,16 +11,18 @@ from fgnet_jax.media import video, video_writer
 TIMES = (0.0, 0.04, 0.12, 0.5, 0.54, 1.5)
 
 
-def with_sound(path, codec, seconds=3.0, rate=16000):
-    """Write a black video with a tone."""
+def with_sound(path, codec, seconds=3.0, rate=16000, frames=None, max_b_frames=0):
+    """Write a black video with a tone; with B-frames (H.264), its first frame is stored before earlier sound."""
+    frame_rate = 10 if frames is None else 25
     import av
 
     with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=10)
+        video = container.add_stream("libx264" if max_b_frames else "mpeg4", rate=frame_rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.max_b_frames = max_b_frames
         sound = container.add_stream(codec, rate=rate)
         sound.layout = "mono"
-        for _ in range(int(10 * seconds)):
+        for _ in range(frames or int(frame_rate * seconds)):
             image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
             container.mux(video.encode(image))
         wave = (np.sin(np.arange(int(seconds * rate)) / 10) * 0.5).astype(np.float32)
@@ -153,6 +155,30 @@ def test_damaged_sound_is_left_out(tmp_path):
     content[len(content) // 3 : 2 * len(content) // 3] = bytes(len(content) // 3)
     source.write_bytes(content)
     assert len(read(write(tmp_path / "out.mp4", str(source)))[1]) == len(TIMES)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", "ts"), ("aac", "mkv"), ("mp2", "ts")])
+def test_the_sound_of_joined_recordings_goes_on(tmp_path, codec, suffix):
+    """`cat a a`, though the sound of the second would begin before that of the first ends."""
+    one = with_sound(tmp_path / f"one.{suffix}", codec, rate=44100, frames=72, max_b_frames=2)
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(2 * one.read_bytes())
+    drawn_over(joined, tmp_path / "out.mp4")
+    _, times, _, sound = read(tmp_path / "out.mp4")
+    assert len(times) == 144 and len(sound) / 44100 == pytest.approx(6, abs=0.3)
+
+
+def test_sound_that_cannot_be_written_ends_and_the_frames_go_on(tmp_path):
+    """Here, the second of two recordings has another rate; a line says from where on there is none."""
+    joined = tmp_path / "joined.ts"
+    parts = [with_sound(tmp_path / f"{rate}.ts", "mp2", rate=rate) for rate in (16000, 44100)]
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with video_writer.open_video_writer(tmp_path / "out.mp4", str(joined)) as writer:
+        for frame in video.read(joined):
+            writer.add(np.zeros((48, 64, 3), np.uint8), frame.seconds)
+    _, times, _, sound = read(tmp_path / "out.mp4")
+    assert len(times) == 60 and 2 < len(sound) / 16000 < 3.3
+    assert writer.sound_problem and writer.sound_problem.startswith("without sound from 3.")
 
 
 def test_a_source_may_have_no_sound(tmp_path):

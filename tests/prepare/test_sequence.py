@@ -1,10 +1,12 @@
 """Sequences: faces, labels and landmarks belong together, also where the work was stopped and resumed."""
 
+import dataclasses
 import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fgnet_jax.data.corpus import open_corpus
 from fgnet_jax.faces.detection import Face
@@ -125,6 +127,27 @@ def test_frames_are_prepared_as_they_are_shown(tmp_path):
     assert shapes == {"plain": (64, 96, 3), "wide": (64, 128, 3), "turned": (96, 64, 3)}
     assert isinstance(faces["plain"], Face)
     assert all("convert it first" in str(faces[name]) for name in ("wide", "turned"))
+
+
+def test_a_row_has_a_file_of_one_image(tmp_path):
+    """Its first page or frame would else be taken for those of all rows; the reason says what was expected."""
+    shades = [Image.new("L", (64, 48), shade) for shade in (10, 90, 200)]
+    shades[0].save(tmp_path / "one.tif")
+    shades[0].save(tmp_path / "pages.tif", save_all=True, append_images=shades[1:])
+    shades[0].save(tmp_path / "animation.gif", save_all=True, append_images=shades[1:])
+    numbered.write(tmp_path / "video.avi", "mpeg4", count=3)
+    (tmp_path / "text.png").write_bytes(b"text")
+    names = ["one.tif", "pages.tif", "animation.gif", "video.avi", "text.png"]
+    files = {number: tmp_path / name for number, name in enumerate(names, start=1)}
+    labelled = dataclasses.replace(_labelled(None, np.arange(1, 6, dtype=np.int32)), images=files)
+    one, *others = sequence._frames(labelled, 0, [])
+    assert one.image is not None and all(frame.image is None for frame in others)
+    begins = ("a file of several pages: each row needs", "an animation: each", "a video: each", "not an image in a")
+    assert all(frame.reason.startswith(begin) for frame, begin in zip(others, begins, strict=True))
+    settings = PrepareSettings(None, landmarks=None, root=tmp_path, aligned_landmarks=sequence.CARRIED)
+    problem = sequence._prepare(others[0], labelled, settings, lambda frame: "no face")
+    assert isinstance(problem, records.Problem) and problem.kind == records.UNREADABLE
+    assert problem.detail.startswith(f"{tmp_path / 'pages.tif'}: a file of several pages")
 
 
 def test_labels_of_joined_recordings_end_where_the_second_begins(tmp_path):
