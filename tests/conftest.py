@@ -1,16 +1,16 @@
 """What holds for all tests: programs are compiled once for the whole run, cheaply where speed of the result does not
 matter, and Ctrl-C works."""
 
+import contextlib
 import os
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 
 import pytest
 
+from fgnet_jax.app import private_folder
+
 CACHE = "JAX_COMPILATION_CACHE_DIR"
-_created_folders: list[Path] = []  # by this process: neither by a caller, nor by the process that started this worker
+_folder = contextlib.ExitStack()  # of this process: neither of a caller, nor of the process that started this worker
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,14 +19,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     if CACHE not in os.environ:
         # Workers and the commands that tests start inherit it, so that each program is compiled by one of them alone.
-        _created_folders.append(Path(tempfile.mkdtemp(prefix="fgnet_jax_tests_")))
-        os.environ[CACHE] = str(_created_folders[0])
+        os.environ[CACHE] = str(_folder.enter_context(private_folder.private_folder("fgnet_jax_compiled_")))
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background; the commands would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # as `timeout` ends a run: with fixtures torn down, too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
-    """Remove the compiled programs."""
-    for folder in _created_folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove the compiled programs; those of a run that was killed are removed when the next one begins."""
+    _folder.close()

@@ -4,9 +4,13 @@
 
 prints the page's address, http://127.0.0.1:7860/?token=..., and opens it. Nothing leaves this machine: the page is
 served to it alone (unless --host names another address), loads nothing from elsewhere, and sends no statistics. Only
-who knows the token gets in: no other user of this machine, no other web site. Files that are dropped, and what is made
-of them, lie in a folder of $TMPDIR (else /tmp) that only you can read. It is removed when the page ends by Ctrl-C,
-SIGTERM or a closed terminal; after a crash, when it is started next. Needs the extra `app`.
+who knows the token gets in: no other web site, and no other user of this machine who has not got it from your browser.
+That one has it in a cookie, which browsers send to every port of 127.0.0.1: do not open servers of people whom you do
+not trust there, such as http://127.0.0.1:8888, in the same browser.
+
+Files that are dropped, and what is made of them, lie in a folder of $TMPDIR (else /tmp) that only you can read. They
+are removed when the page shows them no more or its tab is closed; the folder, when the page ends by Ctrl-C, SIGTERM or
+a closed terminal; after a crash, when it is started next. Needs the extra `app`.
 
 From another machine: ssh -L 7860:127.0.0.1:7860 THIS_MACHINE, then open the printed address there.
 
@@ -16,7 +20,6 @@ Exit status: 0 when it was ended; 130 or 143 if that was by Ctrl-C or SIGTERM be
 
 import argparse
 import contextlib
-import os
 import socket
 import sys
 import time
@@ -67,7 +70,7 @@ def _load(arguments: argparse.Namespace) -> "Detector":
     from fgnet_jax.predict.pipeline import PredictOptions
 
     devices.check()
-    compilation_cache.enable("app", is_wanted=not arguments.no_cache)
+    compilation_cache.enable("app", is_enabled=not arguments.no_cache)
     try:
         detector = Detector.load(arguments.weights, dtype=arguments.dtype)
         PredictOptions(thresholds=arguments.thresholds).thresholds_of(detector.aus)
@@ -90,15 +93,14 @@ def _serve(detector: "Detector", listener: socket.socket, arguments: argparse.Na
             folder = stack.enter_context(private_folder.private_folder(FOLDER_PREFIX))
         except OSError as error:
             raise PageError(f"no folder for uploads can be created: {error}; choose another by TMPDIR") from error
-        stack.enter_context(private_folder.for_temporary_files(folder))
+        environment = stack.enter_context(private_folder.for_temporary_files(folder))
 
         def on_ready(url: str) -> None:
             print(f"fgnet_jax.app: {url} (Ctrl-C ends it)", flush=True)
             if arguments.browser:
-                server.open_browser(url, folder)
+                server.open_browser(url, folder, environment)
 
-        name = os.path.basename(os.path.abspath(arguments.weights))
-        page = build(detector, arguments.thresholds, folder=folder / "results", name=name)
+        page = build(detector, arguments.thresholds, name=arguments.weights)
         server.serve(page, listener, access, on_ready=on_ready, ending=ending)
 
 

@@ -41,10 +41,12 @@ class Ending:
     Attributes:
       stop: What is done stays.
       cancel: Nothing stays.
+      left_out: Set by an analysis that was stopped and has left frames out: not where it had them all.
     """
 
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     cancel: threading.Event = dataclasses.field(default_factory=threading.Event)
+    left_out: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ def analyse(
             opened.write(result, rows)
             collected.add(result, rows)
             yield FrameCount(result.detected.frame.number, result.detected.frame.total)
-    return collected.view(network, source, options, written, is_partial=ending.stop.is_set())
+    return collected.view(network, source, options, written, is_partial=ending.left_out.is_set())
 
 
 def _output_options(source: sources.Source, folder: Path) -> outputs.OutputOptions:
@@ -127,6 +129,7 @@ def _until_ended(detected: Iterator[DetectedFrame], ending: Ending) -> Iterator[
             if ending.cancel.is_set():
                 raise CancelledError
             if ending.stop.is_set():
+                ending.left_out.set()
                 return
             yield frame
 
@@ -138,9 +141,11 @@ class _Collected:
         self._rows: list[ResultRow] = []
         self._problems: dict[str, None] = {}
         self._shown: ShownFrame | None = None
+        self._total: int | None = None
 
     def add(self, result: pipeline.FrameResult, rows: tuple[ResultRow, ...]) -> None:
         self._rows += rows
+        self._total = result.detected.frame.total
         if (problem := pipeline.problem(result)) is not None:
             self._problems[problem] = None
         if self._shown is None or (not self._shown.rows and any(row.success for row in rows)):
@@ -170,6 +175,7 @@ class _Collected:
             problems=tuple(self._problems),
             video=Path(written.video) if has_video and written.video else None,
             is_partial=is_partial,
+            total=self._total,
         )
 
 

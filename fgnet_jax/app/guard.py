@@ -3,11 +3,15 @@
 A page on this machine can be reached by more than its user: by other users of the machine, and by any web site that the
 user visits, whose scripts may send requests to 127.0.0.1, or give their own name that address (DNS rebinding). All that
 is refused by a request's head, before a byte of its body is read.
+
+Cookies know no ports: a browser that has the page's cookie sends it to every server at the same address of this
+machine, those of other users among them. Whoever runs one that the user's browser visits can copy it.
 """
 
 import hmac
 import socket
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -17,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY = frozenset({"0.0.0.0", "::"})
+_FILE = "/gradio_api/file="  # before a file's path
 _PUBLIC = ("/assets/", "/static/", "/theme.css", "/favicon.ico")  # Gradio's own files may stay in the browser's cache
 
 _HEADERS = {
@@ -58,11 +63,36 @@ class Guard:
             return
         response = self._response(scope)
         if response is None:
-            await self._app(scope, receive, _with_headers(send, is_public=scope["path"].startswith(_PUBLIC)))
+            sending = _with_headers(send, is_public=scope["path"].startswith(_PUBLIC))
+            respond = self._send_file if scope["path"].startswith(_FILE) else self._app
+            await respond(scope, receive, sending)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
             await response(scope, receive, send)
+
+    async def _send_file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application send a file; where that is removed just now, as when its tab is closed, respond 404."""
+        held, is_sent = [], False
+
+        async def sending(message: Message) -> None:
+            nonlocal is_sent
+            held.append(message)  # the file is opened after the start; words on an error come before it is raised
+            if message["type"] != "http.response.start" and held[0].get("status", 200) < 500:
+                is_sent = True
+                while held:
+                    await send(held.pop(0))
+
+        try:
+            await self._app(scope, receive, sending)
+        except (FileNotFoundError, RuntimeError):  # the latter is Starlette's
+            if Path(scope["path"].removeprefix(_FILE)).exists():
+                raise
+            if not is_sent:
+                await PlainTextResponse("Removed\n", 404, _HEADERS | _NO_STORE)(scope, receive, send)
+            return
+        for message in held:
+            await send(message)
 
     def _response(self, scope: Scope) -> Response | None:
         """Return the guard's own response; None where the application has to respond."""
@@ -81,7 +111,7 @@ class Guard:
                 403,
                 f"{host or 'a request without a name'} is not this page; --allow_host makes a name one of its own",
             )
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _authority(origin) != host.lower():
             return 403, "the request comes from another page"
         if not self._has_cookie(headers) and not self._is_entrance(scope):
             return 403, "open the address that the command has printed, with its token"
@@ -136,6 +166,14 @@ def _name(host: str) -> str:
     """Return a Host header without its port, and an address without brackets."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _authority(origin: str) -> str:
+    """Return name and port of an Origin header; empty where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

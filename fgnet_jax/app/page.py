@@ -6,8 +6,8 @@ from the session (`rendering`), one drawing at a time. So the last change is sho
 
 import contextlib
 import functools
-import itertools
 import os
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from fgnet_jax.app import analysis, rendering, scripts
 from fgnet_jax.app import view as view_lib
 from fgnet_jax.app.rendering import EXAMPLE, PROGRESS, SCENE, Gradio, Updates
-from fgnet_jax.app.session import Session, Upload
+from fgnet_jax.app.session import Session
+from fgnet_jax.app.state import Upload
+from fgnet_jax.app.uploads import Uploads
 from fgnet_jax.predict.pipeline import PredictOptions
 
 if TYPE_CHECKING:
@@ -40,20 +42,19 @@ Handler = Callable[..., Any]
 """What an event calls."""
 
 
-def build(
-    detector: "Detector", thresholds: str | None = None, *, folder: Path | None = None, name: str = ""
-) -> "gradio.Blocks":
+def build(detector: "Detector", thresholds: str | None = None, *, name: str = "") -> "gradio.Blocks":
     """Build the page.
+
+    What is dropped and computed lies in Gradio's folder for files until the page shows it no more or its tab is closed.
 
     Args:
       detector: The network with its weights.
       thresholds: A file of thresholds, or None for 0.
-      folder: Where results lie until their tab is closed; a temporary one by default.
-      name: Name of the weights, to be shown.
+      name: Folder of the weights, to be shown.
     """
     gr = import_gradio()
-    sessions = _Sessions(detector, folder or Path(tempfile.mkdtemp(prefix="fgnet_jax_")))
     with gr.Blocks(title="Facial action units", analytics_enabled=False, fill_width=True) as page:
+        sessions = _Sessions(detector, Path(page.GRADIO_CACHE))
         gr.HTML(rendering.head(detector, name), padding=False)
         parts = _lay_out(gr)
         _Wiring(gr, parts, sessions, thresholds).connect(page, detector.config.image_size)
@@ -73,9 +74,16 @@ class _Sessions:
     """The sessions of all open tabs."""
 
     def __init__(self, detector: "Detector", folder: Path):
-        self._detector, self._folder = detector, folder
+        """Begin without any.
+
+        Args:
+          detector: The network.
+          folder: Gradio's folder for files: those in it are served as they are, others would be copied into it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._detector, self._uploads = detector, Uploads(folder)
+        self._folder = Path(tempfile.mkdtemp(prefix="results_", dir=folder))
         self._by_hash: dict[str, Session] = {}
-        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def of(self, request: "gradio.Request") -> Session:
@@ -83,7 +91,8 @@ class _Sessions:
         with self._lock:
             key = str(request.session_hash)
             if key not in self._by_hash:
-                self._by_hash[key] = Session(self._detector, self._folder / f"tab{next(self._numbers)}")
+                folder = self._folder / secrets.token_hex(8)  # a name that nobody in another tab can guess
+                self._by_hash[key] = Session(self._detector, folder, self._uploads)
             return self._by_hash[key]
 
     def close(self, session: Session) -> None:
@@ -135,9 +144,10 @@ def _inputs(gr: Gradio) -> dict[str, Gradio]:
     parts["status"] = gr.HTML(elem_id="status", padding=False)
     parts["progress"] = gr.HTML(elem_id="progress", padding=False)
     parts["stop"] = gr.Button("Stop", elem_id="stop", variant="stop", size="sm", visible=False)
+    parts["rest"] = gr.Button("Analyse the other files", elem_id="rest", size="sm", visible=False)
     parts["files_shown"] = gr.Dropdown([], label="File", elem_id="files_shown", visible=False)
     parts["largest"] = gr.Checkbox(False, label="Only the largest face", elem_id="largest")
-    label = "Videos: one frame of every"
+    label = "Videos: every n-th frame, n ="
     parts["every"] = gr.Number(1, label=label, precision=0, minimum=1, elem_id="every")
     return parts
 
@@ -165,7 +175,9 @@ def _uploads(files: Any) -> list[Upload]:  # noqa: ANN401 - Gradio's ListFiles, 
 
 def _image(gr: Gradio, label: str, name: str) -> Gradio:
     buttons = ["download", "fullscreen"]
-    return gr.Image(label=label, interactive=False, format="png", elem_id=name, buttons=buttons)
+    return gr.Image(  # its label would cover the image's corner
+        label=label, show_label=False, interactive=False, format="png", elem_id=name, buttons=buttons
+    )
 
 
 class _Wiring:
@@ -202,10 +214,13 @@ class _Wiring:
         return self._handler(call)
 
     def _run_at_drops(self, page: "gradio.Blocks") -> None:
-        """Analyse files when they are dropped or removed, and again when an option is changed; at first, an example."""
+        """Analyse files when they are dropped or removed, and again when an option is changed; at first, an example.
+
+        After Stop, the same files again: those that have results keep them.
+        """
         parts, gr = self._parts, self._gr
         inputs = [parts[name] for name in ("file", "largest", "every", "clock")]
-        triggers = [parts["file"].change, parts["largest"].input, parts["every"].input]
+        triggers = [parts["file"].change, parts["largest"].input, parts["every"].input, parts["rest"].click]
         gr.on(triggers, self._generator(self._run), inputs, self._stamps, js=scripts.CLOCK, **_EVERY)
         page.load(self._generator(self._run_example), None, self._stamps, **_EVERY)
         parts["stop"].click(self._changing(Session.stop), None, self._stamps, **_EVERY)

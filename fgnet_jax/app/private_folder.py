@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -53,27 +53,15 @@ def remove_leftovers(parent: Path, prefix: str) -> None:
 
 
 def _locked_folder(parent: Path, prefix: str) -> tuple[Path, IO[str]]:
-    """Create a folder and take its lock."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        try:
-            lock = (folder / _LOCK).open("a")
-        except FileNotFoundError:
-            continue  # a process that removes leftovers came in between
-        if _take(lock) and os.fstat(lock.fileno()).st_nlink:
-            return folder, lock
-        lock.close()
+    """Create a folder whose lock is taken.
 
-
-def _take(lock: IO[str]) -> bool:
-    """Take a lock; return False where another process holds it."""
-    try:
+    It has another name until then: `remove_leftovers` of another process never meets it without its holder.
+    """
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=parent))
+    lock = (unnamed / _LOCK).open("a")
+    with contextlib.suppress(OSError):  # a file system without locks: in it, nothing is taken for a dead process'
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: there, nothing takes this folder for a dead process'
-        return True
-    return True
+    return unnamed.rename(parent / unnamed.name.removeprefix(".")), lock
 
 
 def _remove(folder: Path) -> None:
@@ -89,17 +77,21 @@ def _remove(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def for_temporary_files(folder: Path) -> Iterator[None]:
+def for_temporary_files(folder: Path) -> Iterator[Mapping[str, str]]:
     """Let this process, and those that it starts, create their temporary files in a folder, those of Gradio among them.
 
     Gradio must not have been imported before: it reads the variables only then.
+
+    Yields:
+      All environment variables as they were, for processes that outlive the folder.
     """
-    variables = {"TMPDIR": folder, "GRADIO_TEMP_DIR": folder / "uploads", "GRADIO_EXAMPLES_CACHE": folder / "examples"}
+    variables = {"TMPDIR": folder, "GRADIO_TEMP_DIR": folder / "files", "GRADIO_EXAMPLES_CACHE": folder / "examples"}
+    original = dict(os.environ)
     former = {name: os.environ.get(name) for name in variables}, tempfile.tempdir
     os.environ |= {name: str(path) for name, path in variables.items()}
     tempfile.tempdir = str(folder)
     try:
-        yield
+        yield original
     finally:
         tempfile.tempdir = former[1]
         for name, value in former[0].items():

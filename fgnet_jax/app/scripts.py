@@ -17,16 +17,20 @@ element.addEventListener('click', event => {
 """Of bars and time line: a click on an element with `data-au` chooses an AU; one on a curve moves the frame control."""
 
 FRAME = """
+let pause;
 const moved = number => {
   const range = element.querySelector('input[type=range]'), box = element.querySelector('input[type=number]');
   if (!range || !Number.isFinite(number)) return;
   range.value = number;  // the browser brings it into the range, and onto a step
-  if (document.activeElement !== box) box.value = range.value;
+  clearTimeout(pause);
+  if (document.activeElement !== box || number > Number(range.max)) box.value = range.value;
+  else pause = setTimeout(() => { box.value = range.value; }, 1500);  // not while more digits are typed
   trigger('input');
 };
 const current = () => Number(element.querySelector('input[type=range]')?.value);
 element.addEventListener('input', event => {
   if (event.target.value !== '') moved(Number(event.target.value));
+  else clearTimeout(pause);
 });
 element.addEventListener('change', event => {
   if (event.target.type === 'number') event.target.value = current();
@@ -42,7 +46,8 @@ document.addEventListener('fg-frame', event => {
   moved(Number(range.min) + step * Math.min(Math.floor(event.detail * count), count - 1));
 });
 """
-"""Of the frame control: slider, box and buttons move together; a number beyond the end is the last one."""
+"""Of the frame control: slider, box and buttons move together; a number beyond the end is the last one. The box has
+the frame that is shown: at once where the number is beyond the end, else after a pause in typing."""
 
 READ_FRAME = """() => {
   const range = document.querySelector('#frame input[type=range]');

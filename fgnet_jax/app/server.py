@@ -8,10 +8,11 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -192,14 +193,20 @@ def guarded(page: "gradio.Blocks", access: Access, port: int) -> "ASGIApp":
     return Guard(app, token=access.token, port=port, hosts=hosts, max_upload=access.max_upload)
 
 
-def open_browser(url: str, folder: Path) -> None:
+def open_browser(url: str, folder: Path, environment: Mapping[str, str]) -> None:
     """Open the page in the user's browser.
 
     Other users see the arguments of every program, so that the browser's is a file which only this one can read.
+
+    Args:
+      url: The page's address, with its token.
+      folder: A folder that only this user can read.
+      environment: The user's own variables: a browser goes on after this process, and so must its TMPDIR.
     """
     path = folder / "open.html"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(
             f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={html.escape(url)}">'
         )
-    webbrowser.open(path.as_uri())
+    command = [sys.executable, "-c", "import sys, webbrowser; webbrowser.open(sys.argv[1])", path.as_uri()]
+    subprocess.run(command, env=environment, start_new_session=True, check=False)  # Ctrl-C is for the page alone

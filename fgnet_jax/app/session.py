@@ -4,7 +4,9 @@ The page never shows what an event returns: events change the session, and the p
 A run that was cancelled, or overtaken by a later one, therefore cannot show anything, whenever it ends.
 """
 
+import contextlib
 import dataclasses
+import io
 import itertools
 import shutil
 import threading
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from fgnet_jax.app import analysis
 from fgnet_jax.app import view as view_lib
 from fgnet_jax.app.analysis import Ending, FrameCount
+from fgnet_jax.app.state import CAMERA, Run, Snapshot, Stamp, Upload
+from fgnet_jax.app.uploads import Uploads
 from fgnet_jax.app.view import FileView
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.media import sources
@@ -27,52 +32,8 @@ from fgnet_jax.predict.pipeline import PredictOptions
 if TYPE_CHECKING:
     from fgnet_jax.predict.network import Network
 
-CAMERA = "camera"
-"""Name of the browser's camera among the files."""
-
 _PULSE = 0.3  # seconds from one sign of progress to the next
-
-
-@dataclasses.dataclass(frozen=True)
-class Upload:
-    """A file that was dropped.
-
-    Attributes:
-      path: Where it lies; distinguishes it from all others.
-      name: Its name, as the one who dropped it knows it.
-    """
-
-    path: str
-    name: str
-
-
-@dataclasses.dataclass(eq=False)
-class Run:
-    """An analysis of several files, one after the other.
-
-    Attributes:
-      paths: The files that it has to analyse, in order.
-      options: Options of prediction.
-      ending: What ends it.
-      at: Index of the file that is being analysed.
-      count: How far it is in that file.
-      begun: When that file was begun, by `time.monotonic`.
-    """
-
-    paths: tuple[str, ...]
-    options: PredictOptions
-    ending: Ending = dataclasses.field(default_factory=Ending)
-    at: int = 0
-    count: FrameCount = FrameCount(0, None)
-    begun: float = dataclasses.field(default_factory=time.monotonic)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stamp:
-    """Numbers that change whenever the page must be drawn again: its sign of progress, and everything else."""
-
-    progress: int
-    scene: int
+_RECENT = 4  # drawings of a name, and results of the camera, that stay: the browser may still load one of before
 
 
 class Session:
@@ -87,15 +48,17 @@ class Session:
       au: Index of the AU whose heatmap was chosen; None for those that are present.
       run: The run that is going on; None for none.
       is_live: Whether the camera is shown.
-      drawn: Key of the file that components were drawn for last which are not drawn again while it is shown.
+      drawn: Key of the file that components were drawn for last which are not drawn again while it is shown; "" for no
+        file, None before the first drawing.
     """
 
-    def __init__(self, network: "Network", folder: Path):
+    def __init__(self, network: "Network", folder: Path, uploads: Uploads):
         """Create a session.
 
         Args:
           network: The network.
-          folder: Its own folder for results, which need not exist; removed by `close`.
+          folder: Its own folder for results and drawings, which need not exist; removed by `close`.
+          uploads: The files of all sessions.
         """
         self.paths: tuple[str, ...] = ()
         self.names: dict[str, str] = {}
@@ -105,8 +68,12 @@ class Session:
         self.au: int | None = None
         self.run: Run | None = None
         self.is_live = False
-        self.drawn: dict[str, str] = {}
-        self._network, self._folder = network, folder
+        self.drawn: str | None = None
+        self._network, self._folder, self._uploads = network, folder, uploads
+        self._drawings: dict[str, list[Path]] = {}
+        self._finished: set[Path] = set()  # folders of results that nothing is written into any more
+        self._looks: list[Path] = []  # those of the camera
+        self._is_closed = False
         self._options = PredictOptions()
         self._clock = -1.0
         self._numbers = itertools.count(1)
@@ -117,8 +84,21 @@ class Session:
     @property
     def view(self) -> FileView | None:
         """The results that are shown; None for none."""
-        result = self.results.get(self.shown or "")
-        return result if isinstance(result, FileView) else None
+        return self.snapshot().view
+
+    def snapshot(self) -> Snapshot:
+        """Return what is shown now, all of it of the same moment."""
+        with self._lock:
+            return Snapshot(
+                paths=self.paths,
+                names=dict(self.names),
+                results=dict(self.results),
+                shown=self.shown,
+                face_id=self.face_id,
+                au=self.au,
+                is_running=self.run is not None,
+                is_live=self.is_live,
+            )
 
     @property
     def stamp(self) -> Stamp:
@@ -128,7 +108,8 @@ class Session:
     def begin(self, uploads: Sequence[Upload], options: PredictOptions, clock: float) -> Run | None:
         """Begin to analyse files, and cancel what was going on.
 
-        Files that have results by the same options keep them. The new ones are analysed first, and then shown.
+        Files that have results by the same options keep them. The new ones are analysed first, and then shown. Uploads
+        that are not among the files any more are removed.
 
         Args:
           uploads: All files that are there now; empty for none.
@@ -136,30 +117,33 @@ class Session:
           clock: The browser's time of this request.
 
         Returns:
-          The run, for `work`; None where a later request has come before this one.
+          The run, for `work`; None where a later request has come before this one, or the tab was closed.
         """
         with self._lock:
-            if clock < self._clock:
+            names = {upload.path: Path(upload.name).name for upload in uploads}
+            paths = tuple(names)
+            self._uploads.hold(self, {*self.paths, *paths})
+            if clock < self._clock or self._is_closed:
+                self._uploads.hold(self, self.paths)
                 return None
             self._clock = clock
             self.cancel()
-            self.names = {upload.path: Path(upload.name).name for upload in uploads}
-            paths = tuple(self.names)
-            kept = {path: self.results[path] for path in paths if path in self.results and options == self._options}
-            for path in self.results.keys() - kept.keys():
-                self._drop(self.results[path])
-            missing = [path for path in paths if path not in kept]
+            valid = {path: self.results[path] for path in paths if path in self.results and options == self._options}
+            missing = [path for path in paths if path not in valid]
             if self.shown in missing:
                 missing.sort(key=lambda path: path != self.shown)  # after a change of options: what is looked at first
             else:
                 missing.sort(key=lambda path: path in self.paths)
             self.is_live = False
-            self.results, self.paths, self._options = kept, paths, options
-            if self.shown not in kept:
-                self._show(next(iter(kept), None))
-            self.run = Run(tuple(missing), options) if missing else None
+            self.names, self.results, self.paths, self._options = names, valid, paths, options
+            self._uploads.hold(self, paths)
+            self._remove_unused()
+            if self.shown not in valid:
+                self._show(next(iter(valid), None))
+            run = Run(tuple(missing), tuple(names[path] for path in missing), options)
+            self.run = run if missing else None
             self._changed()
-            return self.run or Run((), options)
+            return run
 
     def work(self, run: Run) -> Iterator[None]:
         """Analyse the files of a run; yields whenever the page may be drawn again."""
@@ -182,18 +166,16 @@ class Session:
     def _analyse(self, run: Run, path: str) -> Iterator[None]:
         """Analyse one file."""
         run.count, run.begun = FrameCount(0, None), time.monotonic()
-        folder, name = self._new_folder(), self.names[path]
-        source = dataclasses.replace(sources.find([path])[0], name=name)
-        try:
-            yield self._progressed()
-            counts = analysis.analyse(self._network, source, run.options, folder=folder, ending=run.ending)
-            view = yield from self._counted(run, counts)
-            self._finish(run, path, view)
-        except (DetectorError, VideoWriterError, OSError) as error:
-            self._finish(run, path, f"{name}: {error}")
-        finally:
-            if not any(isinstance(r, FileView) and r.csv.parent == folder for r in self.results.values()):
-                shutil.rmtree(folder, ignore_errors=True)
+        name = run.names[run.at]
+        with self._new_folder() as folder:
+            try:
+                yield self._progressed()
+                source = dataclasses.replace(sources.find([path])[0], name=name)
+                counts = analysis.analyse(self._network, source, run.options, folder=folder, ending=run.ending)
+                view = yield from self._counted(run, counts)
+                self._finish(run, path, view)
+            except (DetectorError, VideoWriterError, OSError) as error:
+                self._finish(run, path, f"{name}: {error}")
         yield
 
     def _counted(self, run: Run, counts: analysis.Analysis) -> Generator[None, None, FileView]:
@@ -236,27 +218,36 @@ class Session:
                 self._changed()
 
     def close(self) -> None:
-        """Cancel the run and remove all results."""
+        """Cancel the run, and remove all uploads and results; whatever comes later changes nothing."""
         with self._lock:
             self.cancel()
+            self._is_closed, self.is_live = True, False
             self.paths, self.results, self.shown = (), {}, None
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._uploads.hold(self, ())
+            self._remove_unused()
 
     def look(self, image: np.ndarray, options: PredictOptions) -> None:
         """Analyse an image (height, width, 3) uint8 of the camera and show it, unless another is being analysed."""
         if not self.is_live or not self._looking.acquire(blocking=False):
             return
+        source = sources.Source(CAMERA, "array", array=image)
         try:
-            source = sources.Source(CAMERA, "array", array=image)
-            folder = self._new_folder()
-            view = _exhausted(analysis.analyse(self._network, source, options, folder=folder, ending=Ending()))
+            with self._new_folder() as folder:
+                view = _exhausted(analysis.analyse(self._network, source, options, folder=folder, ending=Ending()))
+                self._take_look(view)
+        except OSError:
+            if not self._is_closed:  # which removes the folder in the midst of it
+                raise
         finally:
             self._looking.release()
+
+    def _take_look(self, view: FileView) -> None:
+        """Show what came of the camera's image, unless the camera is not shown any more."""
         with self._lock:
-            before = self.results.get(CAMERA)
-            self._drop(before if self.is_live and before is not None else view)
             if self.is_live:
                 self.results[CAMERA] = view
+                self._looks = [*self._looks, view.csv.parent][-_RECENT:]
+                self._remove_unused()
                 if self.shown != CAMERA:
                     self._show(CAMERA)
                 self._changed()
@@ -264,12 +255,11 @@ class Session:
     def show_camera(self, is_live: bool) -> None:
         """Show the camera instead of the files, or the files again."""
         with self._lock:
-            if is_live == self.is_live:
+            if is_live == self.is_live or self._is_closed:
                 return
             self.is_live = is_live
-            camera = self.results.pop(CAMERA, None)
-            if camera is not None:
-                self._drop(camera)
+            self.results.pop(CAMERA, None)
+            self._remove_unused()
             self._show(None if is_live else next((path for path in self.paths if path in self.results), None))
             self._changed()
 
@@ -287,7 +277,8 @@ class Session:
           key: `FileView.key` of the file whose frame is meant; for one that is not shown any more, nothing changes.
           number: The frame's number, in the file or beyond it.
         """
-        path, view = self.shown, self.view
+        now = self.snapshot()
+        path, view = now.shown, now.view
         if view is None or path is None or view.key != key:
             return
         new = view_lib.show_frame(self._network, view, number)
@@ -310,17 +301,50 @@ class Session:
                 self.au = au
                 self._changed()
 
+    def save_drawing(self, name: str, drawing: Image.Image | None) -> str | None:
+        """Write a drawing into the session's folder, and return its path; None for none.
+
+        The last few of this name stay; where there is no drawing, none does.
+        """
+        stream = io.BytesIO()
+        if drawing is not None:
+            drawing.save(stream, "PNG")
+        with self._lock:
+            before, new = self._drawings.get(name, []), []
+            if drawing is not None and not self._is_closed:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                new = [self._folder / f"{name}{next(self._numbers)}.png"]
+                new[0].write_bytes(stream.getvalue())
+            self._drawings[name] = [*before, *new][-_RECENT:] if new else []
+            for path in set(before).difference(self._drawings[name]):
+                path.unlink(missing_ok=True)
+            return str(new[0]) if new else None
+
     def _show(self, path: str | None) -> None:
         self.shown, self.face_id, self.au = path, None, None
 
-    def _new_folder(self) -> Path:
+    @contextlib.contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """Create a folder for results; where they are not shown when the block ends, it is removed."""
         folder = self._folder / str(next(self._numbers))
         folder.mkdir(mode=0o700, parents=True)
-        return folder
+        try:
+            yield folder
+        finally:
+            with self._lock:
+                self._finished.add(folder)
+                self._remove_unused()
 
-    def _drop(self, result: FileView | str) -> None:
-        if isinstance(result, FileView):
-            shutil.rmtree(result.csv.parent, ignore_errors=True)
+    def _remove_unused(self) -> None:
+        """Remove the results that are not shown any more; of a tab that was closed, everything."""
+        if self._is_closed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if CAMERA not in self.results:
+            self._looks = []
+        used = {view.csv.parent for view in self.results.values() if isinstance(view, FileView)} | set(self._looks)
+        for folder in self._finished - used:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._finished &= used
 
     def _progressed(self) -> None:
         with self._lock:

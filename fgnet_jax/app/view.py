@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from fgnet_jax.predict.network import Network
 
 
+STOPPED = "stopped"
+"""What is missing in the results of a file that was stopped before its end."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShownFrame:
     """A frame that is shown.
@@ -64,6 +68,7 @@ class FileView:
       problems: Why frames or faces have no result, each reason once.
       video: The drawn video, or None.
       is_partial: Whether it was stopped before the file's end.
+      total: Number of the file's frames, as its header says; None where that is not known.
     """
 
     name: str
@@ -76,6 +81,7 @@ class FileView:
     problems: tuple[str, ...] = ()
     video: Path | None = None
     is_partial: bool = False
+    total: int | None = None
 
     @property
     def key(self) -> str:
@@ -97,16 +103,38 @@ class FileView:
         """Numbers of the frames in the table."""
         return list(dict.fromkeys(row.frame for row in self.rows))
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether the file has frames that are not in the table, because it was stopped or by `every`."""
+        return self.is_partial or (self.is_video and self.options.every > 1)
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of the file's frames, analysed or not; None where that is not known."""
+        if not self.is_sample:
+            return self.numbers[-1]
+        return None if self.total is None else max(self.total, self.numbers[-1])
+
+    @property
+    def fault(self) -> str:
+        """What is missing in the results, in a few words; empty for nothing."""
+        if all(row.size is None for row in self.rows):
+            return "could not be read"
+        lost = [row for row in self.rows if row.size is None or (row.face_id is not None and not row.success)]
+        if not self.has_faces:
+            return "without a result" if lost else "no face found"
+        return STOPPED if self.is_partial else "in part without a result" if lost else ""
+
 
 def shown_frame(result: pipeline.FrameResult, rows: tuple[ResultRow, ...]) -> ShownFrame:
     """Return what is shown of a frame: its faces that have a result."""
-    kept = [k for k, row in enumerate(rows) if row.success]
+    places = [k for k, row in enumerate(rows) if row.success]
     return ShownFrame(
         number=result.detected.frame.number,
         image=result.detected.frame.image,
-        rows=tuple(rows[k] for k in kept),
-        faces=tuple(result.detected.faces[k] for k in kept),
-        heatmaps=result.heatmaps[kept] if kept and result.heatmaps is not None else None,
+        rows=tuple(rows[k] for k in places),
+        faces=tuple(result.detected.faces[k] for k in places),
+        heatmaps=result.heatmaps[places] if places and result.heatmaps is not None else None,
     )
 
 
@@ -217,11 +245,21 @@ def caption(view: FileView, face_id: int | None, au: int | None) -> str:
     """Return what the image shows, as HTML: file, frame, face, and the AU that was chosen."""
     parts = [f"<b>{html.escape(view.name)}</b>", *_place(view)]
     if not view.shown.rows:
-        parts.append("no face in this frame" if view.is_video else "no face")
+        parts.append(_nothing(view))
     else:
         row = view.shown.rows[view.shown.index(face_id)]
         parts += [f"face {row.face_id}", _drawn_aus(view, row, au)]
     return '<span class="fg-dot"></span>'.join(f"<span>{part}</span>" for part in parts)
+
+
+def _nothing(view: FileView) -> str:
+    """Return why no face is shown."""
+    where = "this frame " if view.is_video else ""
+    if view.shown.image is None:
+        return f"{where}cannot be read"
+    if any(row.face_id is not None for row in view.rows if row.frame == view.shown.number):
+        return "no face has a result"
+    return "no face in this frame" if view.is_video else "no face"
 
 
 def _place(view: FileView) -> list[str]:
@@ -230,7 +268,8 @@ def _place(view: FileView) -> list[str]:
         return []
     number = view.shown.number
     seconds = next((row.timestamp for row in view.rows if row.frame == number and row.timestamp is not None), None)
-    return [f"frame {number} of {view.numbers[-1]}", *([] if seconds is None else [f"{seconds:.2f} s"])]
+    count = "" if view.frame_count is None else f" of {view.frame_count}"
+    return [f"frame {number}{count}", *([] if seconds is None else [f"{seconds:.2f} s"])]
 
 
 def _drawn_aus(view: FileView, row: ResultRow, au: int | None) -> str:
@@ -291,7 +330,8 @@ def counts(view: FileView) -> str:
     faces = f"{len(rows)} face{'s' * (len(rows) != 1)}"
     if not view.is_video:
         return faces
-    return f"{faces} in {len({row.frame for row in rows})} of {len(view.numbers)} frames"
+    analysed = " analysed" if view.is_sample else ""
+    return f"{faces} in {len({row.frame for row in rows})} of {len(view.numbers)} frames{analysed}"
 
 
 def table(view: FileView, count: int) -> tuple[list[str], list[list[str]]]:

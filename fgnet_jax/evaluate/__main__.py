@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     logs.setup_logging()
     devices.check()
-    compilation_cache.enable("evaluate", is_wanted=not getattr(arguments, "no_cache", False))
+    compilation_cache.enable("evaluate", is_enabled=not getattr(arguments, "no_cache", False))
     try:
         return commands.COMMANDS[arguments.run](arguments)
     except commands.REFUSALS as refusal:

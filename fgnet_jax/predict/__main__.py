@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         checked = request.checked(arguments)
         devices.check()
-        compilation_cache.enable("predict", is_wanted=not arguments.no_cache)
+        compilation_cache.enable("predict", is_enabled=not arguments.no_cache)
         return run.run(checked)
     except request.RequestError as error:
         return command_line.fail("fgnet_jax.predict", error, 2)

@@ -55,10 +55,7 @@ class ImageFolder:
         self.path = path
         self._per_face = per_face
         self._has_frames = [source.kind in SEVERAL_KINDS for source in sources]
-        self._stems = [  # a folder must not have the name of a file
-            f"{stem}_" if has_frames and stem.lower().endswith(".png") else stem
-            for stem, has_frames in zip(stems([s.name for s in sources]), self._has_frames, strict=True)
-        ]
+        self._stems = _without_suffix(stems([source.name for source in sources]), self._has_frames)
 
     def name(self, source: int, frame: int, face_id: int | None = None) -> str:
         """Return the name of a PNG: that of a frame (from 1) of a source, or of one of its faces."""
@@ -109,6 +106,15 @@ def _base_name(source: str, depth: int) -> str:
     parts = [part for part in os.path.splitext(source)[0].split(os.sep) if part not in ("", ".", "..")]
     name = "-".join(parts[-depth:]) or "image"
     return name if len(os.fsencode(name)) <= _LONGEST else name[-50:]
+
+
+def _without_suffix(names: Sequence[str], has_frames: Sequence[bool]) -> list[str]:
+    """Return names for PNGs and folders of PNGs, where no folder has the name of a file; all different, as before."""
+    taken = {name.casefold() for name in names}
+    return [
+        _numbered(f"{name}_", taken) if is_folder and name.lower().endswith(".png") else name
+        for name, is_folder in zip(names, has_frames, strict=True)
+    ]
 
 
 def _numbered(name: str, taken: set[str]) -> str:

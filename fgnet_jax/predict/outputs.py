@@ -35,8 +35,8 @@ class OutputOptions:
       aligned: Whether images are aligned faces, which are drawn as such.
       aligned_faces: Folder of aligned faces, as PNGs, or None.
       dialect: The tables' dialect (`columns.DIALECTS`), or None.
-      replaces: Whether PNGs that earlier runs wrote of inputs with these names are removed at the start, so that none
-        is left that the table does not name.
+      replaces: Whether PNGs that the tables name, which are replaced, are removed at the start: none is left that the
+        new tables do not name, and none is lost that no run wrote.
     """
 
     table: str
@@ -141,10 +141,13 @@ def open_all(
     for path in options.files(sources):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     folders = options.image_folders(sources)
+    replaced = options.replaces and resume_point == ResumePoint()
+    former = {name for path in options.tables(sources) if replaced for name in result_table.named_images(path)}
     for folder in folders.present:
         os.makedirs(folder.path, exist_ok=True)
-        for path in folder.existing() if options.replaces and resume_point == ResumePoint() else ():
-            os.remove(path)
+        for path in folder.existing() if former else ():
+            if os.path.relpath(path, folder.path).replace(os.sep, "/") in former:
+                os.remove(path)
     archive = video = None
     if options.archive:
         keep = resume_point.faces if columns.faceless == "none" else resume_point.rows

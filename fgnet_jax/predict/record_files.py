@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fgnet_jax.media.sources import Source
-from fgnet_jax.predict import result_table, run_record
+from fgnet_jax.predict import file_names, result_table, run_record
 from fgnet_jax.predict.columns import Faceless, TableColumns, faceless_of
 from fgnet_jax.predict.outputs import OutputOptions
 
@@ -25,7 +25,7 @@ class RecordFiles:
         self.is_active = has_record(self.tables[0])
         self._faceless: Faceless = faceless_of(outputs.dialect)
         self._names = [source.name for source in sources] if outputs.per_input else None
-        self._facts: dict[int, Any] = {}  # of each input, as its file has them
+        self._facts: dict[int, Any] = {}  # of each input whose table is complete, as its file has them
 
     @property
     def is_per_input(self) -> bool:
@@ -35,6 +35,8 @@ class RecordFiles:
     def read(self) -> dict[str, Any] | None:
         """Return the record of an earlier run, with the inputs of all its files; None where there is none.
 
+        Beside what is in the files, it has `begun`: the number of tables, or None where there is one for all inputs.
+
         Raises:
           RunRecordError: A file is no record, or not all are of the same settings.
         """
@@ -43,12 +45,13 @@ class RecordFiles:
             return None
         for table, record in zip(self.tables, records, strict=False):
             run_record.check_same(table, record, records[0])
-        self._facts = {k: _facts(record) for k, record in enumerate(records)}
+        self._facts = {k: _facts(record) for k, record in enumerate(records) if record.get("complete")}
         united: dict[str, Any] = {**records[0], "complete": all(record.get("complete") for record in records)}
         for key in ("inputs", "frame_rates"):
             if key in records[0]:
                 united[key] = {name: value for record in records for name, value in (record.get(key) or {}).items()}
-        return united
+        begun = len(records) if self.is_per_input else None
+        return {"input_count": len(united.get("inputs") or {}), **united, "begun": begun}
 
     def has_ended(self) -> bool:
         """Return whether all tables that have a record are whole, and nobody has changed them since."""
@@ -59,13 +62,21 @@ class RecordFiles:
             size = os.path.getsize(table) if os.path.isfile(table) else None
             if not record.get("complete") or size is None or record.get("table_bytes", size) != size:
                 return False
-        # Where its file of rows is left, the run was killed while the table was made of it.
+        # Where its file of rows is left, another run has begun since, or it was killed before it removed them.
         return last is not None and not (self._rows(last) != last and os.path.exists(self._rows(last)))
 
     def rows_files(self) -> list[str]:
         """Return the files with the rows of an earlier run, up to the first that is missing or has no record."""
         recorded = self.tables[: len(self._read_all())]
         return list(itertools.takewhile(os.path.exists, map(self._rows, recorded)))
+
+    def otherwise_named(self) -> str | None:
+        """Return a table of one of the inputs from before another input of its name came; None if there is none."""
+        for name, table in zip(self._names or (), self.tables, strict=False):
+            plain = os.path.join(os.path.dirname(table), file_names.stems([name])[0] + os.path.splitext(table)[1])
+            if plain not in self.tables and name in ((run_record.read(plain) or {}).get("inputs") or {}):
+                return plain
+        return None
 
     def unrecorded(self, columns: TableColumns) -> str | None:
         """Return a file of rows that has more than a header, but no record beside it; None if there is none."""
@@ -94,7 +105,7 @@ class RecordFiles:
         if complete and os.path.isfile(self.tables[k]):
             own["table_bytes"] = os.path.getsize(self.tables[k])
         run_record.write(self.tables[k], own)
-        self._facts[k] = _facts(own)
+        self._facts[k] = _facts(own) if complete else None
 
     def write_all(self, record: Mapping[str, Any], *, complete: bool, last: int) -> None:
         """Write the record; of each input up to the last one, where its file does not have all of it yet.

@@ -12,7 +12,7 @@ import numpy as np
 
 from fgnet_jax import aus as aus_lib
 from fgnet_jax.media.frames import SEVERAL_KINDS, VIDEO_KINDS, Frame
-from fgnet_jax.predict import run_record
+from fgnet_jax.predict import input_files, run_record
 from fgnet_jax.predict.columns import DIALECT_VERSIONS
 from fgnet_jax.predict.record_files import RecordFiles
 from fgnet_jax.predict.request import PredictionRequest
@@ -83,7 +83,8 @@ def record(request: PredictionRequest, known: dict[str, Any], network: "Network"
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "git": None,  # `RunRecorder` asks git meanwhile
-        "inputs": {source.name: {} for source in request.sources},
+        "inputs": {source.name: input_files.facts(source.path) for source in request.sources},
+        "input_count": len(request.sources),  # an input may be named twice
         "complete": False,
     }
 
@@ -198,14 +199,16 @@ class RunRecorder:
         self._cost = self._written - begun
 
     def _add_sums(self) -> None:
+        """Record the sums that are known by now; none of a file that has changed since, which is reported."""
         found = self._hasher.sums()
         for name, path in [*self._paths.items()]:
             if path not in found:
                 continue
             del self._paths[name]
             facts = self._record["inputs"].setdefault(name, {})
-            if facts.get("sha256", found[path].sha256) != found[path].sha256:
-                status("predict", f"{name} is another file now than when its first rows were written; predict it anew")
+            if facts.get("sha256", found[path].sha256) != found[path].sha256 or input_files.change(path, facts):
+                status("predict", f"{name} has changed since this run began: its rows are not certain; predict it anew")
+                continue
             facts |= dataclasses.asdict(found[path])
 
 

@@ -51,11 +51,7 @@ class WrittenFrame:
 
 
 class CsvTable:
-    """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped.
-
-    Attributes:
-      is_complete: Set by the caller when all rows have been added.
-    """
+    """A CSV file (UTF-8, header, newline after every row) that holds whole rows whenever the program is stopped."""
 
     def __init__(self, stream: BinaryIO, columns: TableColumns, header: bool = True, *, is_staged: bool = False):
         """Write the header to an open binary stream, unless it is there already.
@@ -69,7 +65,6 @@ class CsvTable:
         self._stream = stream
         self._columns = columns
         self._is_staged = is_staged
-        self.is_complete = False
         if header:
             self._write([columns.names])
 
@@ -87,17 +82,14 @@ class CsvTable:
 
 
 @contextlib.contextmanager
-def open_table(
-    path: str | os.PathLike[str], columns: TableColumns, keep: int | None = None, *, keeps_rows: bool = False
-) -> Iterator[CsvTable]:
+def open_table(path: str | os.PathLike[str], columns: TableColumns, keep: int | None = None) -> Iterator[CsvTable]:
     """Open a table at `path`, or on standard output for `-`.
 
     Args:
       path: Parquet where it ends with `.parquet`. A table that has a file of rows (`rows_file`) appears when the block
-        ends, whether or not it raised.
+        ends, whether or not it raised; the file of rows stays (`remove_rows`).
       columns: The columns.
       keep: Bytes of an existing table (of `rows_file`) to keep and append to; None begins a new table.
-      keeps_rows: Whether the file of rows stays, even if the table is complete.
 
     Raises:
       OSError: The file cannot be written.
@@ -117,16 +109,34 @@ def open_table(
         finally:
             if is_staged:
                 _finish(rows, path, columns)
-    if table.is_complete and not keeps_rows:
-        remove_rows(path, columns)
 
 
-def remove_rows(path: str | os.PathLike[str], columns: TableColumns) -> None:
-    """Remove the file of rows beside a complete table, where there is one."""
-    rows = rows_file(path, columns.faceless)
+def remove_rows(path: str | os.PathLike[str], faceless: Faceless) -> None:
+    """Remove the file of rows beside a table that is recorded as complete, where there is one."""
+    rows = rows_file(path, faceless)
     if rows != os.fspath(path):
         with contextlib.suppress(FileNotFoundError):
             os.remove(rows)
+
+
+def named_images(path: str | os.PathLike[str]) -> set[str]:
+    """Return the PNGs that a table names as overlays and aligned faces; none where there is no table."""
+    columns = {"overlay", "aligned_face"}
+    if path == "-" or not os.path.isfile(path):
+        return set()
+    if is_parquet(path):
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                found = file.read([name for name in file.schema_arrow.names if name in columns])
+        except pyarrow.ArrowInvalid:  # no table, and no run has named anything in it
+            return set()
+        return {name for column in found.columns for name in column.to_pylist() if name}
+    with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        rows = csv.DictReader(stream)
+        return {row[name] for row in rows for name in columns & row.keys() if row[name]}
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:

@@ -16,9 +16,9 @@ from fgnet_jax.faces.finder import DetectedFrame
 from fgnet_jax.media import video_writer
 from fgnet_jax.media.frames import SEVERAL_KINDS
 from fgnet_jax.metrics.thresholds import ThresholdsError
-from fgnet_jax.predict import heatmap_files, outputs, pipeline, recording, resuming
+from fgnet_jax.predict import heatmap_files, outputs, pipeline, recording, resuming, tables
 from fgnet_jax.predict.batching import ResumePoint
-from fgnet_jax.predict.columns import TableColumns
+from fgnet_jax.predict.columns import TableColumns, faceless_of
 from fgnet_jax.predict.pipeline import FrameResult
 from fgnet_jax.predict.recording import RunRecorder
 from fgnet_jax.predict.reporting import RunReporter
@@ -68,6 +68,7 @@ def run(request: PredictionRequest) -> int:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `images` checks sizes itself
     trimmer = HeapTrimmer()
     if (prepared := _prepare(request)) is None:
+        _remove_rows(request)  # a run may have been killed while it did
         request.report(f"{request.outputs.table} is complete")
         return 0
     try:
@@ -82,8 +83,18 @@ def run(request: PredictionRequest) -> int:
             opened = _open_outputs(stack, prepared)
             result = _predict_and_write(prepared, frames, opened, stop=stop, trimmer=trimmer)
             prepared.recorder.wait(lambda: stop.received)
-        prepared.recorder.finish(complete=result not in _EXIT_STATUS.values())
+        if opened.video is not None and opened.video.sound_problem:
+            status("predict", f"{request.outputs.video}: {opened.video.sound_problem}")
+        is_complete = result not in _EXIT_STATUS.values()
+        prepared.recorder.finish(complete=is_complete)
+        if is_complete:
+            _remove_rows(request)
     return result
+
+
+def _remove_rows(request: PredictionRequest) -> None:
+    """Remove the files of rows beside complete tables."""
+    tables.remove_rows(request.outputs.tables(request.sources), faceless_of(request.outputs.dialect))
 
 
 def _prepare(request: PredictionRequest) -> PredictionRun | None:
@@ -118,7 +129,7 @@ def _prepare(request: PredictionRequest) -> PredictionRun | None:
         detector=detector,
         columns=columns,
         thresholds=thresholds,
-        recorder=RunRecorder(request, record, resumption.point.source),
+        recorder=RunRecorder(request, record, max(resumption.point.source, resumption.point.written[0])),
         resume_point=resumption.point,
         stages=Stages(),
     )

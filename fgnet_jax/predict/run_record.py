@@ -22,10 +22,12 @@ NO_ALIGNMENT = "none: the pictures are aligned faces"
 
 FREE = (
     "arguments",
+    "begun",
     "complete",
     "device",
     "frame_rates",
     "git",
+    "input_count",
     "inputs",
     "learnt_from",
     "table_bytes",

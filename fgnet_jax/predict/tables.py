@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fgnet_jax.predict import result_table, run_record
 from fgnet_jax.predict.batching import ResumePoint
-from fgnet_jax.predict.columns import ResultRow, TableColumns
+from fgnet_jax.predict.columns import Faceless, ResultRow, TableColumns
 from fgnet_jax.predict.result_table import CsvTable
 
 
@@ -23,7 +23,7 @@ class Tables(Protocol):
         ...
 
     def complete(self) -> None:
-        """Mark all as complete: all rows have been added."""
+        """Open those of the last inputs, which have no rows: all rows have been added."""
         ...
 
 
@@ -49,8 +49,6 @@ def open_tables(
         tables = _TablePerInput(paths, columns, point)
         stack.callback(tables.close)
         yield tables
-    if tables.is_complete:
-        tables.remove_rows()
 
 
 class _OneTable:
@@ -66,7 +64,7 @@ class _OneTable:
         self._table.add(rows)
 
     def complete(self) -> None:
-        self._table.is_complete = True
+        pass
 
 
 class _TablePerInput:
@@ -76,14 +74,13 @@ class _TablePerInput:
     are complete (`result_table.rows_file`).
     """
 
-    __slots__ = ("_columns", "_paths", "_source", "_stack", "_table", "is_complete")
+    __slots__ = ("_columns", "_paths", "_source", "_stack", "_table")
 
     def __init__(self, paths: Sequence[str], columns: TableColumns, point: ResumePoint):
         self._paths, self._columns = paths, columns
         self._stack = contextlib.ExitStack()
         self._table: CsvTable | None = None
         self._source = max(point.written[0], 0) - 1
-        self.is_complete = False
         for path in paths[self._source + 2 :]:  # an earlier run's: should this one stop, it has not got that far
             for file in (result_table.rows_file(path, columns.faceless), run_record.path_of(path)):
                 with contextlib.suppress(FileNotFoundError):
@@ -99,24 +96,24 @@ class _TablePerInput:
     def complete(self) -> None:
         while self._source < len(self._paths) - 1:
             self._open_next()
-        self.is_complete = True
 
     def close(self) -> None:
         self._stack.close()
-
-    def remove_rows(self) -> None:
-        """Remove the files of rows, which complete tables do not need."""
-        for path in reversed(
-            self._paths
-        ):  # the last one's tells that a run was killed before (`RecordFiles.has_ended`)
-            result_table.remove_rows(path, self._columns)
 
     def _open_next(self, keep: int | None = None) -> None:
         self._stack.close()
         self._source += 1
         path = self._paths[self._source]
-        opened = result_table.open_table(path, self._columns, keep, keeps_rows=True)
-        self._table = self._stack.enter_context(opened)
+        self._table = self._stack.enter_context(result_table.open_table(path, self._columns, keep))
+
+
+def remove_rows(paths: Sequence[str], faceless: Faceless) -> None:
+    """Remove the files of rows of tables that are recorded as complete.
+
+    Killed before, a run is resumed from them; so the last one's goes first (`RecordFiles.has_ended`).
+    """
+    for path in reversed(paths):
+        result_table.remove_rows(path, faceless)
 
 
 def rows_files(paths: Sequence[str], columns: TableColumns) -> list[str]:

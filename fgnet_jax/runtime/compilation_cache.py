@@ -49,16 +49,16 @@ def root() -> Path:
     return folder / "fgnet_jax" / "compiled"
 
 
-def enable(command: str, *, is_wanted: bool = True) -> None:
+def enable(command: str, *, is_enabled: bool = True) -> None:
     """Keep what JAX compiles from now on; one line on standard error says so where that is not possible.
 
     Args:
       command: The command's name, for that line.
-      is_wanted: False for no cache, wherever it may be.
+      is_enabled: False for no cache, wherever it may be.
     """
     import jax
 
-    if not is_wanted:
+    if not is_enabled:
         jax.config.update("jax_enable_compilation_cache", False)
     elif not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] - defined by JAX
         try:

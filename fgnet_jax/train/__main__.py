@@ -114,7 +114,7 @@ def _train(rest: list[str]) -> None:
     with _together(workdir), _one_line(workdir):
         logs.setup_logging()
         devices.check()
-        compilation_cache.enable("train", is_wanted=not _NO_CACHE.value)
+        compilation_cache.enable("train", is_enabled=not _NO_CACHE.value)
         logs.setup_logging(jax.process_index() == 0)
         loop.train(_CONFIG.value, workdir)
 

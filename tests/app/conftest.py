@@ -24,7 +24,7 @@ from fgnet_jax.predict.pipeline import PredictOptions
 from tests.miniature import write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-TIMEOUT = 20_000  # milliseconds; CI's machines are busy
+TIMEOUT = 60_000  # milliseconds; CI's machines are busy
 AUS = aus.CORPUS_AUS["disfa"]
 
 
@@ -94,7 +94,7 @@ def url(directory):
         assert address is not None, line + server.communicate()[1]
         yield address[0]
         server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=30)
+        _, errors = server.communicate(timeout=60)
         assert server.returncode == 0 and "Traceback" not in errors, errors
 
 

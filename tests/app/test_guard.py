@@ -18,9 +18,32 @@ async def _application(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def respond(*headers, path="/", query="", method="GET", host=HOST, served="127.0.0.1", kind="http", allowed=()):
+async def _removed(scope, receive, send):
+    """Begin to send a file that is not in its place any more, as Starlette does."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+    raise FileNotFoundError(scope["path"])
+
+
+async def _absent(scope, receive, send):
+    """Find no file before anything is sent, as Starlette does, which sends words on the error and then raises it."""
+    await send({"type": "http.response.start", "status": 500, "headers": []})
+    await send({"type": "http.response.body", "body": b"Internal Server Error"})
+    raise RuntimeError(f"File at path {scope['path']} does not exist.")
+
+
+def respond(
+    *headers,
+    path="/",
+    query="",
+    method="GET",
+    host=HOST,
+    served="127.0.0.1",
+    kind="http",
+    allowed=(),
+    application=_application,
+):
     """Return status, headers and text of the response to a request; for a websocket, the kind of message."""
-    guard = Guard(_application, token="secret", port=7860, hosts=host_names(served, allowed), max_upload=100)
+    guard = Guard(application, token="secret", port=7860, hosts=host_names(served, allowed), max_upload=100)
     given = [("host", host), *headers]
     scope = {
         "type": kind,
@@ -110,7 +133,7 @@ def test_where_all_addresses_are_served_any_address_is_own_and_names_are_not():
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7860", ""]
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7860", "", "http://["]
 )
 def test_requests_of_other_pages_are_refused(origin):
     """Those of other ports of this machine among them, which have the same cookies."""
@@ -138,3 +161,14 @@ def test_results_stay_out_of_the_browsers_cache_and_the_page_out_of_other_pages(
     _, headers, _ = respond(COOKIE, path="/gradio_api/file=/x")
     assert headers["cache-control"] == "no-store" and headers["x-frame-options"] == "DENY"
     assert respond(COOKIE, path="/assets/index.js")[1]["cache-control"] == "max-age=9"
+
+
+def test_a_file_that_is_removed_while_it_is_requested_is_not_found(tmp_path):
+    """As when its tab is closed; any other failure goes on."""
+    path = f"/gradio_api/file={tmp_path / 'image1.png'}"
+    for application in (_removed, _absent):
+        status, headers, text = respond(COOKIE, path=path, application=application)
+        assert (status, text, headers["cache-control"]) == (404, "Removed\n", "no-store")
+    (tmp_path / "image1.png").touch()
+    with pytest.raises(FileNotFoundError):
+        respond(COOKIE, path=path, application=_removed)

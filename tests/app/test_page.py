@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.app.conftest import AUS
+from tests.app.conftest import AUS, TIMEOUT
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Playwright's pipes, closed by its own process
@@ -45,25 +45,26 @@ def downloaded(page, button: str) -> tuple[str, bytes]:
 
 
 def wait_for_frame(page, number: int) -> None:
-    """Wait until a frame of a numbered clip is shown: by words, by the slider, and by the picture itself."""
+    """Wait until a frame of a numbered clip is shown: by words, by the slider, and by the image itself."""
     page.locator("#caption", has_text=f"frame {number} of 12").wait_for()
     page.wait_for_function(
         "number => document.querySelector('#frame input[type=number]').value == number", arg=str(number)
     )
     length = 0.0
-    for _ in range(50):
+    for _ in range(TIMEOUT // 100):
         bar = overlay(page)[-16].mean(-1) > 128
         length = bar.mean() * 320 / 4
         if round(length) == number:
             return
         page.wait_for_timeout(100)
-    pytest.fail(f"frame {number}: the picture is that of frame {length:.1f}")
+    pytest.fail(f"frame {number}: the image is that of frame {length:.1f}")
 
 
-def test_at_first_an_example_is_shown(page):
+def test_at_first_an_example_is_shown(page, directory):
     """With the network, its AUs by name, and two faces, of which a click on the image chooses one."""
     head = page.locator(".fg-head")
     assert "FG-Net" in head.inner_text() and "disfa" in head.inner_text() and "AU12" in head.inner_text()
+    assert f"weights {directory} for" in head.inner_text()
     head.locator("summary").click()
     assert "lip corner puller" in head.inner_text()
     page.locator("#status", has_text="2 faces").wait_for()
@@ -129,7 +130,7 @@ def test_an_image_without_a_face_gives_a_message(page, tmp_path):
     np.testing.assert_allclose(overlay(page)[200, 300], (30, 90, 160), atol=2)
 
 
-def test_frame_number_and_picture_agree(page, clips):
+def test_frame_number_and_image_agree(page, clips):
     """However the number is changed: by keys, typing (a number beyond the end, too), the mouse, and the time line."""
     drop(page, clips / "short.mp4")
     page.locator("#status", has_text="in 12 of 12 frames").wait_for()
@@ -141,8 +142,7 @@ def test_frame_number_and_picture_agree(page, clips):
     wait_for_frame(page, 5)
     number.fill("9")
     wait_for_frame(page, 9)
-    number.fill("99")
-    number.blur()
+    number.fill("99")  # still in hand: neither blurred nor Enter
     wait_for_frame(page, 12)
     box = slider.bounding_box()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
@@ -169,9 +169,34 @@ def test_a_video_has_a_player_and_downloads(page, clips):
     assert name == "short_aus.mp4" and content[4:8] == b"ftyp"
     page.locator("#every input").fill("3")
     page.locator("#status", has_text="in 4 of 4 frames").wait_for()
-    page.locator("#caption", has_text="frame 1 of 10").wait_for()
+    page.locator("#caption", has_text="frame 1 of 12").wait_for()
     page.locator("#largest input").check()
     page.locator("#status", has_text="4 faces in 4 of 4 frames").wait_for()
+
+
+def test_files_that_stop_has_left_out_can_be_analysed(page, clips, photograph):
+    """Without a new upload, by a button that is there only then."""
+    drop(page, clips / "long.mp4", photograph)
+    page.locator("#progress", has_text="of 700").wait_for()
+    page.locator("#stop").click()
+    page.locator("#status", has_text="Not analysed (1): astronaut.png").wait_for()
+    page.locator("#caption", has_text="of 700").wait_for()
+    page.locator("#rest").click()
+    page.locator("#caption", has_text="astronaut.png").wait_for()
+    page.locator("#status", has_text="1 of 2 files have all results").wait_for()
+    assert "Not analysed" not in page.locator("#status").inner_text() and not page.locator("#rest").is_visible()
+
+
+def test_the_image_stays_in_sight(page):
+    """However far down the list of AUs one scrolls."""
+    bar = page.locator("#bars .au-bar").last
+    page.locator("#table").scroll_into_view_if_needed()
+    page.evaluate("() => window.scrollTo(0, 0)")
+    bar.scroll_into_view_if_needed()
+    bar.click()
+    page.locator('#bars .au-bar[aria-pressed="true"]').wait_for()
+    image, last = page.locator("#overlay img").bounding_box(), bar.bounding_box()
+    assert page.evaluate("window.scrollY") > 0 and 0 <= last["y"] <= 800 and image["y"] >= 0
 
 
 def test_the_last_file_is_the_one_that_is_shown(page, clips, photograph):
@@ -223,6 +248,8 @@ def test_a_telephone_shows_everything_in_its_width(open_page, clips):
     page.locator('#timeline [data-au="5"]').click()
     page.locator("#caption", has_text="AU12 lip corner puller").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    label = page.locator("#overlay label").bounding_box()
+    assert label is None or label["width"] <= 1, "it would cover a face in the image's corner"
     for part in ("#overlay img", "#close img", "#bars", "#timeline", "#player", "#csv", "#faces"):
         box = page.locator(part).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["width"] > 150, part

@@ -1,11 +1,13 @@
 """The folder for uploads: its user's alone, and gone when its process has ended, however it has."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,10 +56,44 @@ def test_what_a_killed_process_has_left_is_removed_at_the_next_start(holder, tem
     """SIGKILL lets nobody clean up; the lock, which has ended with the process, tells that it is dead."""
     process, left = holder
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     assert (left / "face.png").exists()
     with private_folder.private_folder(PREFIX) as folder:
         assert list(temporary.iterdir()) == [folder]
+
+
+def test_a_folder_that_is_being_created_is_no_leftover(temporary, monkeypatch):
+    """Also where another process removes leftovers at this very moment, and is interrupted in between."""
+    is_met, goes_on = threading.Event(), threading.Event()
+    mkdtemp, rmtree = tempfile.mkdtemp, shutil.rmtree
+
+    def slow_rmtree(path, **options):
+        for file in Path(path).iterdir():
+            file.unlink()
+        is_met.set()
+        goes_on.wait(60)
+        rmtree(path, **options)
+
+    def remove():
+        private_folder.remove_leftovers(temporary, PREFIX)
+        is_met.set()
+
+    remover = threading.Thread(target=remove)
+
+    def met_mkdtemp(**options):
+        path = mkdtemp(**options)
+        remover.start()
+        assert is_met.wait(60)
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkdtemp", met_mkdtemp)
+        patch.setattr(shutil, "rmtree", slow_rmtree)
+        with private_folder.private_folder(PREFIX) as folder:
+            goes_on.set()
+            remover.join()
+            assert folder.exists() and folder.name.startswith(PREFIX)
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_folder_of_a_living_process_stays(holder, temporary):
@@ -92,7 +128,8 @@ def test_folders_of_other_users_stay(temporary):
 def test_temporary_files_are_created_in_it(temporary):
     """Those of Python and Gradio; afterwards, everything is as it was."""
     before = dict(os.environ), tempfile.gettempdir()
-    with private_folder.private_folder(PREFIX) as folder, private_folder.for_temporary_files(folder):
+    with private_folder.private_folder(PREFIX) as folder, private_folder.for_temporary_files(folder) as original:
+        assert original == before[0]
         assert Path(tempfile.mkdtemp()).parent == folder
         assert Path(os.environ["GRADIO_TEMP_DIR"]).parent == folder
     assert (dict(os.environ), tempfile.gettempdir()) == before

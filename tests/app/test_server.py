@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from fgnet_jax.app import server
+from fgnet_jax.app import private_folder, server
+from tests.app.conftest import AUS
 
 WAIT = 60.0  # seconds; CI's machines are busy
 
@@ -203,6 +205,45 @@ def test_other_sites_in_the_same_browser_can_do_nothing(context, served, other_s
     assert len(served.stored) == 1, "the page itself can: the requests of above would have been understood"
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it has never become so"
+        time.sleep(0.1)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Playwright's pipes, closed by its own process
+def test_files_take_place_only_while_a_tab_shows_them(context, directory, tmp_path, photograph, clips):
+    """Each of them once, however often the face is drawn anew; none when they are taken off, or the tab is closed."""
+
+    def stored(kind: str) -> list[Path]:
+        found = [Path(folder, name) for folder, _, names in os.walk(tmp_path) for name in names]
+        return [path for path in found if path.suffix == f".{kind}"]
+
+    with serving(directory, tmp_path) as served:
+        page = context.new_page()
+        page.set_default_timeout(1000 * WAIT)
+        page.goto(f"http://127.0.0.1:{served.port}/?token={served.token}")
+        page.locator("#status", has_text="example.jpg").wait_for()
+        page.locator("#file input[type=file]").set_input_files(str(photograph))
+        page.locator("#caption", has_text="astronaut.png").wait_for()
+        page.locator("#file input[type=file]").set_input_files(str(clips / "short.mp4"))
+        page.locator("#status", has_text="in 12 of 12 frames").wait_for()
+        for k in range(len(AUS)):
+            page.locator(f'#bars [data-au="{k}"]').click()
+            page.locator(f'#bars [data-au="{k}"][aria-pressed="true"]').wait_for()
+        assert sorted(path.name for path in stored("csv")) == ["astronaut.csv", "short.csv"]
+        assert sorted(path.name for path in stored("mp4")) == ["short.mp4", "short_aus.mp4"]
+        assert len(stored("png")) <= 9, "the upload, and the last four drawings of the frame and of its face"
+        page.get_by_label("Clear").click()
+        wait_until(lambda: not any(stored(kind) for kind in ("png", "mp4", "csv")))
+        page.locator("#file input[type=file]").set_input_files(str(photograph))
+        page.locator("#caption", has_text="astronaut.png").wait_for()
+        page.close()
+        wait_until(lambda: not any(stored(kind) for kind in ("png", "csv")))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_uploads_are_gone_when_a_signal_has_ended_the_page(directory, tmp_path, number):
     """While a browser listens to it, and without a traceback."""
@@ -266,11 +307,17 @@ def test_an_address_is_taken_at_once():
             server.listen("127.0.0.1", listener.getsockname()[1])
 
 
-def test_the_browser_is_told_the_token_by_a_file(tmp_path, monkeypatch):
-    """Other users see the arguments of every program."""
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    server.open_browser("http://127.0.0.1:7860/?token=secret", tmp_path)
-    (path,) = tmp_path.iterdir()
-    assert opened == [path.as_uri()] and path.stat().st_mode & 0o777 == 0o600
+def test_the_browser_gets_the_token_by_a_file(tmp_path):
+    """Other users see the arguments of every program; its variables are the user's own, not those of the page."""
+    browser, log = tmp_path / "browser", tmp_path / "log"
+    browser.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "TMPDIR=$TMPDIR" > {log}\n')
+    browser.chmod(0o700)
+    folder = tmp_path / "private"
+    folder.mkdir()
+    environment = os.environ | {"BROWSER": f"{browser} %s", "TMPDIR": str(tmp_path)}
+    with private_folder.for_temporary_files(folder):
+        server.open_browser("http://127.0.0.1:7860/?token=secret", folder, environment)
+    (path,) = folder.iterdir()
+    assert log.read_text().splitlines() == [path.as_uri(), f"TMPDIR={tmp_path}"]
+    assert path.stat().st_mode & 0o777 == 0o600
     assert "url=http://127.0.0.1:7860/?token=secret" in path.read_text()

@@ -1,6 +1,7 @@
 """What a tab shows, whatever ends when: the last files, or nothing."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from fgnet_jax.app import analysis, rendering
 from fgnet_jax.app.analysis import FrameCount
-from fgnet_jax.app.session import Session, Upload
+from fgnet_jax.app.session import Session
+from fgnet_jax.app.state import Upload
+from fgnet_jax.app.uploads import Uploads
 from fgnet_jax.app.view import FileView
 from fgnet_jax.predict.pipeline import PredictOptions
 
@@ -18,7 +21,7 @@ OPTIONS = PredictOptions()
 @pytest.fixture
 def session(detector, tmp_path):
     """Return a session whose results lie in `tmp_path / "tab"`."""
-    return Session(detector, tmp_path / "tab")
+    return Session(detector, tmp_path / "tab", Uploads(tmp_path / "uploads"))
 
 
 @pytest.fixture
@@ -63,6 +66,13 @@ def test_a_run_that_was_overtaken_shows_nothing(session, video, image, tmp_path)
     assert threading.active_count() == before
 
 
+def test_a_run_that_is_overtaken_before_its_file_leaves_nothing(session, video, image, tmp_path):
+    """The names of its files are its own: the session has those of the later one."""
+    old = session.work(session.begin([video], OPTIONS, 1))
+    session.begin([image], OPTIONS, 2)
+    assert len(list(old)) == 2 and folders(tmp_path) == []
+
+
 def test_an_earlier_request_that_comes_late_changes_nothing(session, video, image):
     """Go by the browser's time, not by the order in which requests come."""
     for _ in session.work(session.begin([image], OPTIONS, 2)):
@@ -97,7 +107,28 @@ def test_stop_keeps_what_is_done(session, video):
     view = session.view
     assert view.is_partial and 0 < view.numbers[-1] < 700 and view.shown.rows
     assert view.csv.read_text().count("\n") == len(view.rows) + 1 and view.video.stat().st_size > 0
-    assert f"stopped at frame {view.numbers[-1]}" in rendering.status(session)
+    status = rendering.status(session.snapshot())
+    assert f"stopped at frame {view.numbers[-1]} of 700" in status and "frames analysed" in status
+
+
+def test_stop_names_the_files_that_were_not_analysed(session, video, image, photograph):
+    """They stay, and are analysed when the same files are requested again; the stopped one has not all results."""
+    other = Upload(str(photograph.parent / "absent.png"), "absent.png")
+    _, work = begun(session, [video, image, other], 1)
+    assert session.snapshot().left_out == ()
+    session.stop()
+    for _ in work:
+        pass
+    stopped, status = session.view, rendering.status(session.snapshot())
+    assert session.snapshot().left_out == (image.path, other.path)
+    assert "Not analysed (2): Müller (2).png, absent.png." in status and "0 of 3 files have all results" in status
+    assert "Stopped (1): long.mp4." in status
+    run = session.begin([video, image, other], OPTIONS, 2)
+    assert run.paths == (image.path, other.path)
+    for _ in session.work(run):
+        pass
+    assert session.results[video.path] is stopped and session.snapshot().left_out == ()
+    assert "1 of 3 files have all results" in rendering.status(session.snapshot())
 
 
 def test_a_browser_that_leaves_ends_the_run(session, video, tmp_path):
@@ -108,6 +139,26 @@ def test_a_browser_that_leaves_ends_the_run(session, video, tmp_path):
     assert run.ending.cancel.is_set() and session.run is None and threading.active_count() == before
     session.close()
     assert not (tmp_path / "tab").exists()
+
+
+def test_what_comes_after_a_tab_was_closed_changes_nothing(session, image, photograph, tmp_path, monkeypatch):
+    """Neither the camera's last image, nor files, nor a drawing is stored again."""
+    session.show_camera(True)
+    analyse = analysis.analyse
+
+    def closed(*arguments, **options):
+        session.close()
+        yield from ()
+        options["folder"].mkdir(parents=True)  # as if it had been at work in it
+        return (yield from analyse(*arguments, **options))
+
+    monkeypatch.setattr(analysis, "analyse", closed)
+    session.look(np.asarray(Image.open(photograph).convert("RGB"))[:256], OPTIONS)
+    assert (
+        session.begin([image], OPTIONS, 2) is None and session.save_drawing("close", Image.new("RGB", (8, 8))) is None
+    )
+    session.show_camera(True)
+    assert session.view is None and not session.is_live and not (tmp_path / "tab").exists()
 
 
 def test_other_options_compute_again_and_other_files_do_not(session, image, photograph, tmp_path):
@@ -153,3 +204,33 @@ def test_a_camera_leaves_files_as_they_are(session, image, photograph):
     assert isinstance(session.view, FileView) and session.view.name == "camera" and session.view.shown.rows
     session.show_camera(False)
     assert session.view is file and list(session.results) == [image.path]
+
+
+def test_a_camera_does_not_fill_the_disk(session, photograph, tmp_path):
+    """The last few results and drawings stay, for the browser may still be loading them; without the camera, none."""
+    session.show_camera(True)
+    camera = np.asarray(Image.open(photograph).convert("RGB"))[:256]
+    for _ in range(7):
+        session.look(camera, OPTIONS)
+        drawing = session.save_drawing("image", Image.fromarray(camera))
+        assert drawing is not None and Path(drawing).exists() and session.view.csv.exists()
+    assert len(folders(tmp_path)) == 8 and len(list((tmp_path / "tab").rglob("*.csv"))) == 4
+    session.show_camera(False)
+    session.save_drawing("image", None)
+    assert folders(tmp_path) == []
+
+
+def test_uploads_are_removed_when_they_are_shown_no_more(session, detector, photograph, tmp_path):
+    """When they are taken off the page, by a request that was overtaken, and by closing the tab."""
+    paths = [tmp_path / "uploads" / name / "face.png" for name in ("first", "second", "late")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(photograph.read_bytes())
+    first, second, late = (Upload(str(path), path.name) for path in paths)
+    session.begin([first, second], OPTIONS, 2)
+    assert session.begin([late], OPTIONS, 1) is None
+    assert [path.exists() for path in paths] == [True, True, False]
+    session.begin([second], PredictOptions(largest=True), 3)
+    assert [path.exists() for path in paths] == [False, True, False]
+    session.close()
+    assert list((tmp_path / "uploads").iterdir()) == []

@@ -6,6 +6,7 @@ from PIL import Image
 
 from fgnet_jax.app import timeline
 from fgnet_jax.app import view as view_lib
+from fgnet_jax.predict.pipeline import PredictOptions
 from tests.app.conftest import analysed
 from tests.end_to_end.predicting import astronaut
 from tests.miniature import write_video
@@ -66,6 +67,13 @@ def test_the_time_line_shows_where_a_face_is(view):
     row = next(row for row in view.rows if row.frame == 14 and row.face_id == large)
     np.testing.assert_array_equal(scores[13], row.scores)
     assert "left:3.571%" in timeline.draw(view, None, None), "half a frame of fourteen"
+
+
+def test_a_sample_of_a_video_has_the_videos_number_of_frames(detector, clips, tmp_path):
+    """Not the number of its last frame that was analysed."""
+    sample = analysed(detector, clips / "short.mp4", tmp_path, PredictOptions(every=5))
+    assert sample.numbers == [1, 6, 11] and "frame 1 of 12<" in view_lib.caption(sample, None, None)
+    assert view_lib.counts(sample).endswith("in 3 of 3 frames analysed")
 
 
 def test_the_frame_control_reaches_the_frames_of_the_table(view):

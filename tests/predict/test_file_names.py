@@ -52,6 +52,9 @@ def test_a_videos_folder_is_no_images_file():
     """Keep apart x.png, the drawing of x.jpg, and the folder of a video that is called x.png.mp4."""
     folder = ImageFolder("out", [Source("x.jpg", "image"), Source("x.png.mp4", "video")], per_face=False)
     assert (folder.name(0, 1), folder.name(1, 1)) == ("x.png", "x.png_/000001.png")
+    clips = [Source(name, "video") for name in ("x.png.mp4", "x.png_.mp4", "X.PNG.avi", "x.png_-2.mkv")]
+    folders = ImageFolder("out", [Source("x.jpg", "image"), *clips], per_face=False).folders()
+    assert len({name.casefold() for name in folders}) == 4 and not any(name.endswith(".png") for name in folders)
 
 
 @pytest.mark.parametrize(

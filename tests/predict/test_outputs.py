@@ -44,7 +44,7 @@ def result(index, number=1, faces=(0,), scores=(0.25, -0.5)):
 
 
 def write(options, results, point=BEGINNING):
-    """Write frames, and return the rows of all tables."""
+    """Write frames, and return the rows of all CSV tables."""
     with contextlib.ExitStack() as stack:
         opened = outputs.open_all(
             stack, options, options.table_columns(AUS), aus=AUS, size=16, sources=SOURCES, resume_point=point
@@ -52,7 +52,7 @@ def write(options, results, point=BEGINNING):
         for item in results:
             opened.write(item, pipeline.rows(item, np.zeros(2)))
         opened.table.complete()
-    return [row for path in options.tables(SOURCES) for row in read(path)]
+    return [row for path in options.tables(SOURCES) if not result_table.is_parquet(path) for row in read(path)]
 
 
 def read(path):
@@ -149,11 +149,21 @@ def test_pngs_of_an_earlier_run_are_removed_where_this_is_asked_for(tmp_path, re
     folder = tmp_path / "f"
     options = OutputOptions(table=str(tmp_path / "out.csv"), aligned_faces=str(folder), replaces=replaces)
     write(options, RESULTS)
-    (folder / "mine.png").touch()
+    for name in ("mine.png", "x-a-20260101.png"):
+        (folder / name).touch()
     rows = write(options, [result(0, faces=(1,))])
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
-    assert {row["aligned_face"] for row in rows} == {"x-a-1.png"} and {"mine.png", "x-a-1.png"} <= found
-    assert (len(found) == 2) == replaces
+    assert {row["aligned_face"] for row in rows} == {"x-a-1.png"}
+    assert {"mine.png", "x-a-20260101.png", "x-a-1.png"} <= found and (len(found) == 3) == replaces
+
+
+def test_the_pngs_of_a_former_parquet_table_are_known(tmp_path):
+    """As those of a CSV table; a file that is none names nothing."""
+    options = OutputOptions(table=str(tmp_path / "out.parquet"), aligned_faces=str(tmp_path / "f"))
+    write(options, RESULTS[:1])
+    assert result_table.named_images(options.table) == {"x-a-0.png", "x-a-1.png"}
+    (tmp_path / "out.parquet").write_bytes(b"no table")
+    assert result_table.named_images(options.table) == set() == result_table.named_images(tmp_path / "none.csv")
 
 
 def test_a_resumed_run_keeps_the_pngs_of_before(tmp_path):

@@ -49,7 +49,10 @@ def test_a_resumed_run_reads_them_as_one(tmp_path):
     """Unite the inputs of all records."""
     begin(tmp_path, 3).write_all(RECORD, complete=True, last=2)
     found = files(tmp_path)
-    assert found.read() == RECORD | {"complete": True, "table_bytes": 0} and found.has_ended()
+    assert (
+        found.read() == RECORD | {"complete": True, "table_bytes": 0, "begun": 3, "input_count": 3}
+        and found.has_ended()
+    )
 
 
 def test_a_run_that_stopped_within_an_input_is_not_complete(tmp_path):
@@ -114,13 +117,23 @@ def test_a_record_is_written_again_only_where_it_has_changed(tmp_path):
     assert json.loads((tmp_path / "b.csv.json").read_text())["inputs"]["b.mp4"]["bytes"] == 7
 
 
+def test_a_record_of_a_table_that_is_complete_now_says_so(tmp_path):
+    """Though nothing else has changed: a run may be stopped after an input's last row, and all of it is known."""
+    begin(tmp_path, 3).write_all(RECORD, complete=False, last=1)
+    found = files(tmp_path)
+    found.read()
+    found.write_all(RECORD, complete=True, last=2)
+    assert json.loads((tmp_path / "b.csv.json").read_text())["complete"] and files(tmp_path).has_ended()
+
+
 def test_one_table_has_one_record(tmp_path):
     """Write and read it as `run_record` does."""
     table = tmp_path / "out.csv"
     table.write_text("input,frame\n")
     found = RecordFiles(OutputOptions(table=str(table)), SOURCES)
     found.write_all(RECORD, complete=True, last=2)
-    assert run_record.read(table) == RECORD | {"complete": True, "table_bytes": 12} == found.read()
+    record = RECORD | {"complete": True, "table_bytes": 12}
+    assert run_record.read(table) == record and found.read() == record | {"begun": None, "input_count": 3}
     assert found.has_ended() and found.rows_files() == [str(table)] and not found.is_per_input
 
 

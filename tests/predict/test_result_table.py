@@ -35,7 +35,7 @@ def write_video(path, columns=OWN, frames=3):
     """Write an image with two faces, and a video whose second frame has no face."""
     with result_table.open_table(path, columns) as table:
         write_rows(table, frames)
-        table.is_complete = True
+    result_table.remove_rows(path, columns.faceless)
 
 
 def write_rows(table, frames=3):
@@ -67,10 +67,12 @@ def test_every_frame_is_on_disk_when_it_is_added(tmp_path):
 
 def test_file_names_that_are_no_text_leave_the_table_text(tmp_path):
     """Write the escaped name of a source, so that any reader of UTF-8 can read the table."""
-    name = escaping.escaped(os.fsdecode(b"\xff.png"))
-    with result_table.open_table(tmp_path / "out.csv", OWN) as table:
-        table.add([ResultRow(name)])
-    assert "\n\\xff.png,1," in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    name = escaping.escaped(os.fsdecode(b"\xff\r\n.png"))
+    for path in (tmp_path / "out.csv", tmp_path / "out.parquet"):
+        with result_table.open_table(path, OWN) as table:
+            table.add([ResultRow(name)])
+    assert "\n\\xff\\x0d\\x0a.png,1," in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["input"].to_pylist() == [name]
 
 
 @pytest.mark.parametrize("dialect", [None, *columns.DIALECTS])
@@ -110,7 +112,6 @@ def test_a_table_without_faceless_frames_is_resumed_by_its_file_of_rows(tmp_path
     assert (last.frame, last.faces) == (2, 0), "the frame without a face is known"
     with result_table.open_table(path, chosen, keep=last.end) as table:
         table.add([face("b.mp4", 3, 7, 0.75)])
-        table.is_complete = True
     assert path.read_bytes() == complete
 
 
@@ -194,6 +195,6 @@ def test_parquet_of_a_stopped_run_can_be_read_and_resumed(tmp_path):
     keep = (tmp_path / "out.parquet.rows.csv").stat().st_size
     with result_table.open_table(tmp_path / "out.parquet", OWN, keep) as table:
         table.add([face("b.png")])
-        table.is_complete = True
+    result_table.remove_rows(tmp_path / "out.parquet", OWN.faceless)
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["input"].to_pylist() == ["a.png", "b.png"]
     assert os.listdir(tmp_path) == ["out.parquet"]

@@ -32,6 +32,8 @@ def write(paths, chosen, point=BEGINNING, end=None):
                 opened.add([row(name, frame)], NAMES.index(name))
         if end is None:
             opened.complete()
+    if end is None:
+        tables.remove_rows(paths, chosen.faceless)
 
 
 def read(path):

@@ -12,7 +12,7 @@ from fgnet_jax.runtime import compilation_cache
 PROGRAM = """
 import sys
 from fgnet_jax.runtime import compilation_cache
-compilation_cache.enable("predict", is_wanted=sys.argv[1:] != ["--no_cache"])
+compilation_cache.enable("predict", is_enabled=sys.argv[1:] != ["--no_cache"])
 import jax, jax.numpy as jnp
 from jax import monitoring
 events = []
