@@ -11,6 +11,7 @@ from benchmarks import flops
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.train import optimizer, state, steps, targets
 
@@ -50,7 +51,7 @@ def measure(config: ModelConfig, batch: int) -> StepCost:
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     fn = functools.partial(steps.train_step, step, tx)
-    options = compiler_options.training()
+    options = compiler_options.training(platforms.current())
     compiled = jax.jit(fn, donate_argnums=0, compiler_options=options).lower(shapes, faces, key).compile()
     trained, _ = optimizer.split(shapes.params, step.optim)
     gradients = sum(leaf.size * leaf.dtype.itemsize for leaf in trained.values())
@@ -96,7 +97,9 @@ def _forward(config: ModelConfig, batch: int) -> dict[str, float]:
     images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
     fn, variables = functools.partial(fgnet.apply, config), fgnet.abstract(config)
     gflop = flops.count(fn, variables, images) / 1e9
-    temporaries = _temporaries(jax.jit(fn).lower(variables, images).compile(compiler_options.inference()))
+    temporaries = _temporaries(
+        jax.jit(fn).lower(variables, images).compile(compiler_options.inference(platforms.current()))
+    )
     return {"side": config.generator_size, "batch": batch, "gflop": gflop, "temporaries": temporaries}
 
 

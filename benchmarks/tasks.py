@@ -19,6 +19,7 @@ from benchmarks import flops
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.train import optimizer as optimizer_lib
 from fgnet_jax.train import state, steps, targets
@@ -86,10 +87,15 @@ def inference(config: ModelConfig, batch: int) -> dict[str, Task]:
     fns = _stages(config)
     tasks, value = {}, images
     for stage in STAGES:
-        program, tasks[stage] = compiled(fns[stage], variables, value, options=compiler_options.inference())
+        program, tasks[stage] = compiled(
+            fns[stage], variables, value, options=compiler_options.inference(platforms.current())
+        )
         value = program(variables, value)
     tasks["whole"] = compiled(
-        functools.partial(fgnet.apply, config), variables, images, options=compiler_options.inference()
+        functools.partial(fgnet.apply, config),
+        variables,
+        images,
+        options=compiler_options.inference(platforms.current()),
     )[1]
     return tasks
 
@@ -115,7 +121,9 @@ def training(config: ModelConfig, batch: int) -> dict[str, Task]:
     current: dict[str, Any] = {"state": state.create(jax.device_put(fgnet.init(config)), step.optim, tx)}
     key, faces = jax.random.key(0), jax.device_put(_faces(config, batch))
     fn = functools.partial(steps.train_step, step, tx)
-    program, task = compiled(fn, current["state"], faces, key, donate=True, options=compiler_options.training())
+    program, task = compiled(
+        fn, current["state"], faces, key, donate=True, options=compiler_options.training(platforms.current())
+    )
 
     def run() -> object:
         current["state"], metrics = program(current["state"], faces, key)

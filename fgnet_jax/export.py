@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from fgnet_jax.models.fgnet import Arrays, Variables
     from fgnet_jax.predict.detector import Detector
 
-PLATFORMS = ("cpu", "cuda", "tpu")
-"""Platforms that an exported program runs on."""
+PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
+"""Platforms that an exported program runs on: `jax.export`'s names, with those of `fgnet_jax.models.ops.platforms`."""
 
 SYMBOLIC = "symbolic"
 """Value of `--batch` for batches of any size, known only when the program is called."""
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def program(detector: "Detector", batch: int | None = None) -> "Exported":
-    """Export the network as a program of (weights, images) for `PLATFORMS`.
+    """Export the network as a program of (weights, images) for `PLATFORMS`, each with the paths that are fast on it.
 
     Args:
       detector: The network.
@@ -98,19 +98,21 @@ def program(detector: "Detector", batch: int | None = None) -> "Exported":
     import jax
     from jax import export
 
-    network = _network(detector)
+    networks = {name: _network(detector, platform) for name, platform in PLATFORMS.items()}
     images = _image_shape(detector, batch if batch is not None else export.symbolic_shape("batch")[0])
     arrays = {path: jax.ShapeDtypeStruct(array.shape, array.dtype) for path, array in flat(detector).items()}
-    return export.export(jax.jit(network), platforms=PLATFORMS)(arrays, images)
+    # Not this process' platform decides, but the one that the program is compiled for later: one branch for each.
+    chosen = jax.jit(lambda arrays, images: jax.lax.platform_dependent(arrays, images, **networks))
+    return export.export(chosen, platforms=tuple(PLATFORMS))(arrays, images)
 
 
-def _network(detector: "Detector") -> "Callable[[Arrays, jax.Array], tuple[jax.Array, jax.Array]]":
-    """Return the detector's function of (flat weights, images)."""
+def _network(detector: "Detector", platform: str) -> "Callable[[Arrays, jax.Array], tuple[jax.Array, jax.Array]]":
+    """Return the detector's function of (flat weights, images), for a platform of `fgnet_jax.models.ops.platforms`."""
     from fgnet_jax.predict import network
 
     # Without its jit: jax2onnx traces with its own primitives, and they would stay in the jit's cache.
     forward = inspect.unwrap(network.forward)
-    return lambda arrays, images: forward(detector.config, len(detector.aus), _nested(arrays), images)
+    return lambda arrays, images: forward(detector.config, len(detector.aus), platform, _nested(arrays), images)
 
 
 def _image_shape(detector: "Detector", batch: object) -> "jax.ShapeDtypeStruct":
@@ -225,7 +227,7 @@ def write_onnx(detector: "Detector", output: Path, batch: int = 1) -> list[Path]
       OSError: One of them cannot be written.
     """
     jax2onnx = importlib.import_module("jax2onnx")  # by name: it may be in another environment than type checkers
-    network, arrays = _network(detector), flat(detector)
+    network, arrays = _network(detector, "cpu"), flat(detector)
     output, data_file, text_file = written_files(output, ONNX)
     output.parent.mkdir(parents=True, exist_ok=True)
     data_file.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Exported programs: they run with JAX alone, for any batch, and give the detector's results."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -121,3 +122,13 @@ def test_a_batch_is_a_number_or_symbolic(batch, capsys):
     with pytest.raises(SystemExit) as exit_:
         export.main(["--weights", "w", "--output", "o.stablehlo", "--batch", batch])
     assert exit_.value.code == 2 and "symbolic or a whole number" in capsys.readouterr().err
+
+
+def test_each_platform_has_its_own_paths(detector):
+    """Convolutions are products by taps on CPUs, and one operation of the compiler on GPUs and TPUs."""
+    text = export.program(detector, 2).mlir_module()
+    choices = re.split(r'\n    %\S+ = "stablehlo.case"', text)
+    cpu, cuda, tpu = re.split(r"\n    \}, \{\n", max(choices, key=len))
+    of_cpu, of_cuda, of_tpu = (part.count("stablehlo.convolution") for part in (cpu, cuda, tpu))
+    assert of_cpu < 0.6 * of_cuda
+    assert of_cpu < 0.6 * of_tpu

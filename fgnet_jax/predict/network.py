@@ -14,6 +14,7 @@ import numpy as np
 
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import compilation_cache, sharding
@@ -51,15 +52,16 @@ def apply(params: Params, images: jax.Array | np.ndarray) -> tuple[jax.Array, ja
     Returns:
       Scores float32 (N, K) and heatmaps float32 (N, size, size, K), both in [-1, 1], for the K AUs of `params.aus`.
     """
-    return forward(params.config, len(params.aus), params.variables, jnp.asarray(images))
+    return forward(params.config, len(params.aus), platforms.current(), params.variables, jnp.asarray(images))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def forward(
-    config: ModelConfig, count: int, variables: fgnet.Variables, images: jax.Array
+    config: ModelConfig, count: int, platform: str, variables: fgnet.Variables, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Compute scores (N, count) and clipped heatmaps (N, size, size, count) of images (N, S, S, 3), 0 to 255."""
-    heatmaps = fgnet.au_heatmaps(config, variables, images, count)
+    with platforms.tracing_for(platform):
+        heatmaps = fgnet.au_heatmaps(config, variables, images, count)
     return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
 
 
@@ -158,8 +160,9 @@ class Network:
     def _compiled(self) -> jax.stages.Compiled:
         side = self.config.image_size
         images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8, sharding=self.layout.batch)
-        lowered = forward.lower(self.config, len(self.aus), self.variables, images)
-        compiled = lowered.compile(compiler_options.inference())
+        platform = self.layout.platform
+        lowered = forward.lower(self.config, len(self.aus), platform, self.variables, images)
+        compiled = lowered.compile(compiler_options.inference(platform))
         compilation_cache.seal()  # at once: not every process ends in order
         return compiled
 
@@ -177,7 +180,7 @@ def to_devices(variables: fgnet.Variables, layout: sharding.Sharding) -> fgnet.V
 
 def default_batch_size() -> int:
     """Return the default number of faces per batch and device, for the kind of device that JAX uses."""
-    return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
+    return BATCH_SIZE_CPU if platforms.current() == "cpu" else BATCH_SIZE_ACCELERATOR
 
 
 def check_images(images: object, side: int) -> None:

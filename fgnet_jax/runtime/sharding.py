@@ -31,6 +31,11 @@ class Sharding:
     shard_params: bool = False
 
     @property
+    def platform(self) -> str:
+        """The kind of its devices: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
+
+    @property
     def batch(self) -> NamedSharding:
         """Placement that splits the batch axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from fgnet_jax.data.pipeline import ProcessShard
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.lineage import Link
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import files, sharding
 from fgnet_jax.runtime import provenance as provenance_lib
@@ -175,11 +176,11 @@ def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sha
     tx = optimizer(step.optim, total_steps)
     placement = layout.of(_state_shapes(step, total_steps))
     train_step = jax.jit(
-        functools.partial(steps.train_step, step, tx),
+        platforms.traced_for(layout.platform, functools.partial(steps.train_step, step, tx)),
         in_shardings=(placement, layout.batch, layout.replicated),
         out_shardings=(placement, layout.replicated),
         donate_argnums=0,
-        compiler_options=compiler_options.training(),
+        compiler_options=compiler_options.training(layout.platform),
     )
 
     evaluation = compile_eval_steps(step.model, len(step.centres), layout)

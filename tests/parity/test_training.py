@@ -19,6 +19,7 @@ import pytest
 
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.train import losses, optimizer, state
 from tests.parity import reference, reference_weights
@@ -64,7 +65,7 @@ def train(config: ModelConfig, steps: int):
     with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision("highest"):
         current, images, targets = begin(config.dtype)
         update = functools.partial(_step, config, optimizer.optimizer(OPTIM, RATE_ENDS))
-        step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.training())
+        step = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.training(platforms.current()))
         metrics = []
         for _ in range(steps):
             current, out = step(current, images, targets)

@@ -5,7 +5,7 @@ from typing import cast
 
 import jax
 
-from fgnet_jax.models.ops import direct, switches
+from fgnet_jax.models.ops import direct, platforms, switches
 from fgnet_jax.models.ops.cpu import taps
 from fgnet_jax.models.ops.direct import Padding
 from fgnet_jax.models.ops.remat import remat
@@ -27,7 +27,7 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> 
 
 def _method(kernel: jax.Array) -> Convolution:
     """Choose how to convolve with a kernel (kh, kw, Cin, Cout)."""
-    if jax.default_backend() != "cpu":
+    if platforms.current() != "cpu":
         return direct.conv
     height, width, features_in, _ = kernel.shape
     is_slow = features_in >= _MIN_CHANNELS or height % 2 == 0 or width % 2 == 0

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.custom_derivatives import SymbolicZero
 
-from fgnet_jax.models.ops import switches
+from fgnet_jax.models.ops import platforms, switches
 
 Perturbed = Any
 """An argument with `value` and `perturbed`, as JAX passes it under `symbolic_zeros`: it has no public type for it."""
@@ -34,7 +34,7 @@ def remat(fn: Callable[..., jax.Array], *static: object) -> Callable[..., jax.Ar
     if not switches.is_on("remat"):
         return lambda *arrays: fn(*arrays, *static)
     checkpointed = jax.checkpoint(lambda *arrays: fn(*arrays, *static))
-    if jax.default_backend() != "cpu":
+    if platforms.current() != "cpu":
         return checkpointed
     return lambda *arrays: checkpointed(*_in_order(*arrays))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.models.ops import direct, switches
+from fgnet_jax.models.ops import direct, platforms, switches
 from fgnet_jax.models.ops.conv import _method, conv2d
 from fgnet_jax.models.ops.cpu import taps
 
@@ -22,7 +22,7 @@ def test_conv2d_pads_by_half_the_kernel(side, stride):
         np.testing.assert_allclose(conv2d(x, kernel, stride), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have one method")
+@pytest.mark.skipif(platforms.current() != "cpu", reason="other devices have one method")
 def test_the_method_suits_kernel_and_switch():
     """Tap by tap where XLA's gradient is slow, on even kernels and on many channels, unless it is switched off."""
     small, large, even = (jnp.zeros(shape) for shape in ((3, 3, 3, 8), (3, 3, 32, 8), (2, 1, 3, 8)))

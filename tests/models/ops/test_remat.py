@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.remat import remat
 
 RNG = np.random.default_rng(0)
@@ -40,7 +41,7 @@ def test_only_the_arguments_are_kept():
     assert len(maps) == 1, "the argument"
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the order is for XLA's scheduler on CPUs")
+@pytest.mark.skipif(platforms.current() != "cpu", reason="the order is for XLA's scheduler on CPUs")
 def test_the_map_waits_only_for_gradients_that_are_used():
     """The gradient of a frozen array is not computed just to establish the order."""
 

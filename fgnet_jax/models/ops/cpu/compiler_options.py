@@ -11,21 +11,21 @@ _MEMORY: CompilerOptions = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY
 _NO_YNNPACK: CompilerOptions = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-def inference() -> CompilerOptions:
+def inference(platform: str) -> CompilerOptions:
     """Return options for a forward pass: a schedule that saves memory; the default takes twice as much, and longer."""
-    return _on_cpus(_MEMORY)
+    return _on_cpus(platform, _MEMORY)
 
 
-def training() -> CompilerOptions:
+def training(platform: str) -> CompilerOptions:
     """Return options for a training step: a schedule that saves memory, and no YNNPACK.
 
     YNNPACK's kernels round differently on each kind of processor. Without them, a step takes a twentieth longer.
     """
-    return _on_cpus(_MEMORY | _NO_YNNPACK)
+    return _on_cpus(platform, _MEMORY | _NO_YNNPACK)
 
 
-def _on_cpus(options: CompilerOptions) -> CompilerOptions:
-    if jax.default_backend() != "cpu":
+def _on_cpus(platform: str, options: CompilerOptions) -> CompilerOptions:
+    if platform != "cpu":
         return {}
     return {name: value for name, value in options.items() if _is_known(name, value)}
 

@@ -13,15 +13,15 @@ from fgnet_jax.models.ops.cpu import compiler_options
 
 def test_the_compiler_knows_every_option():
     """This JAX does, on CPUs: without one of them, memory would double, or steps would round otherwise."""
-    assert [*compiler_options.inference()] == ["xla_cpu_scheduler_type"]
-    assert [*compiler_options.training()] == ["xla_cpu_scheduler_type", "xla_cpu_experimental_ynn_fusion_type"]
+    assert [*compiler_options.inference("cpu")] == ["xla_cpu_scheduler_type"]
+    assert [*compiler_options.training("cpu")] == ["xla_cpu_scheduler_type", "xla_cpu_experimental_ynn_fusion_type"]
 
 
 def test_the_schedule_saves_memory():
     """A sixth for eight faces of the tiny network; half for one face of the published one, whose maps are larger."""
     shapes = fgnet.abstract(TINY), jax.ShapeDtypeStruct((8, TINY.image_size, TINY.image_size, 3), np.float32)
     lowered = jax.jit(functools.partial(fgnet.apply, TINY)).lower(*shapes)
-    default, saving = (_temporaries(lowered.compile(options)) for options in (None, compiler_options.inference()))
+    default, saving = (_temporaries(lowered.compile(options)) for options in (None, compiler_options.inference("cpu")))
     assert saving < 0.9 * default
 
 
@@ -33,5 +33,5 @@ def _temporaries(compiled: jax.stages.Compiled) -> int:
 def test_an_option_of_another_release_is_left_out(monkeypatch):
     """Nothing fails for a name or a value that XLA does not know."""
     monkeypatch.setattr(compiler_options, "_MEMORY", {"xla_cpu_renamed": "1", "xla_cpu_scheduler_type": "RENAMED"})
-    assert compiler_options.inference() == {}
-    assert jax.jit(lambda x: x + 1, compiler_options=compiler_options.inference())(1) == 2
+    assert compiler_options.inference("cpu") == {}
+    assert jax.jit(lambda x: x + 1, compiler_options=compiler_options.inference("cpu"))(1) == 2
