@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fgnet_jax.metrics import classification
+from fgnet_jax.metrics import classification, drawn_ranks
 from fgnet_jax.metrics.classification import ConfusionCounts
 
 METRICS = (*classification.COUNT_METRICS[:-1], *classification.RANK_METRICS, "base_rate")
@@ -21,8 +21,6 @@ LEVEL = 0.95
 
 RESAMPLES = 1000
 """Default number of draws of subjects."""
-
-_CHUNK = 2**20  # values of (resamples, frames) in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,13 +171,15 @@ def _rank_metrics(
       member: (N,), each frame's subject as an index.
       weights: (B, S), how often each subject is drawn.
     """
-    step = max(1, _CHUNK // max(len(member), 1))
-    chunks = [weights[k : k + step] for k in range(0, len(weights), step)] or [weights]
     columns = []
     for k in range(scores.shape[1]):
-        parts = [classification.rank_metrics(scores[:, k], labels[:, k], part[:, member]) for part in chunks]
-        columns.append({name: np.concatenate([part[name] for part in parts]) for name in classification.RANK_METRICS})
-    return {name: np.stack([column[name] for column in columns], 1) for name in classification.RANK_METRICS}
+        known = labels[:, k] >= 0
+        arguments = scores[known, k], labels[known, k], member[known], weights
+        columns.append((drawn_ranks.auc(*arguments), drawn_ranks.average_precision(*arguments)))
+    return {
+        name: np.stack(values, 1)
+        for name, values in zip(classification.RANK_METRICS, zip(*columns, strict=True), strict=True)
+    }
 
 
 def _interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from fgnet_jax.metrics import bootstrap
+from fgnet_jax.metrics import bootstrap, drawn_ranks
 
 AUS = (1, 2, 4, 12)
 
@@ -59,7 +59,7 @@ def test_metrics_equal_scikit_learn(thresholds):
 
 def test_intervals_equal_a_direct_computation(monkeypatch):
     """Every draw as a list of frames, those of a subject drawn twice repeated, through scikit-learn."""
-    monkeypatch.setattr(bootstrap, "_CHUNK", 1000)  # several chunks
+    monkeypatch.setattr(drawn_ranks, "_CHUNK", 1000)  # several chunks
     scores, labels, subjects = _frames(1, 200)
     measured = bootstrap.measure(scores, labels, subjects=subjects, aus=AUS, thresholds=0.1, resamples=40, seed=3)
     names = sorted(set(subjects))

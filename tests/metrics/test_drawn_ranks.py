@@ -1,0 +1,36 @@
+"""Curves over many draws of subjects, against the same frame by frame."""
+
+import numpy as np
+import pytest
+
+from fgnet_jax.metrics import classification, drawn_ranks
+
+
+def _frames(count: int = 300, subjects: int = 7):
+    """Return scores with many ties, labels and subjects."""
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.normal(size=count), 1)
+    return scores, (scores + rng.normal(size=count) > 0.8).astype(np.int8), rng.integers(0, subjects, count)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 2**19])
+@pytest.mark.parametrize("times", [1, 3 * drawn_ranks._EXACT])  # beyond what float32 holds exactly
+def test_every_draw_equals_its_frames(monkeypatch, chunk, times):
+    """Whatever is in memory at once, and however often a subject is drawn; a draw without a class has no value."""
+    monkeypatch.setattr(drawn_ranks, "_CHUNK", chunk)
+    scores, labels, member = _frames()
+    labels[member == 6] = 0
+    weights = np.random.default_rng(1).integers(0, 3, (20, 7)) * times
+    weights[0] = 0, 0, 0, 0, 0, 0, 1
+    expected = classification.rank_metrics(scores, labels, weights[:, member])
+    for name in classification.RANK_METRICS:
+        actual = getattr(drawn_ranks, name)(scores, labels, member, weights)
+        np.testing.assert_allclose(actual, expected[name], rtol=0, atol=1e-12)
+        assert np.isnan(actual[0])
+
+
+def test_nothing_is_known():
+    """No frame of an AU is labelled."""
+    nothing = np.zeros(0), np.zeros(0, np.int8), np.zeros(0, np.int64), np.ones((3, 2))
+    assert np.isnan(drawn_ranks.auc(*nothing)).all()
+    assert np.isnan(drawn_ranks.average_precision(*nothing)).all()
