@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, processes
 from benchmarks.tasks import ProgramCost, Task
 
 Factory = Callable[..., Mapping[str, Task]]
@@ -96,7 +96,7 @@ def network(factory: Factory, *arguments: Any) -> Iterator[NetworkProcess]:
     def receive() -> Any:
         try:
             message = parent_end.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the latter if it had not read all that was sent to it
             process.join()
             killed = process.exitcode == -signal.SIGKILL  # as Linux does when memory runs out; a crash is a defect
             error = DoesNotFitError if killed else RuntimeError
@@ -106,7 +106,8 @@ def network(factory: Factory, *arguments: Any) -> Iterator[NetworkProcess]:
         return message
 
     def run(name: str) -> Measurement:
-        parent_end.send(name)
+        with contextlib.suppress(BrokenPipeError):  # it was ended while it was idle; `receive` says so
+            parent_end.send(name)
         return receive()
 
     try:
@@ -120,7 +121,7 @@ def network(factory: Factory, *arguments: Any) -> Iterator[NetworkProcess]:
 
 def _serve(pipe: Connection, factory: Factory, arguments: tuple[Any, ...]) -> None:
     """Send the tasks' costs, and then a measurement for every name received: the process's main function."""
-    machine.let_be_killed_first()
+    processes.let_be_killed_first()
     try:
         tasks = factory(*arguments)
         pipe.send({name: task.cost for name, task in tasks.items()})

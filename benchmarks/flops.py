@@ -19,7 +19,11 @@ DimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[in
 
 def count(fn: Callable[..., Any], *arguments: Any) -> float:
     """Count operations of the convolutions and matrix products in `fn`; arguments may be `jax.ShapeDtypeStruct`."""
-    jaxpr = jax.make_jaxpr(fn)(*arguments).jaxpr
+    return count_jaxpr(jax.make_jaxpr(fn)(*arguments).jaxpr)
+
+
+def count_jaxpr(jaxpr: core.Jaxpr) -> float:
+    """Count operations of a traced function, as `count` does; what no result needs is left out."""
     return _count_jaxpr(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 

@@ -22,9 +22,7 @@ def describe() -> dict[str, Any]:
     """Return `fgnet_jax.runtime.provenance` with the processor, its cores and PyTorch's version."""
     record = provenance.provenance()
     if has_torch():
-        import torch
-
-        record["versions"]["torch"] = torch.__version__
+        record["versions"]["torch"] = provenance.version("torch")
     return record | {"processor": _processor(), "cores": os.cpu_count() or 1}
 
 
@@ -40,12 +38,6 @@ def rate(dtype: str) -> float:
     products = {"jax": _jax_product(size, dtype)} | ({"torch": _torch_product(size, dtype)} if has_torch() else {})
     seconds = in_turns(products, 5)
     return 2 * size**3 / min(min(values) for values in seconds.values()) / 1e9
-
-
-def let_be_killed_first() -> None:
-    """Let Linux end this process before any other if memory runs out."""
-    with contextlib.suppress(OSError):  # another system
-        pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def forget_peak() -> None:

@@ -1,4 +1,7 @@
-"""The parts of `python -m benchmarks`: each measures, prints a table and returns its results for the JSON file."""
+"""The parts of `python -m benchmarks`: each measures, prints a table and returns its results for the JSON file.
+
+Each imports what it needs, so that those of the network run where neither TFDS nor OpenCV is installed.
+"""
 
 import argparse
 import dataclasses
@@ -7,10 +10,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import apart, machine, memory, start, tasks, timing
-from benchmarks import detection as detection_lib
-from benchmarks import media as media_lib
-from benchmarks import preparation as preparation_lib
+from benchmarks import apart, machine, memory, tasks, timing
 from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.models.config import REMATS, TINY, ModelConfig
 from fgnet_jax.models.ops import switches
@@ -103,6 +103,8 @@ def scaling(options: Options) -> Results:
 
 def start_(options: Options) -> dict[str, Any]:
     """Measure the cold start, and the input pipeline."""
+    from benchmarks import start
+
     seconds, rates = start.cold(_config(options)), start.input_rates(64 if options.tiny else 2000)
     print(start.table(seconds, rates))
     return {"cold": seconds, "input": rates}
@@ -110,6 +112,8 @@ def start_(options: Options) -> dict[str, Any]:
 
 def preparation(options: Options) -> dict[str, Any]:
     """Measure the face detector's error, and the speed of preparing a corpus."""
+    from benchmarks import preparation as preparation_lib
+
     faces, frames, workers = (3, 8, 1) if options.tiny else (60, 1200, options.threads)
     errors = [preparation_lib.detector_error(f"synthetic_{name}", faces) for name in ("bp4d", "disfa")]
     speeds = list(preparation_lib.speeds(frames, workers))
@@ -119,6 +123,8 @@ def preparation(options: Options) -> dict[str, Any]:
 
 def media(options: Options) -> dict[str, Any]:
     """Measure the error of tracking faces in videos, and the speed of reading videos."""
+    from benchmarks import media as media_lib
+
     videos = media_lib.videos(12 if options.tiny else 120)
     every = media_lib.EVERY[::3] if options.tiny else media_lib.EVERY
     tracked = [row for video in videos for row in media_lib.track(video, every, options.detector)]
@@ -129,6 +135,8 @@ def media(options: Options) -> dict[str, Any]:
 
 def detection(options: Options) -> dict[str, Any]:
     """Measure which faces each detector finds, false ones, its landmarks' error and its pace."""
+    from benchmarks import detection as detection_lib
+
     results = [detection_lib.measure(name, options.pictures, is_tiny=options.tiny) for name in DETECTORS]
     print(detection_lib.table(results))
     return {"detectors": [dataclasses.asdict(result) for result in results]}

@@ -28,7 +28,7 @@ def variables(salt: str = "A") -> Variables:
     arrays = {"encoder/latent_avg": reference_weights.latent_avg(salt)}
     for module, table in TABLES.items():
         state = reference_weights.state_dict(module, salt)
-        arrays |= {rule.path: np.ascontiguousarray(rule.layout.from_file(state.pop(rule.source))) for rule in table}
+        arrays |= {rule.path: np.array(rule.layout.from_file(state.pop(rule.source)), order="C") for rule in table}
     shapes = abstract(PUBLISHED)
     groups = (shapes.params, shapes.batch_stats, shapes.buffers)
     return Variables(*({path: arrays[path] for path in group} for group in groups))
