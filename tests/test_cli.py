@@ -211,6 +211,13 @@ def test_the_wheel_brings_the_face_detector(installed):
         assert file.read_bytes() == (ROOT / "fgnet_jax/faces" / name).read_bytes()
 
 
+def test_the_wheel_brings_the_descriptions_of_gpus(installed):
+    """Which `--compile_for h100` and `a100` compile for."""
+    for name in ("h100.txtpb", "a100.txtpb"):
+        file = installed / "fgnet_jax/runtime/gpus" / name
+        assert file.read_bytes() == (ROOT / "fgnet_jax/runtime/gpus" / name).read_bytes()
+
+
 def _sources(folder):
     return [path for path in folder.rglob("*.py") if "dist-info" not in path.parts]
 

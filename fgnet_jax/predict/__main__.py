@@ -21,16 +21,21 @@ Exit status: 0 if any face succeeded; 1 if none did or a result could not be wri
 missing weights, or outputs that cannot be written (nothing has been touched then); 130 if interrupted by
 Ctrl-C and 143 by SIGTERM, after the current batch; a second Ctrl-C interrupts at once.
 
+With --compile_for, nothing is predicted: the network is compiled for devices that this machine need not have, and
+what it needs of their memory is printed, and how fast it may be; status 1 if it does not fit. TPUs need the extra
+`tpu`, GPUs `cuda`.
+
 The network is compiled at the first start, which takes minutes, and kept for the next ones: see --no_cache.
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
 from fgnet_jax.faces.detection import DETECTORS, MIN_CONFIDENCE
 from fgnet_jax.predict.columns import DIALECTS
-from fgnet_jax.runtime import command_line, compilation_cache, devices
+from fgnet_jax.runtime import command_line, compilation_cache, devices, topologies
 from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
@@ -38,6 +43,8 @@ from fgnet_jax.runtime.command_line import Parser, positive, program
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     arguments = parser().parse_args(argv)
+    if arguments.compile_for is not None:
+        return _compile_for(arguments)
     from fgnet_jax.predict import request, run
 
     try:
@@ -54,6 +61,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         command_line.status("predict", "interrupted; what was finished is written")
         return command_line.INTERRUPTED
+
+
+def _compile_for(arguments: argparse.Namespace) -> int:
+    """Compile the network for absent devices, and return the exit status: 1 where it does not fit."""
+    topologies.set_environment()
+    try:
+        target = topologies.open_target(arguments.compile_for)
+    except topologies.TargetError as error:
+        return command_line.fail("fgnet_jax.predict", error, 2)
+    from fgnet_jax.models.weights import WeightsError
+    from fgnet_jax.predict import compile_for
+
+    # The cache cannot read programs for absent devices, which it would write (JAX 0.10).
+    compilation_cache.enable("predict", is_enabled=False)
+    try:
+        fits = compile_for.compile_for(
+            arguments.weights,
+            target,
+            batch_size=arguments.batch_size,
+            dtype=arguments.dtype,
+            report=functools.partial(command_line.status, "predict"),
+        )
+    except WeightsError as error:
+        return command_line.fail("fgnet_jax.predict", error, 2)
+    return 0 if fits else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -141,6 +173,11 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--compile_for",
+        metavar="TARGET",
+        help="only compile, for these devices, and say whether a batch fits: " + topologies.EXPECTED,
+    )
     parser.add_argument("--batch_size", type=positive, metavar="N", help="faces per batch; default by the devices")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="number format to compute in; default as in the weights' JSON"

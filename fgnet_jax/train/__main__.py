@@ -3,15 +3,21 @@
     python -m fgnet_jax.train --config demo
     python -m fgnet_jax.train --config disfa:fold=0 --workdir runs/disfa_f0 --config.optim.lr=1e-4
     python -m fgnet_jax.train --config path/to/my.py
+    python -m fgnet_jax.train --config disfa:fold=0 --compile_for v5e:4x4
+
+With --compile_for, nothing is trained: the programs of the run are compiled for devices that this machine need not
+have. Printed are what they need of each device's memory and how fast it may be, and, where they do not fit, settings
+with which they do. TPUs need the extra `tpu`, GPUs `cuda`; the corpus may be absent.
 
 A run whose workdir exists is continued: the same command resumes where it was stopped, and ends with the same numbers.
 
-Exit status: 0, also when SIGTERM or Ctrl-C stopped it and all is saved; 1 if the loss is not finite or the disk is
-full; 2 for a wrong command line or a configuration that cannot be run; 130 where Ctrl-C, 143 where SIGTERM came before
-there was anything new to save, or a second Ctrl-C while it was saved.
+Exit status: 0, also when SIGTERM or Ctrl-C stopped it and all is saved; 1 if the loss is not finite, the disk is full,
+or the run does not fit the devices of --compile_for; 2 for a wrong command line or a configuration that cannot be run;
+130 where Ctrl-C, 143 where SIGTERM came before there was anything new to save, or a second Ctrl-C while it was saved.
 """
 
 import contextlib
+import functools
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -22,7 +28,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from fgnet_jax.runtime import command_line as runtime_command_line
-from fgnet_jax.runtime import compilation_cache, signals
+from fgnet_jax.runtime import compilation_cache, signals, topologies
 from fgnet_jax.train import command_line
 from fgnet_jax.train.defaults import ConfigError
 
@@ -32,8 +38,13 @@ _MULTIHOST = flags.DEFINE_bool("multihost", False, "train on all hosts that this
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address of process 0, if the cluster does not provide it")
 _PROCESSES = flags.DEFINE_integer("processes", None, "number of processes, if the cluster does not provide it")
 _PROCESS = flags.DEFINE_integer("process", None, "number of this process, if the cluster does not provide it")
+_COMPILE_FOR = flags.DEFINE_string(
+    "compile_for", None, "compile the run for these devices and say whether it fits: " + topologies.EXPECTED
+)
 _NO_CACHE = flags.DEFINE_bool("no_cache", False, compilation_cache.help_text())
-_FLAGS = tuple(flag.name for flag in (_CONFIG, _WORKDIR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS, _NO_CACHE))
+_FLAGS = tuple(
+    flag.name for flag in (_CONFIG, _WORKDIR, _COMPILE_FOR, _MULTIHOST, _COORDINATOR, _PROCESSES, _PROCESS, _NO_CACHE)
+)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -103,6 +114,9 @@ def _refuse_overrides(argv: list[str]) -> None:
 
 def _train(rest: list[str]) -> None:
     """Train the run that the flags describe."""
+    if _COMPILE_FOR.value is not None:
+        _compile_for(rest, _COMPILE_FOR.value)
+        return
     import jax  # here and below: after the help and usage errors, which need not wait for JAX
 
     from fgnet_jax.runtime import devices, logs
@@ -117,6 +131,33 @@ def _train(rest: list[str]) -> None:
         compilation_cache.enable("train", is_enabled=not _NO_CACHE.value)
         logs.setup_logging(jax.process_index() == 0)
         loop.train(_CONFIG.value, workdir)
+
+
+def _compile_for(rest: list[str], name: str) -> None:
+    """Compile the run that the flags describe; end with status 1 where it does not fit."""
+    if len(rest) > 1:
+        command_line.exit_with(ConfigError(f"unexpected argument {rest[1]!r}"))
+    if _MULTIHOST.value:
+        command_line.exit_with(
+            ConfigError("--compile_for compiles for all hosts in one process: leave --multihost out")
+        )
+    topologies.set_environment()
+    with _one_line(Path()):
+        target = topologies.open_target(name)
+        from fgnet_jax.runtime import logs
+        from fgnet_jax.train import compile_for, config
+
+        logs.setup_logging()
+        # The cache cannot read programs for absent devices, which it would write (JAX 0.10).
+        compilation_cache.enable("train", is_enabled=False)
+        fits = compile_for.compile_for(
+            config.with_home(_CONFIG.value),
+            target,
+            command=f"{runtime_command_line.program('train')} {command_line.without(sys.argv[1:], ('compile_for',))}",
+            report=functools.partial(runtime_command_line.status, "train"),
+        )
+    if not fits:
+        raise SystemExit(1)
 
 
 @contextlib.contextmanager
@@ -168,6 +209,7 @@ def _one_line(workdir: Path) -> Iterator[None]:
         yield
     except (
         ConfigError,
+        topologies.TargetError,
         CorpusError,
         WeightsError,
         devices.DevicesError,

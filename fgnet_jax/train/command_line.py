@@ -4,6 +4,7 @@ import argparse
 import ast
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -33,7 +34,12 @@ MOST_USED = {
 }
 """The keys that --help shows."""
 
-_METAVARS = {"config": "NAME|FILE[:KEY=VALUE,...]", "workdir": "DIR", "coordinator": "HOST:PORT"}
+_METAVARS = {
+    "config": "NAME|FILE[:KEY=VALUE,...]",
+    "workdir": "DIR",
+    "coordinator": "HOST:PORT",
+    "compile_for": "TARGET",
+}
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
@@ -74,6 +80,24 @@ def _config_values(words: Sequence[str]) -> Iterator[tuple[int, str]]:
                 yield k, match[2]
             elif k + 1 < len(words):
                 yield k + 1, words[k + 1]
+
+
+def without(arguments: Sequence[str], names: Sequence[str]) -> str:
+    """Return a command line for a shell, without these flags and their values.
+
+    Args:
+      arguments: The command line, without the program.
+      names: Flags without their dashes, which all take a value.
+    """
+    words, rest = [], iter(arguments)
+    for word in rest:
+        name, equals, _ = word.lstrip("-").partition("=")
+        if word.startswith("-") and name in names:
+            if not equals:
+                next(rest, None)
+            continue
+        words.append(shlex.quote(word))
+    return " ".join(words)
 
 
 def parser(doc: str, names: Sequence[str]) -> argparse.ArgumentParser:

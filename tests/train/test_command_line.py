@@ -90,3 +90,10 @@ def test_names_of_configurations_in_a_file_of_flags_become_files(tmp_path):
     ]
     with pytest.raises(ConfigError, match="nowhere"):
         command_line.normalize(["--flagfile=nowhere"])
+
+
+@pytest.mark.parametrize("flag", [["--compile_for=v5e:2x2"], ["--compile_for", "v5e:2x2"], ["-compile_for", "h100"]])
+def test_a_command_line_without_a_flag(flag):
+    """As a shell takes it."""
+    words = ["--config", "my config.py", *flag, "--config.seed=1"]
+    assert command_line.without(words, ("compile_for",)) == "--config 'my config.py' --config.seed=1"
