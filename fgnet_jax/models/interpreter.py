@@ -10,6 +10,7 @@ from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import BatchNorm, Conv
 from fgnet_jax.models.ops.conv import conv2d
 from fgnet_jax.models.ops.dtypes import to_accum_dtype
+from fgnet_jax.models.ops.gathering import whole
 from fgnet_jax.models.ops.resize import shrink, upsample
 
 PIXEL_WIDTHS = (128, 32)
@@ -94,7 +95,7 @@ class PixelInterpreter(nnx.Module):
         """Apply the first layer to all maps, and then resize: both are linear, and this takes a tenth of the pixels."""
         first, dtype = self.layers[0], features[0].dtype
         ends = list(itertools.accumulate(feature.shape[-1] for feature in features))
-        kernels = jnp.split(first.kernel[...].astype(dtype), ends[:-1], axis=2)
+        kernels = jnp.split(whole(first.kernel[...].astype(dtype)), ends[:-1], axis=2)
         maps = [self._resize(conv2d(feature, kernel)) for feature, kernel in zip(features, kernels, strict=True)]
         assert first.bias is not None
         return sum(maps, start=first.bias[...].astype(dtype))

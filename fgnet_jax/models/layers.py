@@ -11,7 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.ops import moments, platforms
 from fgnet_jax.models.ops.conv import conv2d
+from fgnet_jax.models.ops.dtypes import to_accum_dtype
+from fgnet_jax.models.ops.gathering import gathered
 from fgnet_jax.models.ops.reductions import batch_mean, broadcast
 from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import upsample_conv2d
@@ -56,7 +59,8 @@ class Conv(nnx.Module):
           enlarge_to: Side that x is upsampled to first (only for a stride of 1).
         """
         kernel = self.kernel[...].astype(x.dtype)
-        x = conv2d(x, kernel, self.stride) if enlarge_to is None else upsample_conv2d(x, kernel, enlarge_to)
+        convolve, argument = (conv2d, self.stride) if enlarge_to is None else (upsample_conv2d, enlarge_to)
+        x = gathered(convolve, argument)(x, kernel)
         return x if self.bias is None else x + broadcast(self.bias[...], x.shape, x.dtype)
 
 
@@ -68,7 +72,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (..., in) to (..., out), in the dtype of x."""
-        return x @ self.kernel[...].astype(x.dtype)
+        return gathered(jnp.matmul)(x, self.kernel[...].astype(x.dtype))
 
 
 class BatchNorm(nnx.Module):
@@ -86,6 +90,8 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Normalise (N, H, W, C) by the batch's statistics, and update the running ones; or by the running ones."""
+        if platforms.current() != "cpu":
+            return moments.affine(x, *self.coefficients(x, train)[1:])
         if train:
             mean, var = self._batch_statistics(x)
             return remat(_normalise)(x, mean, var, self.scale[...], self.bias[...])
@@ -93,15 +99,36 @@ class BatchNorm(nnx.Module):
         offset = self.bias[...] - self.mean[...] * gain
         return x * broadcast(gain, x.shape, x.dtype) + broadcast(offset, x.shape, x.dtype)
 
+    def coefficients(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Return what `moments.affine` normalises a map (N, H, W, C) by, after the mean of each image: all (N, C).
+
+        In training, the running statistics are updated. It is meant for GPUs and TPUs.
+        """
+        if train:
+            image_means, image_vars = moments.moments(x)
+            mean = image_means.mean(0)
+            var = (image_vars + jnp.square(image_means - mean)).mean(0)
+            self._update(x, mean, var)
+        else:
+            mean, var, image_means = self.mean[...], self.var[...], to_accum_dtype(x).mean((1, 2))
+        gain = self.scale[...] * jax.lax.rsqrt(var + BATCH_NORM_EPS)
+        centre = jax.lax.stop_gradient(mean)
+        offset = self.bias[...] - (mean - centre) * gain  # the bias, with the gradient of the mean
+        return image_means, moments.vectors(centre, x), moments.vectors(gain, x), moments.vectors(offset, x)
+
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Compute the batch's mean and variance (C,), float32 at least, and update the running statistics."""
         mean = batch_mean(x)
         var = remat(_variance)(x, mean)
+        self._update(x, mean, var)
+        return mean, var
+
+    def _update(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> None:
+        """Update the running statistics by those of a batch x."""
         count = math.prod(x.shape[:3])
         # Departure from flax: PyTorch updates the running variance by the unbiased one.
         for statistic, batch in ((self.mean, mean), (self.var, var * (count / max(count - 1, 1)))):
             statistic.set_value(statistic[...] + BATCH_NORM_MOMENTUM * (batch - statistic[...]))
-        return mean, var
 
 
 def _variance(x: jax.Array, mean: jax.Array) -> jax.Array:
@@ -123,7 +150,7 @@ class PReLU(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Activate (..., C)."""
-        return remat(_prelu)(x, self.slope[...])
+        return remat(_prelu)(x, self.slope[...]) if platforms.current() == "cpu" else moments.prelu(x, self.slope[...])
 
 
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
@@ -147,6 +174,10 @@ class EqualLinear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map (..., in) to (..., out), in the compute dtype."""
+        kernel, bias = self.applied()
+        return gathered(jnp.matmul)(x.astype(self.dtype), kernel) + bias
+
+    def applied(self) -> tuple[jax.Array, jax.Array]:
+        """Return kernel and bias as they are applied: multiplied by their factors, in the compute dtype."""
         kernel, bias = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype)
-        scale = self.lr_mul / math.sqrt(kernel.shape[0])
-        return x.astype(self.dtype) @ (kernel * scale) + bias * self.lr_mul
+        return kernel * (self.lr_mul / math.sqrt(kernel.shape[0])), bias * self.lr_mul

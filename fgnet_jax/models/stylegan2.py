@@ -1,25 +1,46 @@
 """StyleGAN2's generator (config F): mapping network, synthesis and, where an image is asked for, the RGB branch."""
 
+import dataclasses
 import functools
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.layers import Buffer, EqualLinear
-from fgnet_jax.models.ops import patches, switches
+from fgnet_jax.models.ops import patches, platforms, switches
 from fgnet_jax.models.ops.activations import scaled_leaky_relu
 from fgnet_jax.models.ops.conv import conv2d
 from fgnet_jax.models.ops.dtypes import to_accum_dtype
 from fgnet_jax.models.ops.filters import upsample_conv, upsample_rgb
+from fgnet_jax.models.ops.gathering import whole
+from fgnet_jax.models.ops.gpu import patches as gpu_patches
+from fgnet_jax.models.ops.gpu.styling import NO_FILTER, Filter, Styling, finish, products
+from fgnet_jax.models.ops.gpu.upsampling import LOW_PASS_FILTER, transposed_conv
+from fgnet_jax.models.ops.gpu.windows import shrink as shrink_in_place
 from fgnet_jax.models.ops.reductions import broadcast, scale
 from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import shrink
 
 MAPPING_LR_MUL = 0.01
 """Learning rate multiplier of the mapping network's layers."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Factors:
+    """What a styled convolution's result is multiplied by, float32 at least.
+
+    Attributes:
+      demodulation: (N, Cout), the scale of the kernel included.
+      next_style: (N, Cout) of the next layer's input, or None after the last layer.
+    """
+
+    demodulation: jax.Array
+    next_style: jax.Array | None
 
 
 class StyledConv(nnx.Module):
@@ -51,7 +72,7 @@ class StyledConv(nnx.Module):
             computed, in the layout of `fgnet_jax.models.ops.patches`: patches where the layer upsamples, else what the
             shrink reads of them. None computes the whole map.
         """
-        kernel, style = self.kernel[...], to_accum_dtype(self.modulation(w))
+        kernel, style = whole(self.kernel[...]), to_accum_dtype(self.modulation(w))
         root = math.sqrt(9 * kernel.shape[2])
         kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
         demodulation = jax.lax.rsqrt(jnp.square(style) @ _sum_over_taps(jnp.square(kernel)) + 1e-8)
@@ -64,6 +85,33 @@ class StyledConv(nnx.Module):
         if patches_of is None or not self.upsample:
             return x
         return x * patches.inside(self.noise.shape[0], patches_of).astype(x.dtype)
+
+    def in_one_pass(self, x: jax.Array, factors: Factors, patches_of: int | None) -> tuple[jax.Array, jax.Array | None]:
+        """Do what `__call__` does, with all that lies between two convolutions in one pass, as is fast on GPUs.
+
+        Args:
+          x: The map, already times this layer's style.
+          factors: What the result is multiplied by.
+          patches_of: As in `__call__`; patches have the layout of `fgnet_jax.models.ops.gpu.patches`.
+
+        Returns:
+          The layer's map, and the same times the next layer's style.
+        """
+        x, filtering = self._convolve(x, whole(self.kernel[...]).astype(x.dtype), patches_of)
+        noise = jax.lax.stop_gradient(self.noise[...])
+        if patches_of is not None:
+            noise = gpu_patches.take_patches(noise, patches_of)
+            noise = noise if self.upsample else gpu_patches.read_places(noise)
+        styling = Styling(factors.demodulation, noise, self.noise_strength[...], self.bias[...], factors.next_style)
+        return finish(filtering, x, styling)
+
+    def _convolve(self, x: jax.Array, kernel: jax.Array, patches_of: int | None) -> tuple[jax.Array, Filter]:
+        """Convolve, and return what is left to be filtered."""
+        if not self.upsample:
+            return (conv2d(x, kernel) if patches_of is None else gpu_patches.conv_patches(x, kernel)), NO_FILTER
+        side = self.noise.shape[0]
+        filtering = LOW_PASS_FILTER if patches_of is None else gpu_patches.low_pass_patches(side, patches_of)
+        return transposed_conv(x, kernel), filtering
 
 
 def _sum_over_taps(kernel: jax.Array) -> jax.Array:
@@ -136,6 +184,8 @@ class Generator(nnx.Module):
           shrink_to: Side that larger maps are shrunk to (FG-Net's 128). Pixels of the largest map that the shrink does
             not read are then not computed. None returns all maps in full size.
         """
+        if platforms.current() == "gpu" and switches.is_on("phases"):
+            return self._features_in_passes(w, shrink_to)
         constant = self.constant[...].astype(self.dtype)
         x, maps = jnp.broadcast_to(constant, (w.shape[0], *constant.shape)), []
         for k, conv in enumerate(self.convs):
@@ -146,6 +196,40 @@ class Generator(nnx.Module):
                 side = conv.noise.shape[0]
                 maps.append(patches.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
         return maps
+
+    def _features_in_passes(self, w: jax.Array, shrink_to: int | None) -> list[jax.Array]:
+        """Compute `features` with one pass between two convolutions, which needs the next layer's style, too."""
+        first_style, factors = self._factors(w)
+        constant = self.constant[...][None] * first_style[:, None, None]
+        x, maps = constant.astype(self.dtype), []
+        for k, conv in enumerate(self.convs):
+            call = StyledConv.in_one_pass
+            call = nnx.remat(call, static_argnums=(3,)) if self.remat else call
+            patches_of, side = self._patches_of(k, shrink_to), conv.noise.shape[0]
+            assert x is not None  # only the last layer has no next one
+            y, x = call(conv, x, factors[k], patches_of)
+            if not conv.upsample:
+                size = min(side, shrink_to or side)
+                maps.append(gpu_patches.shrink_patches(y, side) if patches_of else shrink_in_place(y, size))
+        return maps
+
+    def _factors(self, w: jax.Array) -> tuple[jax.Array, list[Factors]]:
+        """Compute the first layer's style (N, C), and each layer's factors, in two products for all layers."""
+        applied = [conv.modulation.applied() for conv in self.convs]
+        w = w[:, : len(applied)].swapaxes(0, 1).astype(self.dtype)
+        styles = products(w, [whole(kernel) for kernel, _ in applied])
+        styles += jnp.stack([jnp.pad(bias, (0, styles.shape[-1] - len(bias))) for _, bias in applied])[:, None]
+        # The kernel's scale, which goes with the style in principle, goes into the demodulation, which knows of it.
+        roots = np.array([math.sqrt(9 * conv.kernel.shape[2]) for conv in self.convs], styles.dtype)[:, None, None]
+        squares = [_sum_over_taps(jnp.square(whole(conv.kernel[...]))) for conv in self.convs]
+        demodulation = jax.lax.rsqrt(products(jnp.square(styles / roots), squares) + 1e-8) / roots
+        widths = [conv.kernel.shape[2] for conv in self.convs]
+        own = [style[:, :width] for style, width in zip(styles, widths, strict=True)]
+        factors = [
+            Factors(demodulation[k][:, : conv.kernel.shape[3]], own[k + 1] if k + 1 < len(own) else None)
+            for k, conv in enumerate(self.convs)
+        ]
+        return own[0], factors
 
     def _patches_of(self, k: int, shrink_to: int | None) -> int | None:
         """Return `shrink_to` if only patches of layer k are computed: at the last resolution, where they save work."""

@@ -6,6 +6,8 @@
 
 import dataclasses
 import functools
+import inspect
+from collections.abc import Callable
 from typing import Self
 
 import jax
@@ -17,6 +19,7 @@ from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
+from fgnet_jax.predict import partial_evaluation
 from fgnet_jax.runtime import compilation_cache, sharding
 
 BATCH_SIZE_CPU = 1
@@ -24,6 +27,9 @@ BATCH_SIZE_CPU = 1
 
 BATCH_SIZE_ACCELERATOR = 8
 """Faces per batch on each GPU or TPU: about half a gigabyte each at the published size."""
+
+Prepared = list[jax.Array]
+"""Weights as a program for GPUs or TPUs takes them."""
 
 
 @jax.tree_util.register_dataclass
@@ -63,6 +69,27 @@ def forward(
     with platforms.tracing_for(platform):
         heatmaps = fgnet.au_heatmaps(config, variables, images, count)
     return fgnet.scores(heatmaps), jnp.clip(heatmaps, -1, 1)
+
+
+def split_forward(
+    config: ModelConfig, count: int, platform: str, images: jax.ShapeDtypeStruct
+) -> tuple[Callable[[fgnet.Variables], Prepared], Callable[[Prepared, jax.Array], tuple[jax.Array, jax.Array]]]:
+    """Split `forward` into what is done once, with the weights, and what is done with each batch; neither is compiled.
+
+    GPUs and TPUs read all weights with every batch: they have them in the number format that layers compute in, laid
+    out, stacked and folded beforehand. On CPUs, where arithmetic takes the time, `forward` is compiled as it is.
+
+    Args:
+      config: The network's sizes and number formats.
+      count: Channels that belong to AUs.
+      platform: The platform that both are for.
+      images: Shape and dtype of a batch (N, S, S, 3).
+
+    Returns:
+      A function of the weights; and one of its result and images, which computes what `forward` does.
+    """
+    plain = functools.partial(inspect.unwrap(forward), config, count, platform)
+    return partial_evaluation.split(plain, fgnet.abstract(config), images)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,18 +180,24 @@ class Network:
             raise ValueError(f"a batch has 1 to {self.batch_size} faces, got {count}")
         padded = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
         padded[:count] = images
-        scores, heatmaps = self._compiled(self.variables, jax.device_put(padded, self.layout.batch))
+        prepared, program = self._compiled
+        scores, heatmaps = program(prepared, jax.device_put(padded, self.layout.batch))
         return PendingBatch(count, scores, heatmaps)
 
     @functools.cached_property
-    def _compiled(self) -> jax.stages.Compiled:
-        side = self.config.image_size
+    def _compiled(self) -> tuple[fgnet.Variables | Prepared, jax.stages.Compiled]:
+        """The weights as the compiled program takes them, and this program."""
+        side, count, platform = self.config.image_size, len(self.aus), self.layout.platform
         images = jax.ShapeDtypeStruct((self.batch_size, side, side, 3), np.uint8, sharding=self.layout.batch)
-        platform = self.layout.platform
-        lowered = forward.lower(self.config, len(self.aus), platform, self.variables, images)
+        if platform == "cpu":
+            prepared, lowered = self.variables, forward.lower(self.config, count, platform, self.variables, images)
+        else:
+            prepare, finish = split_forward(self.config, count, platform, images)
+            prepared = jax.jit(prepare, out_shardings=self.layout.replicated)(self.variables)
+            lowered = jax.jit(finish).lower(prepared, images)
         compiled = lowered.compile(compiler_options.inference(platform))
         compilation_cache.seal()  # at once: not every process ends in order
-        return compiled
+        return prepared, compiled
 
 
 def to_devices(variables: fgnet.Variables, layout: sharding.Sharding) -> fgnet.Variables:

@@ -1,7 +1,8 @@
 """Placement of arrays on devices: one mesh axis, the batch split over it, parameters replicated or split too."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
 """Name of the mesh axis."""
+
+SMALLEST_SPLIT = 2**13
+"""Values of the smallest kernel that is split: gathering a smaller one takes longer than its memory is worth."""
 
 Tree = Any
 """A pytree of arrays, of their shapes or of their placements: JAX has no type for it."""
@@ -23,8 +27,8 @@ class Sharding:
 
     Attributes:
       mesh: All devices of all processes, in one axis.
-      shard_params: Whether parameters and optimiser state are split over the devices (each holds a share and gathers
-        what a layer needs), for chips of little memory; otherwise each device holds all of them.
+      shard_params: Whether kernels and their optimiser state are split over the devices (each holds a share, and
+        gathers a layer's where it computes), for chips of little memory; otherwise each device holds all of them.
     """
 
     mesh: Mesh
@@ -46,19 +50,30 @@ class Sharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
     def of(self, tree: Tree) -> Tree:
-        """Return the placement of every array (or `jax.ShapeDtypeStruct`) of a state."""
-        return jax.tree.map(lambda leaf: self._of_array(leaf.shape), tree)
-
-    def _of_array(self, shape: tuple[int, ...]) -> NamedSharding:
-        count = self.mesh.size
-        axes = [axis for axis, size in enumerate(shape) if size % count == 0]
-        if not self.shard_params or not axes or np.prod(shape) < 2**12:
-            return self.replicated
-        # Of the axes that divide, the longest: it splits into the largest pieces.
-        longest = max(axes, key=lambda axis: shape[axis])
-        return NamedSharding(
-            self.mesh, PartitionSpec(*[AXIS if axis == longest else None for axis in range(len(shape))])
+        """Return the placement of every array (or `jax.ShapeDtypeStruct`) of a state; paths tell kernels."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: self.of_kernel(leaf.shape) if _is_kernel(path) else self.replicated, tree
         )
+
+    @property
+    def kernels(self) -> Callable[[tuple[int, ...]], NamedSharding] | None:
+        """The placement of kernels by their shape (`of_kernel`), or None if every device has all of them."""
+        return self.of_kernel if self.shard_params else None
+
+    def of_kernel(self, shape: tuple[int, ...]) -> NamedSharding:
+        """Return the placement of a kernel (..., in, out): split by input channels, if they divide.
+
+        Kernels side by side, as one of more output channels, are split alike. TPUs would fill up a share of the output
+        channels to 128.
+        """
+        if not self.shard_params or shape[-2] % self.mesh.size or math.prod(shape) < SMALLEST_SPLIT:
+            return self.replicated
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * (len(shape) - 2), AXIS, None))
+
+
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    """Return whether this is the path of a kernel, or of the optimiser's state of one."""
+    return str(getattr(path[-1], "key", "")).endswith("/kernel") if path else False
 
 
 def create(shard_params: bool = False, devices: Sequence[Device] | None = None) -> Sharding:

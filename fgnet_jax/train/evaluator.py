@@ -12,7 +12,7 @@ from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.metrics.classification import confusion, f1, mean_f1
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Variables, au_heatmaps, scores
-from fgnet_jax.models.ops import platforms
+from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime.sharding import Sharding, global_batch
 
@@ -51,8 +51,8 @@ def compile_eval_steps(model: ModelConfig, count: int, layout: Sharding) -> Eval
     options = compiler_options.inference(platform)
     jitted = functools.partial(jax.jit, out_shardings=layout.replicated, compiler_options=options)
     return EvalSteps(
-        score=jitted(platforms.traced_for(platform, evaluate)),
-        heatmaps=jitted(platforms.traced_for(platform, heatmaps)),
+        score=jitted(gathering.traced_as(layout.kernels, platforms.traced_for(platform, evaluate))),
+        heatmaps=jitted(gathering.traced_as(layout.kernels, platforms.traced_for(platform, heatmaps))),
     )
 
 

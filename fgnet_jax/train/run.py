@@ -12,8 +12,9 @@ import orbax.checkpoint as ocp
 
 from fgnet_jax.data.pipeline import ProcessShard
 from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.lineage import Link
-from fgnet_jax.models.ops import platforms
+from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import files, sharding
 from fgnet_jax.runtime import provenance as provenance_lib
@@ -121,7 +122,18 @@ def prepare_run(config: Config, workdir: Path) -> TrainingRun:
         is_first=jax.process_index() == 0,
         trained_on=splits.trained_on(config, data, schedule.total),
         lineage=(*earlier, own),
-        remarks=remarks,
+        remarks=(*remarks, *filter(None, [unsplit(layout, step.model)])),
+    )
+
+
+def unsplit(layout: sharding.Sharding, model: ModelConfig) -> str:
+    """Return the line that says that devices cannot share a network's parameters, although they should; or nothing."""
+    places = jax.tree.leaves(layout.of(fgnet.abstract(model)))
+    if not layout.shard_params or layout.mesh.size == 1 or not all(place.is_fully_replicated for place in places):
+        return ""
+    devices = layout.mesh.size
+    return (
+        f"train.shard_params: {devices} devices cannot share any layer's input channels evenly: each holds all of them"
     )
 
 
@@ -174,9 +186,10 @@ def disk_needed(config: Config, is_begun: bool) -> int:
 def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sharding) -> CompiledSteps:
     """Jit the steps of a run: the state is placed as `layout` says, batches are split over the devices."""
     tx = optimizer(step.optim, total_steps)
-    placement = layout.of(_state_shapes(step, total_steps))
+    placement = layout.of(state_shapes(step, total_steps))
+    traced = platforms.traced_for(layout.platform, functools.partial(steps.train_step, step, tx))
     train_step = jax.jit(
-        platforms.traced_for(layout.platform, functools.partial(steps.train_step, step, tx)),
+        gathering.traced_as(layout.kernels, traced),
         in_shardings=(placement, layout.batch, layout.replicated),
         out_shardings=(placement, layout.replicated),
         donate_argnums=0,
@@ -187,7 +200,7 @@ def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sha
     return CompiledSteps(train_step, evaluation.score, evaluation.heatmaps)
 
 
-def _state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:
+def state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:
     """Return the training state, of `jax.ShapeDtypeStruct`."""
     tx = optimizer(step.optim, total_steps)
     return jax.eval_shape(lambda variables: state.create(variables, step.optim, tx), fgnet.abstract(step.model))
@@ -197,7 +210,7 @@ def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[TrainingRun
     """Return the run with its lineage, and its first state: of a checkpoint, of given weights, or from scratch."""
     for line in run.remarks:
         run.say(line)
-    shapes = _state_shapes(run.step, run.schedule.total)
+    shapes = state_shapes(run.step, run.schedule.total)
     placement = run.sharding.of(shapes)
     restored = checkpoints.restore_latest(manager, like=shapes, shardings=placement)
     if restored is not None:

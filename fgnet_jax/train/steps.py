@@ -13,7 +13,7 @@ from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Arrays, Variables, apply_train, normalise
 from fgnet_jax.train import augment
 from fgnet_jax.train.losses import heatmap_loss
-from fgnet_jax.train.optimizer import OptimConfig, split
+from fgnet_jax.train.optimizer import OptimConfig, global_norm, split
 from fgnet_jax.train.state import TrainState
 from fgnet_jax.train.targets import targets
 
@@ -93,7 +93,7 @@ def _updated(
         buffers=state.buffers,
         opt_state=opt_state,
     )
-    return updated, {"loss": result.loss, "grad_norm": optax.tree.norm(result.gradients)}
+    return updated, {"loss": result.loss, "grad_norm": global_norm(result.gradients)}
 
 
 def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:

@@ -10,6 +10,7 @@ import pytest
 from convert_weights import rules
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY, ModelConfig
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.resize import shrink
 
 CONFIG = dataclasses.replace(TINY, dropout=0.0)
@@ -48,14 +49,16 @@ def _images(count: int = 2) -> np.ndarray:
     return np.random.default_rng(1).uniform(-1, 1, (count, 64, 64, 3)).astype(np.float32)
 
 
-def test_heatmaps_equal_pytorchs(torch_network):
-    """In evaluation mode."""
+@pytest.mark.parametrize("platform", platforms.PLATFORMS)
+def test_heatmaps_equal_pytorchs(torch_network, platform):
+    """In evaluation mode, by each platform's path."""
     import torch
 
     with torch.inference_mode():
         expected = torch_network.eval()(torch.from_numpy(_images().transpose(0, 3, 1, 2).copy())).numpy()
     with jax.default_matmul_precision("highest"):
-        actual = jax.jit(fgnet.apply, static_argnums=0)(CONFIG, _variables(torch_network), _images())
+        apply = platforms.traced_for(platform, fgnet.apply)
+        actual = jax.jit(apply, static_argnums=0)(CONFIG, _variables(torch_network), _images())
     np.testing.assert_allclose(actual, expected.transpose(0, 2, 3, 1), rtol=0, atol=1e-5)
 
 
@@ -73,20 +76,22 @@ def gradients(torch_network):
         heatmaps, batch_stats = fgnet.apply_train(config, current, jnp.asarray(_images(4)), None)
         return jnp.square(heatmaps).mean(), batch_stats
 
-    def compute(remat):
+    def compute(remat, platform):
         with jax.default_matmul_precision("highest"):
             config = dataclasses.replace(CONFIG, remat=remat)
-            return jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(variables.params, config)
+            grad = platforms.traced_for(platform, jax.grad(loss, has_aux=True))
+            return jax.jit(grad, static_argnums=1)(variables.params, config)
 
     return torch_network, compute
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("remat", ["none", "blocks"])
-def test_gradients_and_statistics_equal_pytorchs(gradients, remat):
-    """In training mode, for every parameter; those without a gradient in PyTorch have a zero one."""
+@pytest.mark.parametrize("platform", platforms.PLATFORMS)
+def test_gradients_and_statistics_equal_pytorchs(gradients, remat, platform):
+    """In training mode, for every parameter, by each platform's path; without a gradient in PyTorch it is zero."""
     torch_network, compute = gradients
-    grads, batch_stats = compute(remat)
+    grads, batch_stats = compute(remat, platform)
     for part, table in TABLES.items():
         module = torch_network.get_submodule(part)
         published = {name: p.grad for name, p in module.named_parameters()} | dict(module.named_buffers())

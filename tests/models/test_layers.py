@@ -11,6 +11,7 @@ from flax import nnx
 
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.layers import BatchNorm, Conv, EqualLinear, Linear, PReLU
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.activations import scaled_leaky_relu
 from fgnet_jax.models.psp import SqueezeExcite, StyleBlock, Unit
 from fgnet_jax.models.stylegan2 import StyledConv, ToRGB
@@ -22,9 +23,10 @@ RNG = np.random.default_rng(0)
 Module = TypeVar("Module", bound=nnx.Module)
 
 
-@pytest.fixture(autouse=True)
-def _highest_precision():
-    with jax.default_matmul_precision("highest"):
+@pytest.fixture(autouse=True, params=platforms.PLATFORMS)
+def _platform(request):
+    """Trace for each platform, whose paths differ."""
+    with jax.default_matmul_precision("highest"), platforms.tracing_for(request.param):
         yield
 
 
@@ -106,6 +108,15 @@ def test_batch_norm(train):
     np.testing.assert_allclose(norm.var[...], var.numpy(), rtol=1e-6)
 
 
+def test_batch_norm_keeps_the_digits_of_a_large_mean():
+    """Of values near 1,000, whose squares' mean has none left of the variance."""
+    norm, x = _filled(BatchNorm(3)), _normal(2, 8, 8, 3) + 1000
+    expected = functional.batch_norm(
+        _nchw(x).double(), None, None, _tensor(norm.scale).double(), _tensor(norm.bias).double(), training=True
+    )
+    _equal(norm(jnp.asarray(x), True), expected, atol=2e-4)
+
+
 def test_squeeze_excite():
     """Mean, two 1x1 convolutions, sigmoid."""
     se, x = _filled(SqueezeExcite(TINY, 32)), _normal(2, 4, 4, 32)
@@ -115,13 +126,14 @@ def test_squeeze_excite():
 
 
 @pytest.mark.parametrize(("features_in", "stride"), [(16, 1), (16, 2), (32, 2)])
-def test_residual_unit(features_in, stride):
+@pytest.mark.parametrize("train", [False, True])
+def test_residual_unit(features_in, stride, train):
     """Both shortcuts: every stride-th pixel, and a convolution where the width changes."""
     unit, x = (
         _filled(Unit(TINY, features_in, 32 if features_in == 32 else 16 * stride, stride)),
         _normal(2, 8, 8, features_in),
     )
-    norm = lambda n, y: functional.batch_norm(y, *(_tensor(v) for v in (n.mean, n.var, n.scale, n.bias)))  # noqa: E731
+    norm = lambda n, y: functional.batch_norm(y, *(_tensor(v) for v in (n.mean, n.var, n.scale, n.bias)), train)  # noqa: E731
     y = functional.conv2d(norm(unit.norm1, _nchw(x)), _weight(unit.conv1), padding=1)
     y = functional.conv2d(functional.prelu(y, _tensor(unit.prelu.slope)), _weight(unit.conv2), stride=stride, padding=1)
     y = norm(unit.norm2, y)
@@ -131,7 +143,7 @@ def test_residual_unit(features_in, stride):
         shortcut = norm(unit.shortcut_norm, functional.conv2d(_nchw(x), _weight(unit.shortcut_conv), stride=stride))
     else:
         shortcut = functional.max_pool2d(_nchw(x), 1, stride)
-    _equal(unit(jnp.asarray(x), False), y + shortcut)
+    _equal(unit(jnp.asarray(x), train), y + shortcut)
 
 
 def test_style_block():

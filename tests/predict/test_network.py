@@ -8,6 +8,7 @@ import fgnet_jax
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
+from fgnet_jax.runtime.sharding import Sharding
 
 AUS = CORPUS_AUS["disfa"]
 FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.image_size, 3), np.uint8)
@@ -52,6 +53,21 @@ def test_a_batch_is_never_larger_than_stated(detector):
 def test_the_checksum_is_that_of_the_weights(directory, detector):
     """Return the checksum that the JSON beside a table records."""
     assert detector.checksum == weights.checksum(weights.load(directory)[1])
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_other_devices_get_prepared_weights(directory, detector, monkeypatch, platform):
+    """Scores are the same, and so is what others read: the stored weights and their checksum."""
+    monkeypatch.setattr(Sharding, "platform", property(lambda self: platform))
+    other = fgnet_jax.Detector.load(directory, batch_size=2)
+    prepared, _ = other._compiled
+    assert isinstance(prepared, list)
+    actual, expected = other.predict(FACES), detector.predict(FACES)
+    np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-5)
+    assert actual.heatmaps is not None and expected.heatmaps is not None
+    np.testing.assert_allclose(actual.heatmaps, expected.heatmaps, atol=1e-5)
+    assert other.checksum == detector.checksum
+    assert other.params.variables is other.variables
 
 
 def test_a_batch_size_for_fewer_faces(detector):

@@ -10,6 +10,7 @@ import pytest
 
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.train import optimizer
 from fgnet_jax.train.optimizer import OptimConfig
 
@@ -41,7 +42,8 @@ def _assert_close(actual, expected, rtol=1e-6):
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0], ids=["unclipped", "clipped"])
-def test_adamw_equals_pytorchs(scale):
+@pytest.mark.parametrize("platform", platforms.PLATFORMS)
+def test_adamw_equals_pytorchs(platform, scale):
     """Five steps of clipping and AdamW with the published rates, decay on every parameter, biases too."""
     torch = pytest.importorskip("torch")
     params = {path: torch.nn.Parameter(torch.tensor(value)) for path, value in _params().items()}
@@ -51,7 +53,19 @@ def test_adamw_equals_pytorchs(scale):
             params[path].grad = torch.tensor(grad)
         torch.nn.utils.clip_grad_norm_(params.values(), 0.1)
         reference.step()
-    _assert_close(_train(OptimConfig(lr=5e-3, weight_decay=5e-2), scale=scale), params)
+    with platforms.tracing_for(platform):
+        _assert_close(_train(OptimConfig(lr=5e-3, weight_decay=5e-2), scale=scale), params)
+
+
+@pytest.mark.parametrize("platform", platforms.PLATFORMS)
+def test_the_norm_is_that_of_all_gradients(platform):
+    """Of small arrays, scalars and large ones together."""
+    rng = np.random.default_rng(0)
+    shapes = [(), (7,), (3, 3, 16, 32), (64, 64), (5000,)]
+    gradients = {str(shape): rng.normal(size=shape).astype(np.float32) for shape in shapes}
+    expected = np.linalg.norm(np.concatenate([array.ravel() for array in gradients.values()]).astype(np.float64))
+    with platforms.tracing_for(platform):
+        np.testing.assert_allclose(jax.jit(optimizer.global_norm)(gradients), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0])

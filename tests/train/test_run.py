@@ -2,20 +2,21 @@
 
 import json
 
+import jax
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import folds
 from fgnet_jax.evaluate import leakage
 from fgnet_jax.models import fgnet, lineage, weights
-from fgnet_jax.models.config import TINY
+from fgnet_jax.models.config import TINY, ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
-from fgnet_jax.runtime import files, sums
+from fgnet_jax.runtime import files, sharding, sums
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import workdirs
 from fgnet_jax.train.config import ConfigError
 from fgnet_jax.train.loop import best_meta, train
-from fgnet_jax.train.run import begin, prepare_run, write_provenance
+from fgnet_jax.train.run import begin, prepare_run, unsplit, write_provenance
 from tests.train import tiny
 
 
@@ -188,3 +189,19 @@ def test_a_run_begun_by_an_older_version_gets_its_lineage(chain, tmp_path):
         leakage.LeakageError, match="run began with .*first, which was gone before it was recorded whom"
     ):
         leakage.check_no_leakage(best_meta(run, 4, 0.5), corpus="synthetic_bp4d", subjects=["F003"], name="run")
+
+
+@pytest.mark.parametrize(("devices", "shard_params"), [(8, True), (6, False), (1, True)])
+def test_parameters_that_devices_share_need_no_remark(devices, shard_params):
+    """Nor those that they need not share."""
+    assert unsplit(_layout(devices, shard_params), ModelConfig()) == ""
+
+
+def test_devices_that_cannot_share_parameters_are_named():
+    """Instead of a run that needs as much memory as without, and says nothing."""
+    assert unsplit(_layout(6, True), ModelConfig()).startswith("train.shard_params: 6 devices cannot share")
+
+
+def _layout(devices, shard_params):
+    mesh = jax.sharding.AbstractMesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    return sharding.Sharding(mesh, shard_params)  # pyright: ignore[reportArgumentType]

@@ -27,16 +27,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fgnet_jax.models.ops.bilinear import bilinear_matrix
 from fgnet_jax.models.ops.conv import conv
 from fgnet_jax.models.ops.cpu import winograd
 from fgnet_jax.models.ops.dtypes import accum_dtype
 from fgnet_jax.models.ops.filters import LOW_PASS, phase_kernel
-from fgnet_jax.models.ops.resize import bilinear_matrix
 
 PATCH = 4
 """Rows and columns of a patch."""
 
-_READ = slice(1, 3)
+READ = slice(1, 3)
 """The rows and columns of a patch that the shrink reads."""
 
 
@@ -47,7 +47,7 @@ def patch_rows(side: int, size: int) -> np.ndarray:
     return first_read[:, None] + np.arange(-1, PATCH - 1)
 
 
-def _inside(side: int, size: int) -> np.ndarray:
+def inside_rows(side: int, size: int) -> np.ndarray:
     """Return whether each row of `patch_rows` lies on the map: (size, 4)."""
     rows = patch_rows(side, size)
     return (rows >= 0) & (rows < side)
@@ -61,14 +61,14 @@ def patches(x: jax.Array, size: int) -> jax.Array:
 
 def inside(side: int, size: int) -> np.ndarray:
     """Return (1, 16 * size, size, 1) float32: 1 where a patch lies on the map, 0 outside, where convolutions read 0."""
-    on = _inside(side, size).T.astype(np.float32)
+    on = inside_rows(side, size).T.astype(np.float32)
     return (on[:, None, :, None] * on[None, :, None, :]).reshape(1, -1, size, 1)
 
 
 def read_places(x: jax.Array) -> jax.Array:
     """Take what the shrink reads, (..., 4 * size, size), out of a map of patches (..., 16 * size, size)."""
     size = x.shape[-1]
-    places = x.reshape(*x.shape[:-2], PATCH, PATCH, size, size)[..., _READ, _READ, :, :]
+    places = x.reshape(*x.shape[:-2], PATCH, PATCH, size, size)[..., READ, READ, :, :]
     return places.reshape(*x.shape[:-2], -1, size)
 
 
@@ -79,12 +79,17 @@ def conv_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.concatenate([*upper, *lower], axis=1)
 
 
+def read_weights(side: int, size: int, dtype: np.dtype) -> np.ndarray:
+    """Return the shrink's weights (size, 2) of the two rows of each block that it reads; 0 for rows outside the map."""
+    rows = patch_rows(side, size)[:, READ]
+    weights = np.take_along_axis(bilinear_matrix(side, size, dtype), rows.clip(0, side - 1), axis=1)
+    return np.where(rows < side, weights, 0)
+
+
 def shrink_patches(x: jax.Array, side: int) -> jax.Array:
     """Shrink a map of this side, as `ops.resize.shrink`, from what it reads, (N, 4 * size, size, C)."""
-    size = x.shape[2]
-    rows = patch_rows(side, size)[:, _READ]
-    weights = np.take_along_axis(bilinear_matrix(side, size, accum_dtype(x.dtype)), rows.clip(0, side - 1), axis=1)
-    first, second = (jnp.asarray(weight, x.dtype) for weight in np.where(rows < side, weights, 0).T)
+    weights = read_weights(side, x.shape[2], accum_dtype(x.dtype))
+    first, second = (jnp.asarray(weight, x.dtype) for weight in weights.T)
     upper_left, upper_right, lower_left, lower_right = jnp.split(x, 4, axis=1)
     upper_row = upper_left * first[:, None] + upper_right * second[:, None]
     lower_row = lower_left * first[:, None] + lower_right * second[:, None]
@@ -136,7 +141,7 @@ def _phases(side: int, size: int) -> tuple[_Phase, _Phase]:
     # Row p of the output is the sum of LOW_PASS[j] times sample p - 1 + j of the transposed convolution. Its even
     # samples 2i read x[i] and x[i - 1], its odd ones 2i + 1 read x[i].
     first = patch_rows(2 * side, size)[:, 0] - 1
-    is_inside, phases = _inside(2 * side, size), []
+    is_inside, phases = inside_rows(2 * side, size), []
     for parity in (0, 1):
         starts = (first - parity + 1) // 2
         weights = np.zeros((PATCH, PATCH, size), np.float32)

@@ -2,7 +2,8 @@
 
 On CPUs, XLA adds up an axis one value after the other: over the 130,000 pixels of a batch that loses four digits of a
 sum, and all of them where terms cancel, as in gradients of biases, gates and normalisations. PyTorch adds up in blocks;
-these functions sum one axis after the other.
+these functions sum one axis after the other. GPUs and TPUs add up in blocks by themselves: there it is one sum in
+float32, which XLA fuses with what is computed of the same map.
 """
 
 import functools
@@ -12,12 +13,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.dtypes import to_accum_dtype
 
 
 def axis_by_axis(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Sum `x` over `axes` in the order given, in float32 at least; the axes are kept with length one."""
+    """Sum `x` over `axes` (on CPUs in the order given), in float32 at least; the axes are kept with length one."""
     x = to_accum_dtype(x)
+    if platforms.current() != "cpu":
+        return x.sum(axes, keepdims=True)
     for axis in axes:
         # Without it, XLA would fuse two successive sums into one.
         x = jax.lax.optimization_barrier(x.sum(axis, keepdims=True))
@@ -31,6 +35,8 @@ def spatial_mean(x: jax.Array) -> jax.Array:
 
 def batch_mean(x: jax.Array) -> jax.Array:
     """Average (N, H, W, C) over all axes but channels: (C,), float32 at least."""
+    if platforms.current() != "cpu":
+        return to_accum_dtype(x).mean((0, 1, 2))
     return spatial_mean(x).mean((0, 1, 2))
 
 

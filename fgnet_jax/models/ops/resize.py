@@ -6,25 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fgnet_jax.models.ops import switches
+from fgnet_jax.models.ops import platforms, switches
+from fgnet_jax.models.ops.bilinear import bilinear_matrix
 from fgnet_jax.models.ops.conv import conv2d
-from fgnet_jax.models.ops.dtypes import FLOAT32, accum_dtype
-
-
-@functools.cache
-def bilinear_matrix(size: int, new_size: int, dtype: np.dtype = FLOAT32) -> np.ndarray:
-    """Compute weights (new_size, size) that interpolate linearly, first on first and last on last sample.
-
-    Positions are rounded to `dtype`, as PyTorch rounds them to float32 (which moves them by up to 1e-4 of a pixel at
-    1024), or to float64 if it computes in that.
-    """
-    position = np.arange(new_size, dtype=dtype) * dtype.type((size - 1) / max(new_size - 1, 1))
-    low = np.minimum(position.astype(int), size - 1)
-    high = np.minimum(low + 1, size - 1)
-    matrix = np.zeros((new_size, size))
-    np.add.at(matrix, (np.arange(new_size), low), 1 - (position - low))
-    np.add.at(matrix, (np.arange(new_size), high), position - low)
-    return matrix.astype(dtype)
+from fgnet_jax.models.ops.dtypes import accum_dtype
+from fgnet_jax.models.ops.gpu import mixing
 
 
 def upsample(x: jax.Array, size: int) -> jax.Array:
@@ -43,6 +29,8 @@ def upsample_conv2d(x: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     """
     if not switches.is_on("mix"):
         return conv2d(upsample(x, size), kernel)
+    if platforms.current() == "gpu" and size == 2 * x.shape[1]:
+        return mixing.upsample_conv2d(x, kernel)
     return _upsample_conv2d(x, kernel, size)
 
 

@@ -1,21 +1,38 @@
-"""Switches of the fast paths: for comparison, and for a backend where one of them is not faster.
+"""Switches of the fast paths: for comparison, and for a device where one of them is not faster.
 
-All are on, except those that `FGNET_JAX_PLAIN` names when the process starts: `FGNET_JAX_PLAIN=patches,taps`, or `all`.
-Values and gradients are the same up to rounding.
+A path is on for the platforms where it was found to be faster, except for those that `FGNET_JAX_PLAIN` names when the
+process starts: `FGNET_JAX_PLAIN=patches,taps`, or `all`. Values and gradients are the same up to rounding.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Collection, Iterator
 
+from fgnet_jax.models.ops import platforms
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """A fast path.
+
+    Attributes:
+      description: What it does.
+      platforms: Names of the platforms that it is on for.
+    """
+
+    description: str
+    platforms: tuple[str, ...] = platforms.PLATFORMS
+
+
 PATHS = {
-    "patches": "the largest map is computed only where the shrink after it reads",
-    "mix": "the interpreter mixes channels before it enlarges a map, not after",
-    "phases": "an upsampling convolution is four small ones and a separable low-pass, not zeros and a 4x4 filter",
-    "taps": "on CPUs, kernels' gradients are matrix products, tap by tap; some convolutions too, or Winograd's",
-    "remat": "the backward pass keeps the arguments of cheap operations, not their results",
+    "patches": Path("the largest map is computed only where the shrink after it reads"),
+    "mix": Path("the interpreter mixes channels before it enlarges a map, not after"),
+    "phases": Path("an upsampling convolution multiplies no zeros, and its 4x4 filter is a separable low-pass"),
+    "taps": Path("kernels' gradients are matrix products, tap by tap; some convolutions too, or Winograd's", ("cpu",)),
+    "remat": Path("the backward pass keeps the arguments of cheap operations, not their results"),
 }
-"""Name and description of each path."""
+"""Each path by its name."""
 
 
 def _named(text: str) -> frozenset[str]:
@@ -30,8 +47,8 @@ _plain = _named(os.environ.get("FGNET_JAX_PLAIN", ""))
 
 
 def is_on(path: str) -> bool:
-    """Return whether a path is on for programs traced now."""
-    return path not in _plain
+    """Return whether a path is on for programs traced now: for their platform, and not switched off."""
+    return path not in _plain and platforms.current() in PATHS[path].platforms
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,13 +10,10 @@ from fgnet_jax.models.ops import patches
 from fgnet_jax.models.ops.conv import conv2d
 from fgnet_jax.models.ops.filters import upsample_conv
 from fgnet_jax.models.ops.resize import shrink
+from tests.models.ops.comparing import random, same_with_gradients
 
 SIZES = [(8, 4), (16, 4), (32, 8), (32, 16)]
 """Sides of the map before upsampling and after the shrink: blocks of four and of eight pixels."""
-
-
-def _random(*shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
 
 
 def _at_patches(x, size):
@@ -25,21 +21,6 @@ def _at_patches(x, size):
     maps = [patches.patches(channel, size) for channel in x.transpose(0, 3, 1, 2).reshape(-1, *x.shape[1:3])]
     maps = jnp.stack(maps).reshape(x.shape[0], x.shape[3], -1, size).transpose(0, 2, 3, 1)
     return maps * patches.inside(x.shape[1], size)
-
-
-def _same_with_gradients(actual, expected, *arrays, rtol=0.0):
-    """Compare values, and gradients to within a few roundings of the largest."""
-
-    def both(function):
-        out, gradients = jax.vjp(function, *arrays)
-        return out, gradients(_random(*out.shape))
-
-    with jax.default_matmul_precision("highest"):
-        (value, gradients), (other, others) = (jax.jit(both, static_argnums=0)(f) for f in (actual, expected))
-        np.testing.assert_allclose(value, other, rtol=rtol, atol=5e-6)
-        for gradient, other in zip(gradients, others, strict=True):
-            scale = float(jnp.abs(other).max())
-            np.testing.assert_allclose(gradient / scale, other / scale, rtol=0, atol=2e-6)
 
 
 def test_patches_lie_around_what_is_read():
@@ -77,7 +58,7 @@ def test_upsample_conv_patches(side, size):
     def at_patches(x, kernel):
         return patches.upsample_conv_patches(x, kernel, size)
 
-    _same_with_gradients(at_patches, full, _random(2, side, side, 3), _random(3, 3, 3, 5))
+    same_with_gradients(at_patches, full, random(2, side, side, 3), random(3, 3, 3, 5))
 
 
 @pytest.mark.parametrize(("side", "size"), SIZES)
@@ -90,12 +71,12 @@ def test_conv_and_shrink_of_patches(side, size):
     def at_patches(x, kernel):
         return patches.shrink_patches(patches.conv_patches(_at_patches(x, size), kernel), side)
 
-    _same_with_gradients(at_patches, full, _random(2, side, side, 3), _random(3, 3, 3, 5), rtol=1e-6)
+    same_with_gradients(at_patches, full, random(2, side, side, 3), random(3, 3, 3, 5), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "size"), [(32, 8), (64, 8), (1024, 128)])
 def test_shrink_patches(side, size):
     """It gives what a shrink of the whole map does."""
-    full = _random(side, side)
+    full = random(side, side)
     actual = patches.shrink_patches(patches.read_places(patches.patches(full, size))[None, :, :, None], side)
     np.testing.assert_allclose(actual, shrink(full[None, :, :, None], size), rtol=0, atol=1e-6)

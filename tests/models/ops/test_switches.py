@@ -10,7 +10,7 @@ import pytest
 
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
-from fgnet_jax.models.ops import switches
+from fgnet_jax.models.ops import platforms, switches
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, TINY.image_size, TINY.image_size, 3)).astype(np.float32)
 
@@ -65,6 +65,17 @@ def test_the_environment_switches_paths_off(value, output):
         text=True,
     )
     assert run.stdout.strip() == output, run.stderr
+
+
+def test_a_path_is_on_for_its_platforms_only():
+    """Products by taps are fast on CPUs alone; switched off, a path is on nowhere."""
+    on = {}
+    for platform in platforms.PLATFORMS:
+        with platforms.tracing_for(platform):
+            on[platform] = switches.is_on("taps")
+            with switches.without(["taps"]):
+                assert not switches.is_on("taps")
+    assert on == {"cpu": True, "gpu": False, "tpu": False}
 
 
 @pytest.mark.parametrize("name", ["patch", "sparse", "lean"])

@@ -17,6 +17,13 @@ def test_the_compiler_knows_every_option():
     assert [*compiler_options.training("cpu")] == ["xla_cpu_scheduler_type", "xla_cpu_experimental_ynn_fusion_type"]
 
 
+def test_gpus_save_bfloat16_as_such():
+    """The option is one of XLA's for all platforms, so that CPUs know it, too."""
+    options = compiler_options.training("gpu")
+    assert options == {"xla_allow_excess_precision": False} and compiler_options.inference("gpu") == {}
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+
+
 def test_the_schedule_saves_memory():
     """A sixth for eight faces of the tiny network; half for one face of the published one, whose maps are larger."""
     shapes = fgnet.abstract(TINY), jax.ShapeDtypeStruct((8, TINY.image_size, TINY.image_size, 3), np.float32)

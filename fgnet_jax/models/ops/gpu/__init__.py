@@ -1,0 +1,1 @@
+"""What the network computes in another way on GPUs: few kernels, each with one pass over its maps."""
