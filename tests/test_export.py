@@ -125,10 +125,11 @@ def test_a_batch_is_a_number_or_symbolic(batch, capsys):
 
 
 def test_each_platform_has_its_own_paths(detector):
-    """Convolutions are products by taps on CPUs, and one operation of the compiler on GPUs and TPUs."""
+    """Convolutions are products by taps on CPUs, in cuDNN's order on GPUs, and in the order of the weights on TPUs."""
     text = export.program(detector, 2).mlir_module()
     choices = re.split(r'\n    %\S+ = "stablehlo.case"', text)
-    cpu, cuda, tpu = re.split(r"\n    \}, \{\n", max(choices, key=len))
-    of_cpu, of_cuda, of_tpu = (part.count("stablehlo.convolution") for part in (cpu, cuda, tpu))
-    assert of_cpu < 0.6 * of_cuda
-    assert of_cpu < 0.6 * of_tpu
+    branches = dict(zip(export.PLATFORMS, re.split(r"\n    \}, \{\n", max(choices, key=len)), strict=True))
+    convolutions = {name: re.findall(r"stablehlo.convolution.*x\[(.*?)\]->", part) for name, part in branches.items()}
+    assert "o, 0, 1, i" in convolutions["cuda"]
+    assert set(convolutions["cpu"]) == set(convolutions["tpu"]) == {"0, 1, i, o"}
+    assert len(convolutions["cpu"]) < 0.6 * len(convolutions["tpu"])

@@ -7,6 +7,7 @@
 The last needs the extras `tpu` and `cuda`, hours on two cores, and 20 GB.
 """
 
+import argparse
 import dataclasses
 import json
 import os
@@ -64,7 +65,7 @@ CASES = [
 
 
 def find(name: str) -> Case:
-    """The case of a name."""
+    """Return the case of a name."""
     return next(case for case in CASES if str(case) == name)
 
 
@@ -132,8 +133,20 @@ def record(cases: Sequence[Case]) -> None:
         print(case, figures[str(case)], flush=True)
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "--record":
-        record(CASES if sys.argv[2] == "all" else [find(name) for name in sys.argv[2:]])
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="+", metavar="CASE", choices=["all", *map(str, CASES)], help="programs, or all")
+    parser.add_argument("--record", action="store_true", help=f"write their figures into {RECORDED.name}")
+    arguments = parser.parse_args(argv)
+    cases = CASES if "all" in arguments.cases else [find(name) for name in arguments.cases]
+    if arguments.record:
+        record(cases)
+    elif len(cases) > 1:
+        parser.error("without --record, name one program: each needs a process of its own")
     else:
-        print(json.dumps(measure(find(sys.argv[1]))))
+        print(json.dumps(measure(cases[0])))
+
+
+if __name__ == "__main__":
+    main()
