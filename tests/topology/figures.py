@@ -70,7 +70,7 @@ def find(name: str) -> Case:
 
 
 def in_own_process(case: Case) -> dict[str, Any]:
-    """The figures of a case."""
+    """Compute the figures of a case in a process of its own, whose memory is then freed."""
     command = [sys.executable, "-m", "tests.topology.figures", str(case)]
     # Without the tests' flags for CPUs, and their cache, which cannot hold these programs.
     environment = {
