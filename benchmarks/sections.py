@@ -67,7 +67,7 @@ def _rivals(
 def paths(options: Options) -> Results:
     """Measure the network on one image, and a step on one image, with each fast path switched off."""
     config, results = _config(options), []
-    singly = [*switches.PATHS][: 1 if options.tiny else None]
+    singly = [path for path in switches.PATHS if switches.is_on(path)][: 1 if options.tiny else None]
     for off in ((), *((path,) for path in singly), tuple(switches.PATHS)):
         with switches.without(off):
             task = tasks.inference(config, 1)["whole"]

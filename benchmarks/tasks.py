@@ -21,6 +21,7 @@ from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.predict import partial_evaluation
 from fgnet_jax.train import optimizer as optimizer_lib
 from fgnet_jax.train import state, steps, targets
 
@@ -91,13 +92,18 @@ def inference(config: ModelConfig, batch: int) -> dict[str, Task]:
             fns[stage], variables, value, options=compiler_options.inference(platforms.current())
         )
         value = program(variables, value)
-    tasks["whole"] = compiled(
-        functools.partial(fgnet.apply, config),
-        variables,
-        images,
-        options=compiler_options.inference(platforms.current()),
-    )[1]
+    tasks["whole"] = _whole(config, variables, images)
     return tasks
+
+
+def _whole(config: ModelConfig, variables: fgnet.Variables, images: jax.Array) -> Task:
+    """Create the task of the network as it predicts: on GPUs and TPUs, all that weights alone decide is done before."""
+    network, platform = functools.partial(fgnet.apply, config), platforms.current()
+    options = compiler_options.inference(platform)
+    if platform == "cpu":
+        return compiled(network, variables, images, options=options)[1]
+    prepare, finish = partial_evaluation.split(network, fgnet.abstract(config), images)
+    return compiled(finish, jax.jit(prepare)(variables), images, options=options)[1]
 
 
 def _stages(config: ModelConfig) -> dict[str, Callable[[fgnet.Variables, Any], Any]]:

@@ -24,6 +24,7 @@ from fgnet_jax.models.ops.gpu.windows import shrink as shrink_in_place
 from fgnet_jax.models.ops.reductions import broadcast, scale
 from fgnet_jax.models.ops.remat import remat
 from fgnet_jax.models.ops.resize import shrink
+from fgnet_jax.models.ops.tpu import strips as tpu_strips
 
 MAPPING_LR_MUL = 0.01
 """Learning rate multiplier of the mapping network's layers."""
@@ -72,10 +73,7 @@ class StyledConv(nnx.Module):
             computed, in the layout of `fgnet_jax.models.ops.patches`: patches where the layer upsamples, else what the
             shrink reads of them. None computes the whole map.
         """
-        kernel, style = whole(self.kernel[...]), to_accum_dtype(self.modulation(w))
-        root = math.sqrt(9 * kernel.shape[2])
-        kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
-        demodulation = jax.lax.rsqrt(jnp.square(style) @ _sum_over_taps(jnp.square(kernel)) + 1e-8)
+        kernel, style, demodulation = self._kernel_and_factors(w)
         x = remat(_convolve, self.upsample, patches_of)(x, style, kernel.astype(x.dtype))
         noise = jax.lax.stop_gradient(self.noise[...])
         if patches_of is not None:
@@ -85,6 +83,30 @@ class StyledConv(nnx.Module):
         if patches_of is None or not self.upsample:
             return x
         return x * patches.inside(self.noise.shape[0], patches_of).astype(x.dtype)
+
+    def _kernel_and_factors(self, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return the kernel, the style (N, Cin) and the demodulation (N, Cout) for w, float32 at least."""
+        kernel, style = whole(self.kernel[...]), to_accum_dtype(self.modulation(w))
+        root = math.sqrt(9 * kernel.shape[2])
+        kernel, style = (kernel / root, style) if self.scales_kernel else (kernel, style / root)
+        return kernel, style, jax.lax.rsqrt(jnp.square(style) @ _sum_over_taps(jnp.square(kernel)) + 1e-8)
+
+    def in_strips(self, x: jax.Array, w: jax.Array, size: int) -> jax.Array:
+        """Do what `__call__` does for a map that is shrunk to `size`, in the layout of `ops.tpu.strips`.
+
+        A map becomes strips where the layer upsamples, and strips become what the shrink reads.
+        """
+        kernel, style, demodulation = self._kernel_and_factors(w)
+        side, channels, noise = self.noise.shape[0], kernel.shape[3], jax.lax.stop_gradient(self.noise[...])
+        if self.upsample:
+            x, noise = tpu_strips.upsample_conv_strips(x, style, kernel, size), tpu_strips.strips(noise, size, channels)
+        else:
+            x = scale(x, tpu_strips.side_by_side(style, x.shape[-1]))
+            x, noise = tpu_strips.conv_strips(x, kernel, size), tpu_strips.read_pixels(noise, size, channels)
+        each = functools.partial(tpu_strips.side_by_side, width=x.shape[-1])
+        strength = jnp.broadcast_to(self.noise_strength[...], x.shape[-1:])
+        x = remat(_finish)(x, each(demodulation), noise, strength, each(self.bias[...]))
+        return x * tpu_strips.inside(side, size, channels).astype(x.dtype) if self.upsample else x
 
     def in_one_pass(self, x: jax.Array, factors: Factors, patches_of: int | None) -> tuple[jax.Array, jax.Array | None]:
         """Do what `__call__` does, with all that lies between two convolutions in one pass, as is fast on GPUs.
@@ -121,6 +143,9 @@ def _sum_over_taps(kernel: jax.Array) -> jax.Array:
 
 def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool, patches_of: int | None) -> jax.Array:
     """Scale the input's channels, and convolve."""
+    if platforms.current() == "tpu":
+        # The interpreter reads the unstyled map: XLA would write both, where the convolution can style what it reads.
+        x = jax.lax.optimization_barrier(x)
     x = scale(x, style)
     if patches_of is None:
         return upsample_conv(x, kernel) if upsample else conv2d(x, kernel)
@@ -129,7 +154,7 @@ def _convolve(x: jax.Array, style: jax.Array, kernel: jax.Array, upsample: bool,
 
 def _finish(x: jax.Array, demodulation: jax.Array, noise: jax.Array, strength: jax.Array, bias: jax.Array) -> jax.Array:
     """Demodulate a convolution's result, add noise and bias, and activate."""
-    noise = noise * broadcast(strength.reshape(1), noise.shape, noise.dtype)
+    noise = noise * broadcast(strength.reshape(-1), noise.shape, noise.dtype)
     return scaled_leaky_relu(scale(x, demodulation) + noise.astype(x.dtype) + broadcast(bias, x.shape, x.dtype))
 
 
@@ -191,11 +216,20 @@ class Generator(nnx.Module):
         for k, conv in enumerate(self.convs):
             call = nnx.remat(StyledConv.__call__, static_argnums=(3,)) if self.remat else StyledConv.__call__
             patches_of = self._patches_of(k, shrink_to)
+            if patches_of and platforms.current() == "tpu":
+                return [*maps, self._last_in_strips(x, w[:, k:], patches_of)]
             x = call(conv, x, w[:, k], patches_of)
             if not conv.upsample:
                 side = conv.noise.shape[0]
                 maps.append(patches.shrink_patches(x, side) if patches_of else shrink(x, min(side, shrink_to or side)))
         return maps
+
+    def _last_in_strips(self, x: jax.Array, w: jax.Array, size: int) -> jax.Array:
+        """Compute the last resolution's map, shrunk to `size`, from the one before it, as is fast on TPUs."""
+        for k, conv in enumerate(list(self.convs)[-2:]):
+            call = nnx.remat(StyledConv.in_strips, static_argnums=(3,)) if self.remat else StyledConv.in_strips
+            x = call(conv, x, w[:, k], size)
+        return tpu_strips.shrink_read(x, self.convs[-1].noise.shape[0], size)
 
     def _features_in_passes(self, w: jax.Array, shrink_to: int | None) -> list[jax.Array]:
         """Compute `features` with one pass between two convolutions, which needs the next layer's style, too."""

@@ -4,7 +4,8 @@ What `python -m fgnet_jax.predict --weights DIR --compile_for TARGET` does.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.predict import detector, network
 from fgnet_jax.runtime import compiled, sharding
 from fgnet_jax.runtime.compiled import Program, gib
-from fgnet_jax.runtime.topologies import Target
+from fgnet_jax.runtime.topologies import Device, Target
 
 Report = Callable[[str], None]
 """Prints a line."""
@@ -43,26 +44,34 @@ def compile_for(
     described = detector.describe(weights, dtype=dtype)
     a_device = network.BATCH_SIZE_CPU if target.platform == "cpu" else network.BATCH_SIZE_ACCELERATOR
     size = batch_size or a_device * len(target.devices)
-    output(f"{target.name}: {len(target.devices)} {target.kind}; batches of {size}, {described.config.dtype}")
+    one = "" if len(_devices(target, size)) == len(target.devices) else "; they do not divide, so one device computes"
+    output(f"{target.name}: {len(target.devices)} {target.kind}; batches of {size}, {described.config.dtype}{one}")
     attempt = functools.partial(_compiled, described.config, len(described.meta.aus), target, report)
     program = attempt(size)
     output(compiled.table({"prediction": program}, target.chip))
     if program.fits(target.chip):
-        output("fits")
+        pace = f". At most {compiled.three_digits(size / program.seconds)} images/s" if program.seconds else ""
+        output(f"fits{pace}")
         return True
     output(compiled.does_not_fit(f"batch of {size}", program, target.chip))
-    fitting = largest_fitting(size, lambda smaller: attempt(smaller).fits(target.chip))
+    memory = target.chip.memory or math.inf
+    possible = [smaller for smaller in halves(size) if at_least(program, smaller / size) <= memory]
+    fitting = next((smaller for smaller in possible if attempt(smaller).fits(target.chip)), None)
     output("no batch fits" if fitting is None else f"this fits: --batch_size {fitting}")
     return False
 
 
-def largest_fitting(size: int, fits: Callable[[int], bool]) -> int | None:
-    """Return the first of the half, the quarter, … of a batch size that fits; None if not even 1 does."""
-    while size > 1:
-        size //= 2
-        if fits(size):
-            return size
-    return None
+def halves(size: int) -> list[int]:
+    """Return the half, the quarter, … of a batch size, down to 1."""
+    return [size >> power for power in range(1, size.bit_length())]
+
+
+def at_least(program: Program, share: float) -> float:
+    """Estimate, from below, the bytes that a program needs for a share of its images: at most as much goes away."""
+    if program.needed is None:
+        return 0.0
+    temporaries = program.needed - program.arguments - program.beside
+    return program.needed - (1 - share) * temporaries
 
 
 def _compiled(config: ModelConfig, count: int, target: Target, report: Report, size: int) -> Program:
@@ -74,10 +83,14 @@ def _compiled(config: ModelConfig, count: int, target: Target, report: Report, s
     return program
 
 
+def _devices(target: Target, size: int) -> Sequence[Device]:
+    """Return the devices that compute a batch: all, or one where it does not divide over them."""
+    return target.devices if size % len(target.devices) == 0 else target.devices[:1]
+
+
 def compile_network(config: ModelConfig, count: int, target: Target, size: int) -> Program:
     """Compile the network as `Network` does, for batches of `size` faces, of which each device has its share."""
-    every = len(target.devices)
-    devices = target.devices if size % every == 0 else target.devices[:1]
+    devices = _devices(target, size)
     layout = sharding.create(devices=devices)
     side, platform = config.image_size, layout.platform
     images = jax.ShapeDtypeStruct((size, side, side, 3), np.uint8, sharding=layout.batch)

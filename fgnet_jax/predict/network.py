@@ -13,10 +13,11 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.models.ops import platforms
+from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.predict import partial_evaluation
@@ -83,13 +84,15 @@ def split_forward(
       config: The network's sizes and number formats.
       count: Channels that belong to AUs.
       platform: The platform that both are for.
-      images: Shape and dtype of a batch (N, S, S, 3).
+      images: Shape and dtype of a batch (N, S, S, 3), and its placement where several devices share it.
 
     Returns:
       A function of the weights; and one of its result and images, which computes what `forward` does.
     """
     plain = functools.partial(inspect.unwrap(forward), config, count, platform)
-    return partial_evaluation.split(plain, fgnet.abstract(config), images)
+    placement = images.sharding
+    shared = placement if isinstance(placement, NamedSharding) and placement.mesh.size > 1 else None
+    return partial_evaluation.split(gathering.traced_as(None, shared, plain), fgnet.abstract(config), images)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 Tree = Any
 """A pytree of arrays, or of `jax.ShapeDtypeStruct`."""
 
 _CALLS = ("jit", "pjit", "closed_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 """Primitives that do what the program in one of their parameters does."""
+
+_OPAQUE = ("shard_map",)
+"""Primitives that hold a program for each device, which stays as it is; JAX's versions differ in how they are bound."""
 
 _MAX_GROWTH = 4
 """How many times larger than what it is computed from a prepared array may be."""
@@ -147,8 +150,17 @@ def _call(equation: JaxprEqn, arguments: list[jax.Array]) -> list[jax.Array]:
     if equation.primitive.name in _CALLS:
         called: Any = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
         return _evaluate(getattr(called, "jaxpr", called), getattr(called, "consts", ()), arguments)
+    if equation.primitive.name in _OPAQUE:
+        return _as_program(equation, arguments)
     results = equation.primitive.bind(*arguments, **equation.params)
     return results if equation.primitive.multiple_results else [results]
+
+
+def _as_program(equation: JaxprEqn, arguments: Sequence[jax.Array]) -> list[jax.Array]:
+    """Evaluate an equation as a program of its own."""
+    values = {atom: value for atom, value in zip(equation.invars, arguments, strict=True) if isinstance(atom, Var)}
+    program = Jaxpr([], [*values], equation.outvars, [equation])
+    return jaxpr_as_fun(ClosedJaxpr(program, []))(*values.values())
 
 
 def _read(atom: Var | Literal, values: dict[Var, jax.Array]) -> jax.Array:

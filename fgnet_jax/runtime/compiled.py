@@ -34,6 +34,7 @@ class Program:
       moved: Bytes read and written in a run.
       kernels: Kernels of a run, on GPUs.
       collectives: How often data are exchanged between devices in a run, by operation.
+      exchanged: Bytes that it sends to other devices in a run.
       seconds: The least time of a run, by the roofline.
       refusal: What the compiler said where it refused the program because of its memory; empty otherwise.
       needed_by_refusal: Bytes that it named then.
@@ -50,6 +51,7 @@ class Program:
     moved: float | None = None
     kernels: int | None = None
     collectives: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    exchanged: float = 0.0
     seconds: float | None = None
     refusal: str = ""
     needed_by_refusal: int | None = None
@@ -96,11 +98,18 @@ def compile_program(lowered: Callable[[], jax.stages.Lowered], target: Target, *
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes if is_tpu else 0,
         collectives=roofline.collectives(text),
+        exchanged=sum(exchange.times * exchange.bytes for exchange in roofline.exchanges(text)),
         text=text,
     )
-    if target.platform == "gpu":
-        return dataclasses.replace(program, **_gpu_costs(text, target.chip))
-    return dataclasses.replace(program, **_costs(compiled, target.chip, precision))
+    costs = _gpu_costs(text, target.chip) if target.platform == "gpu" else _costs(compiled, target.chip, precision)
+    return with_exchanges(dataclasses.replace(program, **costs), target)
+
+
+def with_exchanges(program: Program, target: Target) -> Program:
+    """Return a program whose run takes at least as long as its exchanges, where the devices' connection is known."""
+    if not program.seconds or not target.chip.interconnect or (target.platform == "gpu" and target.hosts > 1):
+        return program
+    return dataclasses.replace(program, seconds=max(program.seconds, program.exchanged / target.chip.interconnect))
 
 
 def _gpu_costs(text: str, chip: Chip) -> dict[str, Any]:
@@ -166,6 +175,7 @@ def table(programs: Mapping[str, Program], chip: Chip) -> str:
         ("bytes moved", [_scaled(p.moved, "B") for p in programs.values()]),
         ("kernels", ["-" if p.kernels is None else f"{p.kernels:,}" for p in programs.values()]),
         ("exchanges", [_counts(p.collectives) for p in programs.values()]),
+        ("bytes exchanged", [_scaled(p.exchanged, "B") if p.collectives else "0" for p in programs.values()]),
         ("pace at most", [_pace(p) for p in programs.values()]),
     ]
     return _aligned([("a device", list(programs)), *rows])
@@ -190,12 +200,16 @@ def does_not_fit(name: str, program: Program, chip: Chip) -> str:
 
 
 def gib(size: int | None) -> str:
-    """Format bytes as GiB, small ones as MiB, and unknown ones as a dash."""
+    """Format bytes as GiB, fewer with smaller units, and unknown ones as a dash."""
     if size is None:
         return "-"
     if not size:
         return "0"
-    return f"{size / GIB:.2f} GiB" if size >= 0.1 * GIB else f"{size / 2**20:.1f} MiB"
+    if size >= 0.1 * GIB:
+        return f"{size / GIB:.2f} GiB"
+    if size >= 0.1 * 2**20:
+        return f"{size / 2**20:.1f} MiB"
+    return f"{size / 2**10:.1f} KiB" if size >= 0.1 * 2**10 else f"{size} B"
 
 
 def _scaled(value: float | None, name: str) -> str:

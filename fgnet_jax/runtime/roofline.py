@@ -79,19 +79,56 @@ class Kernel:
         return self.times * max(self.bytes / chip.bandwidth, self.flops / chip.rate_of(self.dtype, self.precision))
 
 
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """Data that devices exchange at once.
+
+    Attributes:
+      kind: Its operation, one of `COLLECTIVES`.
+      times: How often it runs.
+      bytes: That one device sends in one run, if the devices are passed in a ring.
+    """
+
+    kind: str
+    times: int
+    bytes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """An instruction that a program executes, how often, and the shapes of its arguments."""
+
+    row: Instruction
+    times: int
+    operands: Sequence[str]
+
+
 def kernels(text: str) -> list[Kernel]:
     """Return the kernels of a compiled program from its HLO text; those in loops run as often as the loop does."""
     computations, entry = _computations(text)
-    return list(_kernels(computations, entry, 1))
+    return [
+        dataclasses.replace(_kernel(run.row, run.operands, run.times), name=run.row.name)
+        for run in _runs(computations, entry, 1)
+    ]
+
+
+def exchanges(text: str) -> list[Exchange]:
+    """Return the exchanges of data between devices that one run of a compiled program makes."""
+    computations, entry = _computations(text)
+    partitions = re.search(r"num_partitions=(\d+)", text)
+    devices = int(partitions[1]) if partitions else 1
+    return [
+        exchange
+        for run in _runs(computations, entry, 1)
+        for exchange in _exchanges_of(run, computations, devices=devices)
+    ]
 
 
 def collectives(text: str) -> dict[str, int]:
     """Count the exchanges of data between devices that one run of a compiled program makes, by operation."""
     counts: dict[str, int] = {}
-    for kernel in kernels(text):
-        name = kernel.kind.removesuffix("-start")
-        if name in COLLECTIVES:
-            counts[name] = counts.get(name, 0) + kernel.times
+    for exchange in exchanges(text):
+        counts[exchange.kind] = counts.get(exchange.kind, 0) + exchange.times
     return counts
 
 
@@ -129,7 +166,8 @@ def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
     return found, entry
 
 
-def _kernels(computations: Mapping[str, Sequence[Instruction]], name: str, times: int) -> Iterator[Kernel]:
+def _runs(computations: Mapping[str, Sequence[Instruction]], name: str, times: int) -> Iterator[_Run]:
+    """Yield what a computation executes, fusions as one; loops' and others' bodies in their place."""
     shapes = {row.name: row.shape for row in computations[name]}
     for row in computations[name]:
         if row.opcode in _FREE or row.opcode.endswith(("-done", "-update")):
@@ -137,14 +175,47 @@ def _kernels(computations: Mapping[str, Sequence[Instruction]], name: str, times
         if row.opcode == "while":
             trips = _TRIPS.search(row.rest)
             for body in row.called("body"):
-                yield from _kernels(computations, body, times * (int(trips[1]) if trips else 1))
+                yield from _runs(computations, body, times * (int(trips[1]) if trips else 1))
         elif row.opcode in ("call", "conditional", "async-start"):
             called = row.called("to_apply") + row.called("calls") + row.called("branch_computations")
             for other in called:
-                yield from _kernels(computations, other, times)
+                yield from _runs(computations, other, times)
         else:
-            kernel = _kernel(row, [shapes.get(operand, "") for operand in row.operands], times)
-            yield dataclasses.replace(kernel, name=row.name)
+            yield _Run(row, times, [shapes.get(operand, "") for operand in row.operands])
+
+
+def _exchanges_of(run: _Run, computations: Mapping[str, Sequence[Instruction]], *, devices: int) -> Iterator[Exchange]:
+    """Yield the exchanges of an instruction: its own, or those within a fusion.
+
+    TPUs spread an exchange over several fusions that compute something else meanwhile: it is in each of them, and
+    counts where it begins.
+    """
+    if run.row.opcode != "fusion":
+        if run.row.opcode.removesuffix("-start") in COLLECTIVES:
+            yield _exchange(run, devices)
+        return
+    for name in run.row.called("calls"):
+        rows = computations.get(name, ())
+        begins = any("AsyncCollectiveStart" in row.rest for row in rows)
+        for inner in _runs(computations, name, run.times) if rows else ():
+            if begins or "chain_id=" not in inner.row.rest:
+                yield from _exchanges_of(inner, computations, devices=devices)
+
+
+def _exchange(run: _Run, devices: int) -> Exchange:
+    kind, group = run.row.opcode.removesuffix("-start"), _group_size(run.row.rest, devices)
+    others = (group - 1) / group
+    share = {"all-gather": group - 1, "all-reduce": 2 * others, "collective-permute": 1}.get(kind, others)
+    return Exchange(kind, run.times, share * sum(map(size, run.operands)))
+
+
+def _group_size(rest: str, devices: int) -> int:
+    """Return how many devices exchange with each other: `{{0,1},{2,3}}` and `[2,2]<=[4]` are two, none are all."""
+    if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
+        return listed[1].count(",") + 1
+    if counted := re.search(r"replica_groups=\[\d+,(\d+)\]", rest):
+        return int(counted[1])
+    return devices
 
 
 def _kernel(row: Instruction, operands: Sequence[str], times: int) -> Kernel:

@@ -45,6 +45,11 @@ class Sharding:
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
     @property
+    def images(self) -> NamedSharding | None:
+        """The same, or None if one device has all of it."""
+        return self.batch if self.mesh.size > 1 else None
+
+    @property
     def replicated(self) -> NamedSharding:
         """Placement of a whole copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
@@ -64,9 +69,9 @@ class Sharding:
         """Return the placement of a kernel (..., in, out): split by input channels, if they divide.
 
         Kernels side by side, as one of more output channels, are split alike. TPUs would fill up a share of the output
-        channels to 128.
+        channels to 128. What an optimiser carries instead of a whole kernel, such as its rows' means, is not split.
         """
-        if not self.shard_params or shape[-2] % self.mesh.size or math.prod(shape) < SMALLEST_SPLIT:
+        if not self.shard_params or len(shape) < 2 or shape[-2] % self.mesh.size or math.prod(shape) < SMALLEST_SPLIT:
             return self.replicated
         return NamedSharding(self.mesh, PartitionSpec(*[None] * (len(shape) - 2), AXIS, None))
 

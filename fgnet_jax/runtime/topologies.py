@@ -28,8 +28,11 @@ GPUS = Path(__file__).parent / "gpus"
 
 _MEMORY_SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 
-_TPU = re.compile(r"(?:tpu)?v?(\d+[a-z]*):(\d+(?:x\d+)+)")
+_TPU = re.compile(r"(?:tpu)?v?(\d+[a-z]*):([1-9]\d*(?:x[1-9]\d*)+)")
 _GPU = re.compile(r"([ah]100)(?::([1-9]\d*))?")
+
+# Topologies by the number of chips, by which slices of v5e and v6e are rented.
+_SLICES = {1: "1x1", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
 
 # What libtpu would read from a TPU's own host; and it may be loaded beside another process' libtpu, since no chip is
 # opened.
@@ -56,12 +59,14 @@ class Chip:
       bandwidth: Bytes a second to and from its memory; 0 if unknown.
       rate: FLOP a second in bfloat16, as convolutions reach them; 0 if unknown.
       float32: Share of `rate` at which float32 is multiplied, by the precision of products ("highest", …).
+      interconnect: Bytes a second that it sends to the others of its host or pod; 0 if unknown.
     """
 
     memory: int = 0
     bandwidth: float = 0.0
     rate: float = 0.0
     float32: tuple[tuple[str, float], ...] = ()
+    interconnect: float = 0.0
 
     def rate_of(self, dtype: str, precision: str) -> float:
         """Return FLOP a second of products in a number format and, for float32, a precision."""
@@ -72,28 +77,30 @@ class Chip:
 _PASSES = (("default", 1.0), ("high", 1 / 3), ("highest", 1 / 6))
 
 
-def _tpu(memory: float, bandwidth: float, peak: float) -> Chip:
-    """Return a TPU by GiB, GB/s and the peak in TFLOP/s: convolutions reach three fifths of it."""
-    return Chip(int(memory * GIB), bandwidth * 1e9, 0.6 * peak * 1e12, _PASSES)
+def _tpu(memory: float, bandwidth: float, peak: float, interconnect: float = 0) -> Chip:
+    """Return a TPU by GiB, GB/s, the peak in TFLOP/s (convolutions reach three fifths of it), and GB/s to others."""
+    return Chip(int(memory * GIB), bandwidth * 1e9, 0.6 * peak * 1e12, _PASSES, interconnect * 1e9)
 
 
 # By JAX's names of devices, which are a chip, or half of one (v2, v3, 7x). Memory: what libtpu's compiler allows.
-# Bandwidth and peak: Google Cloud's pages of TPU versions.
+# Bandwidth and peak: Google Cloud's pages of TPU versions. Interconnect: both ways along one axis of the torus, 45 GB/s
+# each in v4 and v5e, 90 in v5p and v6e ("How to scale your model", Austin et al. 2025).
 TPUS = {
     "TPU v2": _tpu(7.48, 350, 23),
     "TPU v3": _tpu(15.48, 450, 61.5),
-    "TPU v4": _tpu(30.75, 1228, 275),
-    "TPU v5 lite": _tpu(15.75, 819, 197),
-    "TPU v5": _tpu(95.74, 2765, 459),
-    "TPU v6 lite": _tpu(31.25, 1640, 918),
+    "TPU v4": _tpu(30.75, 1228, 275, 90),
+    "TPU v5 lite": _tpu(15.75, 819, 197, 90),
+    "TPU v5": _tpu(95.74, 2765, 459, 180),
+    "TPU v6 lite": _tpu(31.25, 1640, 918, 180),
     "TPU7x": _tpu(94.75, 3690, 1153.5),
 }
 
 # H100: bandwidth and rate as measured on one (89 % and 48 % of NVIDIA's figures); A100: the same shares of its own.
-# TF32 has half the rate of bfloat16; float32 without tensor cores is NVIDIA's figure (67 and 19.5 TFLOP/s).
+# TF32 has half the rate of bfloat16; float32 without tensor cores is NVIDIA's figure (67 and 19.5 TFLOP/s), and so
+# is the interconnect, NVLink one way.
 _GPUS = {
-    "h100": (3.0e12, 474e12, (("default", 0.5), ("high", 0.5), ("highest", 67 / 474))),
-    "a100": (1.82e12, 150e12, (("default", 0.5), ("high", 0.5), ("highest", 19.5 / 150))),
+    "h100": (3.0e12, 474e12, (("default", 0.5), ("high", 0.5), ("highest", 67 / 474)), 450e9),
+    "a100": (1.82e12, 150e12, (("default", 0.5), ("high", 0.5), ("highest", 19.5 / 150)), 300e9),
 }
 
 
@@ -151,7 +158,18 @@ def check_name(name: str) -> None:
     elif _TPU.fullmatch(name):
         _check_installed(name, ("libtpu",), "libtpu", extra="tpu")
     else:
-        raise TargetError(f"--compile_for {name}: expected {EXPECTED}")
+        raise TargetError(f"--compile_for {name}: expected {EXPECTED}{_meant(name)}")
+
+
+def _meant(name: str) -> str:
+    """Return a remark about a name that others use for such a device: `H100`, `v5e-16`, `v5litepod-16`; or nothing."""
+    lower = name.lower()
+    if lower != name and (_GPU.fullmatch(lower) or _TPU.fullmatch(lower)):
+        return f"; did you mean {lower}?"
+    match = re.fullmatch(r"v?(5e|5litepod|6e)-?(\d+)", lower)
+    if match and (sizes := _SLICES.get(int(match[2]))):
+        return f"; did you mean v{match[1].replace('litepod', 'e')}:{sizes}?"
+    return ""
 
 
 def _check_installed(name: str, modules: Sequence[str], library: str, *, extra: str) -> None:
@@ -186,13 +204,13 @@ def _gpus(name: str) -> Target:
     count = int(number or 1)
     hosts = -(-count // GPUS_A_HOST)
     if count % hosts:
-        raise TargetError(f"--compile_for {name}: more than {GPUS_A_HOST} GPUs are on hosts of as many each")
+        raise TargetError(
+            f"--compile_for {name}: {count} GPUs do not divide over {hosts} hosts of {GPUS_A_HOST} at most"
+        )
     text = (GPUS / f"{kind}.txtpb").read_text(encoding="utf-8")
     described = topologies.get_topology_desc(kind, "cuda", target_config=text, topology=f"{hosts}x1x{count // hosts}")
-    bandwidth, rate, float32 = _GPUS[kind]
-    return Target(
-        name, described.devices, Chip(gpu_memory(text, os.environ.get(_MEMORY_SHARE, "0.75")), bandwidth, rate, float32)
-    )
+    memory = gpu_memory(text, os.environ.get(_MEMORY_SHARE, "0.75"))
+    return Target(name, described.devices, Chip(memory, *_GPUS[kind]))
 
 
 def gpu_memory(description: str, share: str) -> int:

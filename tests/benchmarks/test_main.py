@@ -69,12 +69,13 @@ def test_an_unknown_part_is_refused():
 
 
 def test_preparation_measures_detector_and_speed(tmp_path):
-    """Errors on both synthetic corpora, and frames per second with landmarks on disk and with dlib."""
+    """Errors on both synthetic corpora, and frames per second with landmarks on disk and with each detector."""
     lines = _run(tmp_path, "preparation")[0].split("\n\nwritten")[0].splitlines()
     errors = {line.split()[0]: float(line.split()[3]) for line in lines if line.startswith("synthetic")}
     assert errors.keys() == {"synthetic_bp4d", "synthetic_disfa"} and all(0 < e < 0.3 for e in errors.values())
-    assert [line.split("  ")[0] for line in lines[-2:]] == ["landmarks on disk", "dlib"]
-    assert all(line.endswith("per second") for line in lines[-2:])
+    rows = ["landmarks on disk", "dlib", "dlib, largest", "yunet, largest"]
+    assert [line.split("  ")[0] for line in lines[-4:]] == rows
+    assert all(line.endswith("per second") for line in lines[-4:])
 
 
 def test_media_measures_tracking_and_speed(tmp_path):

@@ -32,9 +32,10 @@ def test_exchanges_are_counted():
     assert exchanges.count(text) == {"all-gather": 1, "all-reduce": 1}
 
 
-def test_whole_parameters_need_sums_alone(programs):
-    """Of gradients and of BatchNorm's statistics."""
-    assert set(programs["whole"]["exchanges"]) == {"all-reduce"}
+@pytest.mark.parametrize("program", ["whole", "gpu", "tpu"])
+def test_whole_parameters_need_sums_alone(programs, program):
+    """Of gradients and of BatchNorm's statistics, by the paths of each platform."""
+    assert set(programs[program]["exchanges"]) == {"all-reduce"}
 
 
 def test_split_kernels_go_to_the_images(programs):

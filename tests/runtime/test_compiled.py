@@ -1,5 +1,7 @@
 """Figures of compiled programs: what they need of a device, whether they fit, and the table of them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,23 @@ def test_arrays_that_are_split_take_a_share_of_a_device():
     assert compiled.size_on_device((batch, key)) == 48
 
 
+def test_a_run_takes_as_long_as_its_exchanges():
+    """On devices whose connection is known."""
+    program = Program(images=4, arguments=0, seconds=0.1, exchanged=2e9)
+    cpu = topologies.open_target("cpu")
+    connected = dataclasses.replace(cpu, chip=Chip(interconnect=1e10))
+    assert compiled.with_exchanges(program, connected).seconds == 0.2
+    assert compiled.with_exchanges(program, cpu) == program
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(None, "-"), (0, "0"), (16, "16 B"), (2000, "2.0 KiB"), (2**22, "4.0 MiB"), (GIB, "1.00 GiB")]
+)
+def test_bytes_are_shown_with_a_fitting_unit(size, text):
+    """Unknown ones as a dash."""
+    assert compiled.gib(size) == text
+
+
 def test_the_table_has_a_column_for_each_program():
     """What is not known is a dash."""
     step = Program(
@@ -91,6 +110,7 @@ def test_the_table_has_a_column_for_each_program():
         moved=1.2e11,
         kernels=1234,
         collectives={"all-reduce": 3, "all-gather": 1},
+        exchanged=1.5e9,
         seconds=0.05,
     )
     refused = Program(images=8, arguments=2 * GIB, refusal="no memory")
@@ -105,4 +125,5 @@ def test_the_table_has_a_column_for_each_program():
     assert cells["bytes moved"] == ["120 GB", "-"]
     assert cells["kernels"] == ["1,234", "-"]
     assert cells["exchanges"] == ["1 all-gather, 3 all-reduce", "none"]
+    assert cells["bytes exchanged"] == ["1.5 GB", "0"]
     assert cells["pace at most"] == ["320 images/s", "-"]

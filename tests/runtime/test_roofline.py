@@ -102,6 +102,71 @@ def test_exchanges_between_devices_are_counted_by_operation():
     assert roofline.collectives(PROGRAM) == {"all-reduce": 1}
 
 
+# As TPUs have it: an exchange that goes on while two fusions compute, then one at once, and one within a loop.
+ASYNC = """HloModule jit_step, is_scheduled=true, num_partitions=4
+
+%begin (share: bf16[3,3,32,128]) -> (bf16[3,3,32,128], bf16[3,3,128,128], u32[]) {
+  %share = bf16[3,3,32,128]{3,2,1,0:T(8,128)(2,1)S(1)} parameter(0)
+  %all-gather.1 = bf16[3,3,128,128]{3,2,1,0:T(8,128)(2,1)} all-gather(%share), channel_id=1, \
+replica_groups={{0,1,2,3}}, dimensions={2}, frontend_attributes={chain_id="0"}
+  ROOT %start = (bf16[3,3,32,128], bf16[3,3,128,128], u32[]) custom-call(%all-gather.1), \
+custom_call_target="AsyncCollectiveStart"
+}
+
+%async_collective_fusion (share.1: bf16[3,3,32,128], x: bf16[32,8]) -> (bf16[32,8], bf16[3,3,128,128]) {
+  %share.1 = bf16[3,3,32,128]{3,2,1,0:T(8,128)(2,1)S(1)} parameter(0)
+  %x = bf16[32,8]{1,0} parameter(1)
+  %negate = bf16[32,8]{1,0} negate(%x)
+  %all-gather.2 = bf16[3,3,128,128]{3,2,1,0:T(8,128)(2,1)} all-gather(%share.1), channel_id=1, \
+replica_groups={{0,1,2,3}}, dimensions={2}, frontend_attributes={chain_id="0"}
+  ROOT %both = (bf16[32,8], bf16[3,3,128,128]) tuple(%negate, %all-gather.2)
+}
+
+%end (share.2: bf16[3,3,32,128], whole: bf16[3,3,128,128]) -> bf16[3,3,128,128] {
+  %share.2 = bf16[3,3,32,128]{3,2,1,0:T(8,128)(2,1)S(1)} parameter(0)
+  %whole = bf16[3,3,128,128]{3,2,1,0:T(8,128)(2,1)S(1)} parameter(1)
+  %all-gather.3 = bf16[3,3,128,128]{3,2,1,0:T(8,128)(2,1)} all-gather(%share.2), channel_id=1, \
+replica_groups={{0,1,2,3}}, dimensions={2}, frontend_attributes={chain_id="0"}
+  ROOT %done = bf16[3,3,128,128] custom-call(%share.2, %whole, %all-gather.3), custom_call_target="AsyncCollectiveDone"
+}
+
+%all-reduce-scatter (gradient: f32[64,8]) -> f32[16,8] {
+  %gradient = f32[64,8]{1,0} parameter(0)
+  %sum = f32[64,8]{1,0} all-reduce(%gradient), channel_id=2, replica_groups=[1,4]<=[4], to_apply=%add
+  ROOT %slice = f32[16,8]{1,0} dynamic-slice(%sum, %start), dynamic_slice_sizes={16,8}
+}
+
+%body (state: f32[16]) -> f32[16] {
+  %state = f32[16]{0} parameter(0)
+  ROOT %sums = f32[16]{0} all-reduce(%state), channel_id=3, replica_groups={{0,1},{2,3}}, to_apply=%add
+}
+
+ENTRY %main (kernel: bf16[3,3,32,128], x.1: bf16[32,8], gradient.1: f32[64,8]) -> f32[16,8] {
+  %kernel = bf16[3,3,32,128]{3,2,1,0} parameter(0)
+  %x.1 = bf16[32,8]{1,0} parameter(1)
+  %gradient.1 = f32[64,8]{1,0} parameter(2)
+  %async-collective-start = (bf16[3,3,32,128], bf16[3,3,128,128], u32[]) fusion(%kernel), kind=kCustom, calls=%begin
+  %fusion.1 = (bf16[32,8], bf16[3,3,128,128]) fusion(%kernel, %x.1), kind=kOutput, calls=%async_collective_fusion
+  %async-collective-done = bf16[3,3,128,128] fusion(%kernel, %kernel), kind=kCustom, calls=%end
+  %loop = f32[16]{0} while(%x.1), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  ROOT %fusion.2 = f32[16,8]{1,0} fusion(%gradient.1), kind=kCustom, calls=%all-reduce-scatter
+}
+"""
+
+
+def test_an_exchange_that_is_spread_over_fusions_counts_once():
+    """TPUs compute while they exchange; those within fusions and loops count, too."""
+    assert roofline.collectives(ASYNC) == {"all-gather": 1, "all-reduce": 6}
+
+
+def test_bytes_of_exchanges_are_those_that_a_device_sends_in_a_ring():
+    """A share to each of three others; a sum needs two rounds of quarters, or of halves between two devices."""
+    gather, loop, scatter = roofline.exchanges(ASYNC)
+    assert (gather.times, gather.bytes) == (1, 3 * 3 * 3 * 32 * 128 * 2)
+    assert (loop.times, loop.bytes) == (5, 2 * 1 / 2 * 16 * 4)
+    assert (scatter.times, scatter.bytes) == (1, 2 * 3 / 4 * 64 * 8 * 4)
+
+
 def test_sizes_of_shapes():
     """Tuples are the sum; layouts do not count."""
     assert roofline.size("f32[8,3]{1,0:T(8,128)}") == 96

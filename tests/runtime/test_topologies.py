@@ -9,10 +9,28 @@ from fgnet_jax.runtime import topologies
 from fgnet_jax.runtime.topologies import GIB, Chip, TargetError
 
 
-@pytest.mark.parametrize("name", ["v5e", "v5e:", "v5e:4", "h100:0", "h200", "a100:x", "gpu", "", "v5e:4x4 ", "cpu:2"])
+@pytest.mark.parametrize(
+    "name", ["v5e", "v5e:", "v5e:4", "v5e:0x2", "h100:0", "h200", "a100:x", "gpu", "", "v5e:4x4 ", "cpu:2"]
+)
 def test_a_wrong_name_is_refused_with_what_is_expected(name):
     """In one line."""
     with pytest.raises(TargetError, match=f"^--compile_for {name}: expected a TPU topology such as v5e:4x4"):
+        topologies.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("H100:8", "h100:8"),
+        ("V5E:4x4", "v5e:4x4"),
+        ("v5e-16", "v5e:4x4"),
+        ("v5litepod-8", "v5e:2x4"),
+        ("v6e-64", "v6e:8x8"),
+    ],
+)
+def test_other_names_of_a_device_are_understood(name, meant):
+    """Cloud TPUs are rented by their number of chips."""
+    with pytest.raises(TargetError, match=rf"or cpu; did you mean {meant}\?$"):
         topologies.check_name(name)
 
 

@@ -89,14 +89,18 @@ def measure(case: Case) -> dict[str, Any]:
     target = topologies.open_target(case.target)
     from fgnet_jax.runtime import roofline
 
-    program = _training(case, target) if case.program == "training" else _inference(case, target)
+    training = _training(case, target) if case.program == "training" else None
+    program = training.training() if training else _inference(case, target)
     return {
         "fits": program.fits(target.chip),
         "needed": program.needed,
+        "temporaries": program.temporaries,
         "memory": target.chip.memory,
         "float64": "f64[" in program.text,
         "host": sorted({match.strip() for match in _HOST.findall(program.text)}),
         "collectives": dict(sorted(program.collectives.items())),
+        "bytes_exchanged": round(program.exchanged),
+        "split_kernels": _split_kernels(training) if training else 0,
         "kernels": sum(kernel.times for kernel in roofline.kernels(program.text)),
         "bytes_an_image": round((program.moved or 0) / program.images),
         "images_a_second": round(program.images / program.seconds, 1) if program.seconds else None,
@@ -113,7 +117,13 @@ def _training(case: Case, target: topologies.Target):
     config.model.dtype = "bfloat16"
     config.train.batch_size = case.batch_size
     config.train.shard_params = case.shard_params
-    return compile_for.Prepared(config, target, CORPUS_AUS["disfa"], None).training()
+    return compile_for.Prepared(config, target, CORPUS_AUS["disfa"], None)
+
+
+def _split_kernels(prepared: Any) -> int:  # noqa: ANN401 - Prepared, which is imported later
+    """Count the kernels of which each device has a share."""
+    state = prepared.arguments[0]
+    return sum(not shape.sharding.is_fully_replicated for shape in state.params.values())
 
 
 def _inference(case: Case, target: topologies.Target):

@@ -32,7 +32,12 @@ def test_a_program_is_no_worse_than_recorded(case: Case):
     assert found["fits"], f"{found['needed']} bytes of {found['memory']}"
     assert not found["float64"] and not found["host"]
     check_collectives(case, found["collectives"], recorded["collectives"])
-    for name in ("kernels", "bytes_an_image"):
+    if case.shard_params:
+        assert found["split_kernels"] > 0
+    if case.shard_params and case.network == "published":  # of the tiny one's, XLA gathers some small ones more often
+        assert found["collectives"]["all-gather"] <= 2 * found["split_kernels"]
+        assert found["collectives"].get("reduce-scatter", 0) <= found["split_kernels"]
+    for name in ("kernels", "bytes_an_image", "bytes_exchanged"):
         assert found[name] == pytest.approx(recorded[name], rel=TOLERANCE), name
 
 
@@ -42,5 +47,6 @@ def check_collectives(case: Case, found: dict[str, int], recorded: dict[str, int
         assert found == {}
     elif not case.shard_params:
         assert set(found) == {"all-reduce"}
+    assert not {"all-to-all", "collective-permute"} & set(found), "activations are exchanged, not parameters"
     assert set(found) <= set(recorded)
     assert sum(found.values()) <= (1 + TOLERANCE) * sum(recorded.values())

@@ -9,13 +9,18 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 """Zeros before and after, along rows and along columns."""
 
 
-def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int) -> jax.Array:
-    """Convolve (N, H, W, Cin) with (kh, kw, Cin, Cout) to (N, H', W', Cout)."""
+def conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int, groups: int = 1) -> jax.Array:
+    """Convolve (N, H, W, groups * Cin) with (kh, kw, Cin, groups * Cout) to (N, H', W', groups * Cout)."""
     if platforms.current() == "gpu":
         # cuDNN's order. XLA would transpose too, but with every batch, even where kernels are prepared beforehand.
-        return conv_features_first(x, features_first(kernel), padding, stride)
+        return conv_features_first(x, features_first(kernel), padding, stride, groups)
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
 
 

@@ -1,7 +1,7 @@
 """Kernels that are split over devices: a layer gathers its own where it computes, and again in the backward pass.
 
 Kernels go to the images, not images to the kernels: activations stay split by image. Whoever traces a program for
-kernels that are split says how they are (`split_as`); without that, nothing here does anything.
+several devices says how kernels and images are split (`split_as`); without that, nothing here does anything.
 """
 
 import contextlib
@@ -20,23 +20,30 @@ Placement = Callable[[tuple[int, ...]], NamedSharding]
 """A function from the shape of a kernel to its placement on the devices."""
 
 _placement: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
+_images: contextvars.ContextVar[NamedSharding | None] = contextvars.ContextVar("images", default=None)
 
 
 @contextlib.contextmanager
-def split_as(placement: Placement | None) -> Iterator[None]:
-    """Name the placement of kernels in programs that are traced in the block; None where every device has all."""
-    token = _placement.set(placement)
+def split_as(kernels: Placement | None, images: NamedSharding | None = None) -> Iterator[None]:
+    """Name placements in programs that are traced in the block.
+
+    Args:
+      kernels: The placement of kernels, or None where every device has all of them.
+      images: The placement of images, or None where one device has all of them.
+    """
+    of_kernels, of_images = _placement.set(kernels), _images.set(images)
     try:
         yield
     finally:
-        _placement.reset(token)
+        _placement.reset(of_kernels)
+        _images.reset(of_images)
 
 
-def traced_as(placement: Placement | None, fn: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that does what `fn` does, and is always traced for kernels placed like this."""
+def traced_as(kernels: Placement | None, images: NamedSharding | None, fn: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that does what `fn` does, and is always traced for kernels and images placed like this."""
 
     def traced(*args: P.args, **kwargs: P.kwargs) -> R:
-        with split_as(placement):
+        with split_as(kernels, images):
             return fn(*args, **kwargs)
 
     return traced
@@ -77,19 +84,35 @@ def gathered(fn: Callable[..., jax.Array], *static: object) -> Callable[..., jax
         split = next(filter(None, placements), None)
         if split is None:
             return fn(x, *kernels, *static)
-        images = PartitionSpec(split.spec[-2])
         specs = [placement.spec if placement else PartitionSpec() for placement in placements]
-        # Neither custom gradients nor Pallas say on which devices their results differ, so that it is not checked.
-        by_image = jax.shard_map(
-            functools.partial(_on_shares, fn, static, specs),
-            mesh=split.mesh,
-            in_specs=(images, *specs),
-            out_specs=images,
-            check_vma=False,
-        )
-        return jax.checkpoint(by_image)(x, *kernels)
+        images = NamedSharding(split.mesh, PartitionSpec(split.spec[-2]))
+        return jax.checkpoint(_mapped(functools.partial(_on_shares, fn, static, specs), images, specs))(x, *kernels)
 
     return on_kernels
+
+
+def by_image(fn: Callable[..., jax.Array], *static: object) -> Callable[..., jax.Array]:
+    """Wrap a function that the partitioner cannot split by image: a convolution in groups, a layout's constraint.
+
+    It does what `gathered` does, and each device computes its own images where kernels are whole, too: the partitioner
+    would gather all images on every device.
+    """
+
+    def on_images(x: jax.Array, *kernels: jax.Array) -> jax.Array:
+        images = _images.get()
+        if images is None or any(map(_split, kernels)):
+            return gathered(fn, *static)(x, *kernels)
+        return _mapped(lambda *arrays: fn(*arrays, *static), images, [PartitionSpec()] * len(kernels))(x, *kernels)
+
+    return on_images
+
+
+def _mapped(
+    fn: Callable[..., jax.Array], images: NamedSharding, specs: Sequence[PartitionSpec]
+) -> Callable[..., jax.Array]:
+    """Return a function of a map and kernels that are split like this, each device's shares of which `fn` gets."""
+    # Neither custom gradients nor Pallas say on which devices their results differ, so that it is not checked.
+    return jax.shard_map(fn, mesh=images.mesh, in_specs=(images.spec, *specs), out_specs=images.spec, check_vma=False)
 
 
 def _on_shares(

@@ -4,10 +4,16 @@ Everything else, such as a batch's statistics, the gate of squeeze-excite and th
 one number per image and channel, which JAX differentiates. The backward pass keeps maps in their own number format.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
+from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.dtypes import accum_dtype, to_accum_dtype
+
+_LONG = 64 * 64
+"""Pixels of a map from which on a GPU sums row by row."""
 
 
 @jax.custom_vjp
@@ -85,10 +91,18 @@ def _prelu_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> t
 prelu.defvjp(_prelu_forward, _prelu_backward)
 
 
-def _two_sums(first: jax.Array, second: jax.Array) -> list[jax.Array]:
+def _two_sums(first: jax.Array, second: jax.Array) -> Sequence[jax.Array]:
     """Sum two (N, H, W, C) over rows and columns, in one reduction: of two, XLA might write one's terms to memory."""
-    zero = jnp.zeros((), first.dtype)
-    return jax.lax.reduce((first, second), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1, 2))
+    sums = (first, second)
+    for axes in ((2,), (1,)) if _is_long(first) else ((1, 2),):
+        zero = jnp.zeros((), first.dtype)
+        sums = jax.lax.reduce(sums, (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), axes)
+    return sums
+
+
+def _is_long(x: jax.Array) -> bool:
+    """Return whether sums over so many pixels are to be computed row by row: GPUs would write the terms to memory."""
+    return platforms.current() == "gpu" and x.shape[1] * x.shape[2] >= _LONG
 
 
 def vectors(values: jax.Array, x: jax.Array) -> jax.Array:

@@ -28,8 +28,11 @@ class Path:
 PATHS = {
     "patches": Path("the largest map is computed only where the shrink after it reads"),
     "mix": Path("the interpreter mixes channels before it enlarges a map, not after"),
-    "phases": Path("an upsampling convolution multiplies no zeros, and its 4x4 filter is a separable low-pass"),
+    "phases": Path(
+        "an upsampling convolution multiplies no zeros, and its 4x4 filter is a separable low-pass", ("cpu", "gpu")
+    ),
     "taps": Path("kernels' gradients are matrix products, tap by tap; some convolutions too, or Winograd's", ("cpu",)),
+    "styles": Path("the encoder's style blocks are computed side by side, by few convolutions", ("gpu", "tpu")),
     "remat": Path("the backward pass keeps the arguments of cheap operations, not their results"),
 }
 """Each path by its name."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgnet_jax.models.ops import moments
+from fgnet_jax.models.ops import moments, platforms
 
 RNG = np.random.default_rng(0)
 
@@ -26,11 +26,13 @@ def _assert_equal_with_gradients(actual_fn, expected_fn, *arguments, atol=1e-5):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
-def test_moments_and_their_gradients():
-    """Mean and biased variance of each image and channel."""
-    _assert_equal_with_gradients(
-        moments.moments, lambda x: (x.mean((1, 2)), x.var((1, 2))), _normal(3, 6, 5, 4) * 3 + 2
-    )
+@pytest.mark.parametrize(("platform", "side"), [("tpu", 6), ("gpu", 6), ("gpu", 64)])
+def test_moments_and_their_gradients(platform, side):
+    """Mean and biased variance of each image and channel; GPUs sum large maps row by row."""
+    with platforms.tracing_for(platform):
+        _assert_equal_with_gradients(
+            moments.moments, lambda x: (x.mean((1, 2)), x.var((1, 2))), _normal(3, side, side + 2, 4) + 2
+        )
 
 
 @pytest.mark.parametrize("mean", [0, 1e3, -1e4])

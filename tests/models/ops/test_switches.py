@@ -1,4 +1,4 @@
-"""Every fast path against the plain one: heatmaps and gradients of the whole network."""
+"""Every fast path of CPUs against the plain one: heatmaps and gradients of the whole network."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def fastest():
 
 
 @pytest.mark.slow  # compiles the network once for every switch
-@pytest.mark.parametrize("path", switches.PATHS)
+@pytest.mark.parametrize("path", [name for name, path in switches.PATHS.items() if "cpu" in path.platforms])
 def test_a_path_changes_the_program_and_not_its_result(path, fastest):
     """Heatmaps agree to 1e-5, and each gradient to a thousandth of its norm; the switch changes the program."""
     heatmaps, gradients, program = _compute([path])
@@ -68,14 +68,14 @@ def test_the_environment_switches_paths_off(value, output):
 
 
 def test_a_path_is_on_for_its_platforms_only():
-    """Products by taps are fast on CPUs alone; switched off, a path is on nowhere."""
+    """Products by taps are fast on CPUs alone, merged style blocks elsewhere; switched off, a path is on nowhere."""
     on = {}
     for platform in platforms.PLATFORMS:
         with platforms.tracing_for(platform):
-            on[platform] = switches.is_on("taps")
-            with switches.without(["taps"]):
-                assert not switches.is_on("taps")
-    assert on == {"cpu": True, "gpu": False, "tpu": False}
+            on[platform] = [path for path in ("taps", "styles") if switches.is_on(path)]
+            with switches.without(["taps", "styles"]):
+                assert not switches.is_on("taps") and not switches.is_on("styles")
+    assert on == {"cpu": ["taps"], "gpu": ["styles"], "tpu": ["styles"]}
 
 
 @pytest.mark.parametrize("name", ["patch", "sparse", "lean"])

@@ -15,7 +15,8 @@ def stack(kernels: tuple[jax.Array, ...]) -> jax.Array:
     """Stack K kernels (3, 3, Cin, Cout) to (K * Cout, 3, 3, Cin)."""
     # Concatenated before they are transposed, and their gradients transposed before they are split: XLA then starts one
     # kernel for all.
-    return direct.features_first(jnp.concatenate(kernels, axis=-1))
+    # The barrier is for the map's gradient: XLA would write them in the other order, too, for its products.
+    return jax.lax.optimization_barrier(direct.features_first(jnp.concatenate(kernels, axis=-1)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -16,6 +16,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 from fgnet_jax.models.ops.dtypes import accum_dtype
 from fgnet_jax.models.ops.filters import LOW_PASS
+from fgnet_jax.models.ops.gathering import by_image
 from fgnet_jax.models.ops.gpu.styling import Filter
 from fgnet_jax.models.ops.gpu.upsampling import filtered, padded
 from fgnet_jax.models.ops.gpu.windows import weighted, windows
@@ -71,7 +72,7 @@ def _low_pass_gradient(gradient: jax.Array, side: int) -> jax.Array:
     """
     n, size, _, channels = gradient.shape
     # As it is laid out: for what looks pixels up, XLA would transpose this map, and all that are computed with it.
-    gradient = with_layout_constraint(gradient, Layout(major_to_minor=(0, 1, 2, 3)))
+    gradient = by_image(with_layout_constraint, Layout(major_to_minor=(0, 1, 2, 3)))(gradient)
     patches = gradient.reshape(n, size, size, PATCH, PATCH, channels)
     readers = _readers(side, size)
     parts = []

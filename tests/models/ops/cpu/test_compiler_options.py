@@ -24,6 +24,15 @@ def test_gpus_save_bfloat16_as_such():
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
 
+def test_tpus_do_not_cut_up_maps(monkeypatch):
+    """Compiled for one that is absent, by all options; on one, by those that its compiler knows."""
+    options = compiler_options.training("tpu")
+    assert [*options] == ["xla_tpu_run_space_to_batch", "xla_tpu_run_space_to_batch_on_new_platforms"]
+    assert not any(options.values()) and compiler_options.inference("tpu") == {}
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # whose compiler then is that of CPUs
+    assert compiler_options.training("tpu") == {}
+
+
 def test_the_schedule_saves_memory():
     """A sixth for eight faces of the tiny network; half for one face of the published one, whose maps are larger."""
     shapes = fgnet.abstract(TINY), jax.ShapeDtypeStruct((8, TINY.image_size, TINY.image_size, 3), np.float32)
