@@ -82,7 +82,7 @@ class RunSpeed:
     """Speed of a whole run of the command: decoding, aligning, encoding and writing.
 
     Attributes:
-      landmarks: Where landmarks come from: files on disk, or dlib.
+      landmarks: Where landmarks come from: files on disk, or a detector, and how it searches.
       frames: Frames of the run.
       seconds: Duration of the run.
       workers: Processes.
@@ -94,13 +94,22 @@ class RunSpeed:
     workers: int
 
 
+_DETECTED = {
+    "dlib": [],
+    "dlib, largest": ["--search", "largest"],
+    "yunet, largest": ["--detector", "yunet", "--search", "largest"],
+}
+"""Options of detectors, by the name of the row."""
+
+
 def speeds(frames: int, workers: int) -> Iterator[RunSpeed]:
-    """Prepare videos of 1024x768 with landmarks on disk, and a twentieth as many frames with the detector."""
-    for landmarks, count in (("landmarks on disk", frames), ("dlib", max(frames // 20, 2 * workers))):
+    """Prepare videos of 1024x768 with landmarks on disk, and a twentieth as many frames with each detector."""
+    detected = max(frames // 20, 2 * workers)
+    for landmarks, count in {"landmarks on disk": frames, **dict.fromkeys(_DETECTED, detected)}.items():
         with tempfile.TemporaryDirectory() as folder:
             mini = _videos(Path(folder), -(-count // workers), workers)
-            known = ["--landmarks", str(mini.landmarks)] if landmarks == "landmarks on disk" else []
-            words = ["disfa", "--source", str(mini.root), *known, "--data_dir", f"{folder}/data"]
+            given = _DETECTED.get(landmarks, ["--landmarks", str(mini.landmarks)])
+            words = ["disfa", "--source", str(mini.root), *given, "--data_dir", f"{folder}/data"]
             with contextlib.redirect_stdout(io.StringIO()):
                 assert prepare.main([*words, "--workers", str(workers)]) == 0
             speed = json.loads(Path(folder, "data/reports/disfa/report.json").read_text())["pace"]

@@ -2,8 +2,9 @@
 
     fgnet-jax train --config own:corpus=my_corpus,fold=0
 
-Arguments: corpus (a name given to `python -m fgnet_jax.prepare csv`), fold, with_ (a further corpus, trained together
-with it, on the union of their AUs; an AU that a corpus lacks has no loss there). Hardware: as for disfa.
+Arguments: corpus (a name given to `python -m fgnet_jax.prepare csv`), fold, seed, with_ (a further corpus, trained
+together with it, on the union of their AUs; an AU that a corpus lacks has no loss there). With fold=all the command
+trains every fold that the corpus was prepared with. Hardware: as for disfa.
 Expect of an AU only what its number of positive frames allows. Copy this file, and put the centres of your AUs into it.
 """
 
@@ -12,8 +13,8 @@ from fgnet_jax.train import defaults
 
 def get_config(arguments: str | None = None) -> defaults.Config:
     """Return the published recipe, with centres for three more AUs."""
-    values = defaults.arguments(arguments, corpus="my_corpus", fold=0, with_="")
-    config = defaults.published(values["corpus"], f"fold={values['fold']}")
+    values = defaults.arguments(arguments, corpus="my_corpus", fold=0, seed=0, with_="")
+    config = defaults.published(values["corpus"], f"fold={values['fold']},seed={values['seed']}")
     if values["with_"]:
         config.data.also_train = (values["with_"],)
         config.name += f"_with_{values['with_']}"

@@ -2,7 +2,7 @@
 
     fgnet-jax train --config synthetic:corpus=synthetic_bp4d,fold=0
 
-Arguments: corpus, fold, samples (0: all), updates (published, or equal), frames (of the corpus; 0: as many as the
+Arguments: corpus, fold, seed, samples (0: all), updates (published, or equal), frames (of the corpus; 0: as many as the
 data-efficiency curve needs), steps (per epoch; there are eight epochs). Hardware: any computer. Expect a mean F1 of 0.6
 to 0.8 within a corpus: the network is smaller than the demo's, with faces of 32x32, so that twelve runs take minutes.
 """
@@ -16,7 +16,7 @@ FRAMES = {"synthetic_bp4d": 18000, "synthetic_disfa": 3600}
 def get_config(arguments: str | None = None) -> defaults.Config:
     """Return the demo, smaller, at a constant rate: all runs then share one compiled step."""
     values = defaults.arguments(
-        arguments, corpus="synthetic_bp4d", fold=0, samples=0, updates="published", frames=0, steps=40
+        arguments, corpus="synthetic_bp4d", fold=0, seed=0, samples=0, updates="published", frames=0, steps=40
     )
     config = defaults.load_config_file("demo").get_config()
     defaults.choose(config, values["corpus"], values)

@@ -2,7 +2,7 @@
 
     fgnet-jax train --config tiny --workdir /tmp/tiny
 
-Argument: steps (per epoch; there are two epochs). Expect no useful F1.
+Arguments: fold, seed, steps (per epoch; there are two epochs). Expect no useful F1.
 """
 
 from fgnet_jax.train import defaults
@@ -10,8 +10,9 @@ from fgnet_jax.train import defaults
 
 def get_config(arguments: str | None = None) -> defaults.Config:
     """Return the demo with a few faces and the narrowest network."""
-    config = defaults.load_config_file("demo").get_config()
-    config.name = "tiny"
+    values = defaults.arguments(arguments, fold=0, seed=0, steps=3)
+    config = defaults.load_config_file("demo").get_config(f"fold={values['fold']},seed={values['seed']}")
+    config.name = config.name.replace("demo", "tiny")
     config.data.frames = 90
     config.data.also_test = ()
     config.data.threads = 1
@@ -23,7 +24,7 @@ def get_config(arguments: str | None = None) -> defaults.Config:
     config.model.heatmap_size = 16
     config.train.batch_size = 8
     config.train.epochs = 2
-    config.train.steps_per_epoch = defaults.arguments(arguments, steps=3)["steps"]
+    config.train.steps_per_epoch = values["steps"]
     config.train.eval_batch_size = 8
     config.train.checkpoint_steps = 2
     return config

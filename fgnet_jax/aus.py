@@ -48,6 +48,9 @@ SHARED_AUS: tuple[int, ...] = tuple(au for au in CORPUS_AUS["bp4d"] if au in COR
 PRESENT_INTENSITY = 2
 """FACS intensity (0 to 5) from which on an AU counts as present, in DISFA and in the synthetic corpora."""
 
+MAX_INTENSITY = 5
+"""The highest FACS intensity, E; 0 is absent."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Centres:

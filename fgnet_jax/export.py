@@ -157,6 +157,10 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
     spans = "mean over space of the clipped heatmap, in [-1, 1]; the AU is present where it is above 0"
     maps = "heatmaps clipped to [-1, 1], over the whole face image"
     faces = "RGB faces, 0 to 255, aligned by FFHQ's recipe"
+    intensity = None
+    if (fitted := detector.calibration) is not None:
+        meaning = "an AU's intensity, 0 to 5, is linear in its score between these points, and constant beyond them"
+        intensity = {"meaning": meaning} | fitted.to_dict()
     return {
         "files": files,
         "aus": list(detector.aus),
@@ -172,6 +176,7 @@ def describe(detector: "Detector", batch: int | None, files: dict[str, str]) -> 
             "scores": _array((size, count), "float32", spans),
             "heatmaps": _array((size, config.heatmap_size, config.heatmap_size, count), "float32", maps),
         },
+        "intensity": intensity,
         "sources": list(detector.meta.sources),
         "fgnet_jax": __version__,
     }

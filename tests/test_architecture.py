@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "train": {"aus", "data", "data.synthetic", "metrics", "models", "models.ops", "runtime", "visualization"},
     # commands on top of these
     "app": {"aus", "faces", "media", "metrics", "models", "predict", "runtime", "visualization"},
-    "evaluate": {"aus", "data", "data.synthetic", "metrics", "models", "runtime", "train", "visualization"},
+    "evaluate": {"aus", "data", "data.synthetic", "metrics", "models", "predict", "runtime", "train", "visualization"},
     "__init__": {"predict", "runtime"},  # its public names, imported when they are first used
     "cli": {"runtime"},
     "export": {"aus", "models", "predict", "runtime"},

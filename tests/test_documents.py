@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fgnet_jax import __version__, cli
+from fgnet_jax.train.command_line import without_several
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,7 @@ def _subcommand(module: str, arguments: list[str]) -> list[str]:
 def _config(argument: str) -> Any:
     """Load the configuration that `--config NAME:arguments` or `--config FILE:arguments` names."""
     name, colon, arguments = argument.partition(":")
+    arguments = without_several(arguments)
     file = ROOT / (name if name.endswith(".py") else f"configs/{name}.py")
     assert file.is_file(), name
     spec = importlib.util.spec_from_file_location(file.stem, file)

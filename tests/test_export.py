@@ -10,6 +10,8 @@ import pytest
 
 import fgnet_jax
 from fgnet_jax import aus, export
+from fgnet_jax.metrics import calibration
+from fgnet_jax.metrics.calibration import Calibration
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 
@@ -133,3 +135,15 @@ def test_each_platform_has_its_own_paths(detector):
     assert "o, 0, 1, i" in convolutions["cuda"]
     assert set(convolutions["cpu"]) == set(convolutions["tpu"]) == {"0, 1, i, o"}
     assert len(convolutions["cpu"]) < 0.6 * len(convolutions["tpu"])
+
+
+def test_the_description_has_the_function_from_scores_to_intensities(directory, tmp_path):
+    """As the weights have it; nothing for weights that know presence alone."""
+    assert export.describe(fgnet_jax.Detector.load(directory), 1, {})["intensity"] is None
+    curve = np.array([-0.5, 0.5]), np.array([0.0, 5.0])
+    fitted = Calibration({12: curve}, {"disfa": ["SN001"]})
+    meta = weights.WeightsMeta(aus=AUS, corpus="disfa", extra={calibration.KEY: fitted.to_dict()})
+    weights.save(tmp_path / "calibrated", TINY, fgnet.init(TINY), meta)
+    described = export.describe(fgnet_jax.Detector.load(tmp_path / "calibrated"), 1, {})["intensity"]
+    assert described["curves"] == {"AU12": {"scores": [-0.5, 0.5], "intensities": [0.0, 5.0]}}
+    assert "linear in its score between these points" in described["meaning"]

@@ -90,16 +90,16 @@ def analyse(
         opened = outputs.open_all(
             stack,
             written,
-            columns.table_columns(list(network.aus)),
+            columns.table_columns(list(network.aus), intensities=pipeline.calibrated(network)),
             aus=network.aus,
             size=network.config.heatmap_size,
             sources=[source],
             resume_point=ResumePoint(),
         )
         results = stack.enter_context(contextlib.closing(_results(network, source, options, ending)))
-        thresholds = options.thresholds_of(network.aus)
+        thresholds, intensities = options.thresholds_of(network.aus), pipeline.intensities_of(network)
         for result in results:
-            rows = tuple(pipeline.rows(result, thresholds))
+            rows = tuple(pipeline.rows(result, thresholds, intensities=intensities))
             opened.write(result, rows)
             collected.add(result, rows)
             yield FrameCount(result.detected.frame.number, result.detected.frame.total)

@@ -89,6 +89,12 @@ class FileView:
         return self.csv.parent.name
 
     @property
+    def calibrated(self) -> tuple[int, ...]:
+        """The AUs whose intensities are known."""
+        known = next((row.intensities for row in self.rows if row.intensities is not None), None)
+        return () if known is None else tuple(np.array(self.aus)[np.isfinite(known)].tolist())
+
+    @property
     def is_video(self) -> bool:
         """Whether there are other frames to show."""
         return len(self.numbers) > 1
@@ -280,8 +286,16 @@ def _drawn_aus(view: FileView, row: ResultRow, au: int | None) -> str:
     number, is_present = view.aus[au], bool(row.present[au])
     maps = view.shown.heatmaps[view.shown.rows.index(row), ..., au]
     nowhere = "" if maps.max() > 0 else "; the heatmap is nowhere above 0"
-    words = f"score {float(row.scores[au]):+.3f}, {'present' if is_present else 'not present'}{nowhere}"
+    intensity = "" if (text := _intensity(row, au)) is None else f", intensity {text} of 5"
+    words = f"score {float(row.scores[au]):+.3f}, {'present' if is_present else 'not present'}{intensity}{nowhere}"
     return f"{swatch(number)} {au_name(number)}: {words}"
+
+
+def _intensity(row: ResultRow, k: int) -> str | None:
+    """Return the intensity of a row's k-th AU as text; None where it is not known."""
+    if row.intensities is None or not np.isfinite(row.intensities[k]):
+        return None
+    return f"{row.intensities[k]:.1f}"
 
 
 def au_name(number: int) -> str:
@@ -306,11 +320,14 @@ def bars(view: FileView, face_id: int | None, chosen: int | None) -> str:
     pressed = "true" if chosen is None else "false"
     lines = [f'<button class="au-all" data-au="-1" aria-pressed="{pressed}">All that are present</button>']
     for k, au in enumerate(view.aus):
-        lines.append(_bar(au, k, score=float(row.scores[k]), is_present=bool(row.present[k]), is_chosen=k == chosen))
+        lines.append(_bar(au, k, row, is_chosen=k == chosen))
     return f'<div class="au-bars" role="group" aria-label="Action units">{"".join(lines)}</div>'
 
 
-def _bar(au: int, k: int, *, score: float, is_present: bool, is_chosen: bool) -> str:
+def _bar(au: int, k: int, row: ResultRow, *, is_chosen: bool) -> str:
+    assert row.scores is not None and row.present is not None
+    score, is_present = float(row.scores[k]), bool(row.present[k])
+    text = f"{score:+.3f}" if (intensity := _intensity(row, k)) is None else f"{intensity} ({score:+.3f})"
     half = min(abs(score) / legend.FULL_BAR, 1.0) * 50
     left = 50.0 if score > 0 else 50 - half
     colour = f"rgb{painting.colour(au)}" if is_present else "#a3abb8"
@@ -318,7 +335,7 @@ def _bar(au: int, k: int, *, score: float, is_present: bool, is_chosen: bool) ->
     return (
         f'<button class="au-bar{" au-on" if is_present else ""}" data-au="{k}" '
         f'aria-pressed="{"true" if is_chosen else "false"}" title="Show the heatmap of {aus_lib.label(au)}">'
-        f'<span class="au-name">{aus_lib.label(au)} <i>{name}</i></span><span class="au-score">{score:+.3f}</span>'
+        f'<span class="au-name">{aus_lib.label(au)} <i>{name}</i></span><span class="au-score">{text}</span>'
         f'<span class="au-track"><span style="left:{left:.1f}%;width:{half:.1f}%;background:{colour}"></span></span>'
         "</button>"
     )
@@ -336,7 +353,7 @@ def counts(view: FileView) -> str:
 
 def table(view: FileView, count: int) -> tuple[list[str], list[list[str]]]:
     """Return names and cells of the table's first `count` rows, without boxes and with few digits, to fit a page."""
-    written = columns.table_columns(list(view.aus))
+    written = columns.table_columns(list(view.aus), intensities=view.calibrated)
     chosen = [k for k, name in enumerate(written.names) if not name.startswith(("input", "FaceRect"))]
     values = (written.values(row) for row in view.rows[:count])
     return [written.names[k] for k in chosen], [[_short(line[k]) for k in chosen] for line in values]

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from fgnet_jax.data import damage
+from fgnet_jax.data import folds as folds_lib
 from fgnet_jax.data import index as index_lib
 from fgnet_jax.data.identity import PREPARATION, CorpusIdentity
 from fgnet_jax.data.index import DatasetIndex, FaceIndex
@@ -98,7 +99,7 @@ class Corpus:
 
     @functools.cached_property
     def index(self) -> FaceIndex:
-        """Subject, sequence, frame and labels of every face, under joined corpora's names; reads no record.
+        """Whom and what every face shows, its labels and intensities, under joined corpora's names; reads no record.
 
         Only for the first time that a corpus prepared by an earlier version is opened, all records are read.
         """
@@ -202,6 +203,31 @@ def find_corpus(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
         names = ", ".join(str(p.relative_to(data_dir)) for p in folders)
         raise ValueError(f"{name!r} was prepared more than once in {data_dir}; name one of {names}")
     return folders[0]
+
+
+def corpus_folds(name: str, data_dir: str | pathlib.Path) -> tuple[int, ...]:
+    """Return the folds of a corpus, ascending: the three of a published one, or those that its splits on disk hold.
+
+    A fold of which no face could be prepared has no split, and is none of them.
+
+    Raises:
+      FileNotFoundError: if a corpus of one's own was not prepared.
+      ValueError: if its name is ambiguous, or it has no split that is a fold.
+      CorpusError: if its description is damaged.
+    """
+    if folds_lib.is_published(name):
+        return tuple(range(folds_lib.NUM_FOLDS))
+    return _folds_on_disk(find_corpus(name, data_dir))
+
+
+def _folds_on_disk(folder: pathlib.Path) -> tuple[int, ...]:
+    builder = damage.open_builder(folder)
+    folds = folds_lib.numbers(builder.info.splits)
+    if not folds:
+        raise ValueError(
+            f"{builder.name} has no folds: expected splits fold_0 and so on, found {', '.join(builder.info.splits)}"
+        )
+    return folds
 
 
 def open_corpus(name: str, data_dir: str | pathlib.Path, split: str | Sequence[str]) -> Corpus:

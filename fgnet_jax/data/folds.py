@@ -1,9 +1,11 @@
-"""Subjects to train and test on: the three subject-exclusive folds of each corpus, and subjects held out of training.
+"""Subjects to train and test on: the subject-exclusive folds of each corpus, and subjects held out of training.
 
-The partition in common use since DRML (Zhao et al., CVPR 2016), with the frame counts and the shares of positive
-frames published with FG-Net (arXiv 2308.12380). Imports no JAX and reads no files.
+Published corpora have three: the partition in common use since DRML (Zhao et al., CVPR 2016), with the frame counts and
+the shares of positive frames published with FG-Net (arXiv 2308.12380). A corpus of one's own has as many as it was
+prepared with, up to one for each subject (`corpus.corpus_folds`). Imports no JAX and reads no files.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,7 +13,9 @@ import numpy as np
 from fgnet_jax.aus import SYNTHETIC
 
 NUM_FOLDS = 3
-"""Folds per corpus: two to train on, one to test on."""
+"""Folds of a published corpus, two to train on and one to test on; of another, where nothing else is asked for."""
+
+_SPLIT = re.compile(r"fold_(0|[1-9]\d*)")
 
 _FOLD_TEXT: dict[str, tuple[str, str, str]] = {
     "bp4d": (
@@ -75,27 +79,66 @@ def family(corpus: str) -> str:
     return name
 
 
+def is_published(corpus: str) -> bool:
+    """Return whether a corpus, of whatever preparation (`disfa/…`), has published folds: DISFA, BP4D, stand-ins."""
+    return corpus.startswith(SYNTHETIC) or base_name(corpus) in FOLDS
+
+
 def split_name(fold: int) -> str:
     """Return the name of the split that holds a fold: `fold_0` for 0.
 
     Raises:
-      ValueError: for a fold that does not exist.
+      ValueError: for a number that no fold has.
     """
-    if fold not in range(NUM_FOLDS):
-        raise ValueError(f"unknown fold {fold!r}: expected 0 to {NUM_FOLDS - 1}")
+    if fold < 0:
+        raise ValueError(f"unknown fold {fold!r}: folds are numbered from 0")
     return f"fold_{fold}"
 
 
-def train_splits(fold: int) -> tuple[str, ...]:
-    """Return the splits to train on when `fold` is tested on."""
-    split_name(fold)
-    return tuple(split_name(k) for k in range(NUM_FOLDS) if k != fold)
+def numbers(splits: Iterable[str]) -> tuple[int, ...]:
+    """Return the folds that splits hold, ascending: 0 and 2 for `fold_0` and `fold_2`; other splits hold none."""
+    found = (_SPLIT.fullmatch(split) for split in splits)
+    return tuple(sorted(int(match[1]) for match in found if match))
+
+
+def train_splits(fold: int, folds: Sequence[int] = range(NUM_FOLDS)) -> tuple[str, ...]:
+    """Return the splits to train on when `fold` is tested on: all others.
+
+    Args:
+      fold: The fold.
+      folds: All folds of the corpus.
+
+    Raises:
+      ValueError: if the fold is none of them, or the only one.
+    """
+    _refuse_unknown(fold, folds)
+    if len(folds) < 2:
+        raise ValueError(f"there is only fold {fold}: nothing is left to train on when it is tested on")
+    return tuple(split_name(k) for k in folds if k != fold)
+
+
+def _refuse_unknown(fold: int, folds: Sequence[int]) -> None:
+    if fold not in folds:
+        raise ValueError(f"unknown fold {fold!r}: expected {listed(folds)}")
+
+
+def listed(folds: Sequence[int]) -> str:
+    """Return folds in words for messages: `0 to 2`, or `0, 2` where one is missing."""
+    if list(folds) == list(range(folds[0], folds[0] + len(folds))) and len(folds) > 1:
+        return f"{folds[0]} to {folds[-1]}"
+    return ", ".join(map(str, folds))
 
 
 def subjects(corpus: str, folds: Iterable[int] = range(NUM_FOLDS)) -> tuple[str, ...]:
-    """Return the subjects of these folds of a corpus, in the published order."""
-    parts = FOLDS[family(corpus)]
-    return tuple(s for fold in folds for s in parts[int(split_name(fold)[-1])])
+    """Return the subjects of these folds of a corpus, in the published order.
+
+    Raises:
+      ValueError: for a corpus without published folds, or a fold that is none of them.
+    """
+    parts, folds = FOLDS[family(corpus)], tuple(folds)
+    for fold in folds:
+        _refuse_unknown(fold, range(NUM_FOLDS))
+    return tuple(s for fold in folds for s in parts[fold])
 
 
 def fold_of(corpus: str, subject: str) -> int:
@@ -127,7 +170,8 @@ def hold_out(names: Sequence[str], share: float = 0.15, seed: int = 0) -> tuple[
     unique = sorted(set(names))
     if len(unique) < 2 or not 0 < share < 1:
         raise ValueError(
-            f"cannot hold out a share of {share} of {len(unique)} subjects: expected 0 < share < 1 and >= 2"
+            f"cannot hold out a share of {share} of {len(unique)} subject{'s' * (len(unique) != 1)} to train on: "
+            "expected 0 < share < 1, and at least 2 subjects (train.select_on='test' holds none out)"
         )
     count = min(len(unique) - 1, max(1, round(share * len(unique))))
     chosen = np.random.default_rng(seed).permutation(len(unique))[:count]

@@ -21,8 +21,8 @@ from fgnet_jax.runtime.command_line import status
 INDEX_FILE = "faces.index"
 """File name: the SHA-256 of all that follows as 64 digits, a newline, and arrays as NumPy's npz."""
 
-_FORMAT = 1
-_FIELDS = ("subjects", "sequences", "frames", "labels")
+_FORMAT = 2  # 1 had no intensities
+_FIELDS = ("subjects", "sequences", "frames", "labels", "intensities")
 _DIGITS = 64
 
 Records = Sequence[Mapping[str, Any]]
@@ -38,12 +38,14 @@ class FaceIndex:
       sequences: (N,) str.
       frames: (N,) int32, numbers of the frames.
       labels: (N, K) int8, 1 present, 0 absent, -1 unknown.
+      intensities: (N, K) float32, 0 to 5, -1 unknown.
     """
 
     subjects: np.ndarray
     sequences: np.ndarray
     frames: np.ndarray
     labels: np.ndarray
+    intensities: np.ndarray
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -54,16 +56,32 @@ class FaceIndex:
         names = record["subject"].decode(), record["sequence"].decode()
         if names != (self.subjects[place], self.sequences[place]) or record["frame"] != self.frames[place]:
             return True
-        return not np.array_equal(record["labels"], self.labels[place])
+        codes = (("labels", self.labels), ("intensities", self.intensities))
+        return not all(np.array_equal(record[name], values[place]) for name, values in codes)
 
     def as_part(self, prefix: str, columns: Sequence[int]) -> "FaceIndex":
-        """Return the index with a prefix before its subjects' names and other label columns, -1 for unknown ones."""
-        unknown = np.full((len(self), 1), -1, np.int8)
+        """Return the index with a prefix before its subjects' names and other AUs' columns, -1 for unknown ones."""
         return dataclasses.replace(
             self,
             subjects=np.char.add(prefix, self.subjects) if prefix else self.subjects,
-            labels=np.concatenate([self.labels.reshape(len(self), -1), unknown], 1)[:, list(columns)],
+            labels=_chosen(self.labels, columns),
+            intensities=_chosen(self.intensities, columns),
         )
+
+    def intensities_of(self, indices: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+        """Return the coded intensities of some faces in a network's order of AUs, (n, k) float32; -1 unknown.
+
+        Args:
+          indices: (n,) positions of the faces.
+          columns: `Corpus.columns` of the network's AUs.
+        """
+        return _chosen(self.intensities[indices], columns)
+
+
+def _chosen(values: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Return columns of values (N, K); -1 for column -1."""
+    unknown = np.full((len(values), 1), -1, values.dtype)
+    return np.concatenate([values.reshape(len(values), -1), unknown], 1)[:, list(columns)]
 
 
 def join(parts: Sequence[FaceIndex]) -> FaceIndex:
@@ -76,18 +94,20 @@ def join(parts: Sequence[FaceIndex]) -> FaceIndex:
 def build(records: Records) -> FaceIndex:
     """Build the index of a split from its records, about 10,000 a second."""
     fields = [_fields(records[k]) for k in range(len(records))]
-    subjects, sequences, frames, labels = zip(*fields, strict=True) if fields else ((), (), (), ())
+    subjects, sequences, frames, labels, intensities = zip(*fields, strict=True) if fields else ((),) * 5
     return FaceIndex(
         subjects=np.array(subjects, np.str_),
         sequences=np.array(sequences, np.str_),
         frames=np.array(frames, np.int32),
         labels=np.stack(labels).astype(np.int8) if fields else np.empty((0, 0), np.int8),
+        intensities=np.stack(intensities).astype(np.float32) if fields else np.empty((0, 0), np.float32),
     )
 
 
-def _fields(record: Mapping[str, Any]) -> tuple[str, str, int, np.ndarray]:
+def _fields(record: Mapping[str, Any]) -> tuple[str, str, int, np.ndarray, np.ndarray]:
     """Return what the index has of a record, which holds no image any more."""
-    return record["subject"].decode(), record["sequence"].decode(), int(record["frame"]), np.array(record["labels"])
+    codes = np.array(record["labels"]), np.array(record["intensities"])
+    return record["subject"].decode(), record["sequence"].decode(), int(record["frame"]), *codes
 
 
 class DatasetIndex:
@@ -133,8 +153,10 @@ class DatasetIndex:
             status("data", f"{self._file} is damaged: it is built anew from all records")
             return None
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-            if json.loads(arrays["header"].tobytes()) != self._header:
-                status("data", f"{self._file} is of another dataset: it is built anew from all records")
+            if (header := json.loads(arrays["header"].tobytes())) != self._header:
+                is_earlier = header | {"format": _FORMAT} == self._header
+                what = "an earlier version of this package" if is_earlier else "another dataset"
+                status("data", f"{self._file} is of {what}: it is built anew from all records")
                 return None
             return {s: FaceIndex(**{name: arrays[f"{s}/{name}"] for name in _FIELDS}) for s in self._records}
 

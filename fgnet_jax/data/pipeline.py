@@ -4,14 +4,15 @@ Batch k depends on k alone, so that a resumed run starts at its step and the loa
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import grain
 import numpy as np
 
+from fgnet_jax.data import sampling
 from fgnet_jax.data.corpus import Decoded, decode_resized
+from fgnet_jax.data.sampling import Sampler
 
 HostBatch = dict[str, Any]
 """NumPy arrays by name."""
@@ -56,12 +57,14 @@ class LoaderConfig:
       threads: Threads that decode.
       columns: Columns of the corpus' labels, in the order of the network's channels; -1 for an AU that it lacks. None
         for all columns in their own order.
+      intensities: Whether faces have their `intensities`, too.
     """
 
     batch_size: int
     image_size: int
     threads: int = 4
     columns: tuple[int, ...] | None = None
+    intensities: bool = False
 
 
 def train_batches(
@@ -73,11 +76,12 @@ def train_batches(
     seed: int,
     shard: ProcessShard,
     start: int = 0,
+    sampler: Sampler | None = None,
 ) -> Iterator[HostBatch]:
     """Load endless training batches from step `start` on.
 
     Every epoch is the beginning of a new permutation of `indices`: `steps_per_epoch` batches without a repetition, as
-    in the published script. Each batch has this process' part.
+    in the published script; another sampler has an order of its own. Each batch has this process' part.
 
     Args:
       faces: The corpus.
@@ -87,6 +91,7 @@ def train_batches(
       seed: Seed of the permutations.
       shard: The part that this process loads.
       start: Step of the first batch.
+      sampler: Another order of the faces, such as `sampling.balanced`.
 
     Raises:
       ValueError: if there are fewer faces than an epoch needs, or the batch does not divide over the processes.
@@ -96,13 +101,10 @@ def train_batches(
         raise ValueError(f"{steps_per_epoch} batches of {config.batch_size} need more than {len(indices)} faces")
     local = _local_batch(config, shard)
 
-    @functools.lru_cache(maxsize=2)  # threads begin the next epoch before the last one ends
-    def permutation(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch]).permutation(indices)
+    sample = sampler or sampling.shuffled(indices, per_epoch=per_epoch, seed=seed)
 
     def load(position: int) -> HostBatch:
-        epoch, place = divmod(int(position), per_epoch)
-        return load_face(faces, int(permutation(epoch)[place]), config)
+        return load_face(faces, sample(int(position)), config)
 
     endless = np.iinfo(np.int64).max // 2
     positions = grain.MapDataset.range(start * config.batch_size, endless)
@@ -111,11 +113,18 @@ def train_batches(
 
 
 def eval_batches(
-    faces: FaceSource, indices: np.ndarray, config: LoaderConfig, *, shard: ProcessShard
+    faces: FaceSource, indices: np.ndarray, config: LoaderConfig, *, shard: ProcessShard, start: int = 0
 ) -> Iterator[HostBatch]:
     """Load every face of `indices` once, in order, in batches of equal size that also have `index` and `valid`.
 
     The last batch is padded with repetitions, `valid` False, so that all processes have as many batches.
+
+    Args:
+      faces: The corpus.
+      indices: Indices of the faces.
+      config: How they are loaded.
+      shard: The part that this process loads.
+      start: The first batch.
     """
     local = _local_batch(config, shard)
     total = -(-len(indices) // config.batch_size) * config.batch_size
@@ -126,27 +135,36 @@ def eval_batches(
         face = load_face(faces, int(padded[place]), config)
         return face | {"index": np.int32(padded[place]), "valid": np.bool_(place < len(indices))}
 
-    batches = grain.MapDataset.range(total)[shard.index :: shard.count].map(load).batch(local)
+    places = grain.MapDataset.range(start * config.batch_size, total)[shard.index :: shard.count]
+    batches = places.map(load).batch(local)
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=8)))
 
 
 def load_face(faces: FaceSource, index: int, config: LoaderConfig) -> HostBatch:
-    """Load a face: `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`."""
+    """Load a face.
+
+    Returns:
+      `image` (S, S, 3) uint8, `landmarks` (68, 2) float32 in its pixels, `labels` (K,) int8, `index`; and `intensities`
+      (K,) float32, -1 unknown, where `config` says so.
+    """
     record = faces.record(index)
     image, scale = faces.decoded(index, record["image"], lambda encoded: decode_resized(encoded, config.image_size))
-    return {
+    face = {
         "image": image,
         "landmarks": record["landmarks"] * np.float32(scale),
         "labels": select_columns(record["labels"], config.columns),
         "index": np.int32(index),
     }
+    if config.intensities:
+        face["intensities"] = select_columns(record["intensities"], config.columns)
+    return face
 
 
-def select_columns(labels: np.ndarray, columns: Sequence[int] | None) -> np.ndarray:
-    """Return labels (K,) in the network's order; -1, unknown, for an AU that the corpus lacks."""
+def select_columns(values: np.ndarray, columns: Sequence[int] | None) -> np.ndarray:
+    """Return labels or intensities (K,) in the network's order; -1, unknown, for an AU that the corpus lacks."""
     if columns is None:
-        return labels
-    return np.array([labels[column] if column >= 0 else -1 for column in columns], np.int8)
+        return values
+    return np.array([values[column] if column >= 0 else -1 for column in columns], values.dtype)
 
 
 def describe(faces: FaceSource, indices: Sequence[int]) -> list[str]:

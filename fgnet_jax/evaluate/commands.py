@@ -7,6 +7,7 @@ from pathlib import Path
 from fgnet_jax.data.corpus import CorpusError
 from fgnet_jax.evaluate import (
     all_protocols,
+    comparison_report,
     evaluation,
     frame_predictions,
     from_predictions,
@@ -14,10 +15,13 @@ from fgnet_jax.evaluate import (
     report_folder,
     request,
     runs,
+    study,
 )
+from fgnet_jax.evaluate import compare as compare_lib
 from fgnet_jax.evaluate import protocols as protocols_lib
 from fgnet_jax.evaluate import report as report_lib
 from fgnet_jax.evaluate import reproduce as reproduce_lib
+from fgnet_jax.evaluate.methods import MethodOptions
 from fgnet_jax.evaluate.protocols import Evaluation
 from fgnet_jax.evaluate.request import EvalOptions, Request
 from fgnet_jax.evaluate.scoring import EvalData
@@ -78,6 +82,10 @@ def _request(arguments: argparse.Namespace, options: EvalOptions) -> Request:
         run = runs.open_run(arguments.weights, arguments.trained_fold)
         return Request(request.SINGLE, (run,), arguments.corpus, split=arguments.split, options=options)
     trained = tuple(protocols_lib.find_runs(arguments.runs, arguments.trained_fold))
+    if arguments.run == request.STUDY:
+        study.check_finished(trained)
+        source = trained[0].meta.corpus or ""
+        return Request(request.STUDY, trained, arguments.corpus or source, source=source, options=options)
     if arguments.run == request.CROSS:
         return Request(request.CROSS, trained, arguments.target, source=arguments.source, options=options)
     return Request(arguments.run, trained, arguments.corpus, options=options)
@@ -93,9 +101,12 @@ def _print_and_write(done: Evaluation, data: EvalData | None, folder: Path | Non
 
 
 def protocol_all(arguments: argparse.Namespace) -> int:
-    """Train and evaluate every protocol on the synthetic corpora."""
-    data_dir = arguments.data_dir or arguments.output / "data"
-    plan = all_protocols.make_plan(arguments.config, arguments.output, data_dir)  # before a folder is created
+    """Train and evaluate every protocol on the corpora of the configurations; or print the plan alone."""
+    texts = arguments.config or [all_protocols.DEFAULT]
+    plan = all_protocols.make_plan(texts, arguments.output, arguments.data_dir)  # before a folder is created
+    all_protocols.print_plan(plan)
+    if arguments.dry_run:
+        return 0
     files.check_writable(arguments.output)
     print(all_protocols.run(plan, output=arguments.output, options=EvalOptions(resamples=arguments.resamples)))
     return 0
@@ -127,10 +138,43 @@ def from_stored(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare two methods; print the report, and write it where a folder is given."""
+    options = compare_lib.CompareOptions(
+        metrics=tuple(dict.fromkeys(arguments.metrics)),
+        corpus=arguments.corpus,
+        data_dir=arguments.data_dir,
+        over_folds=arguments.over_folds,
+        resamples=arguments.resamples,
+        permutations=arguments.permutations,
+        seed=arguments.seed,
+    )
+    inputs, thresholds_of = (_for_both(arguments, name) for name in ("inputs", "threshold"))
+    parts = zip(arguments.names or ("", ""), inputs, thresholds_of, strict=True)
+    read_by = [MethodOptions(name, pattern, threshold) for name, pattern, threshold in parts]
+    if arguments.output:
+        files.check_writable(arguments.output)
+    done = compare_lib.compare((arguments.first, arguments.second), read_by, options)
+    print("\n" + comparison_report.as_text(done) + "\n", flush=True)
+    if arguments.output:
+        comparison_report.write(done, arguments.output)
+        print(f"{arguments.output}: report.md, report.json, table.csv, charts", flush=True)
+    return 0
+
+
+def _for_both(arguments: argparse.Namespace, name: str) -> tuple[str, str]:
+    """Return an option's values for both methods, of which one or two are given."""
+    given = getattr(arguments, name)
+    if len(given) > 2:
+        raise runs.EvaluationError(f"--{name}: expected one, or one for each of two methods, got {len(given)}")
+    return (given[0], given[-1]) if given else ("", "")
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **dict.fromkeys(request.PROTOCOLS, evaluate),
     "all": protocol_all,
     "reproduce": reproduce,
     "from-predictions": from_stored,
+    "compare": compare,
 }
 """What is done, by the name that the parser gives it; returns the exit status."""

@@ -8,7 +8,16 @@ import numpy as np
 
 from fgnet_jax.data.folds import base_name, split_name
 from fgnet_jax.evaluate import leakage
-from fgnet_jax.evaluate.protocols import Curves, Evaluation, make_evaluation, make_row, measure, with_left_out
+from fgnet_jax.evaluate.protocols import (
+    Curves,
+    Evaluation,
+    average_agreement,
+    make_evaluation,
+    make_row,
+    measure,
+    options_of_folds,
+    with_left_out,
+)
 from fgnet_jax.evaluate.report import ReportRow
 from fgnet_jax.evaluate.request import EvalOptions
 from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError
@@ -127,13 +136,15 @@ def fold_of(run: EvaluatedRun) -> int:
 
 def _row(options: EvalOptions, tested: Sequence[TestedRun], *, samples: int, line: str) -> ReportRow:
     """Make the row of one point of the curve, the mean over its runs."""
+    options = options_of_folds(options, tested)
     mean = bootstrap.average([measure(options, member.predictions) for member in tested])
     counts = [member.run.trained_on["frames"] for member in tested]
     updates = round(float(np.mean([member.run.trained_on["updates"] for member in tested])))
     folds = [fold_of(member.run) for member in tested]
     name = f"{frames_text(counts, samples)}, {line} ({updates:,}), {folds_text(folds)}"
     frames = round(float(np.mean(counts)))
-    return make_row(name, mean, tested, samples=samples, frames=frames, updates=updates, line=line, folds=folds)
+    details = {"samples": samples, "frames": frames, "updates": updates, "line": line, "folds": folds}
+    return make_row(name, mean, tested, agreement=average_agreement(options, tested), **details)
 
 
 def frames_text(counts: Sequence[int], samples: int) -> str:

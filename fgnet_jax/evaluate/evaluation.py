@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from fgnet_jax.evaluate import efficiency, protocols, request
+from fgnet_jax.evaluate import efficiency, protocols, request, study
 from fgnet_jax.evaluate.protocols import Evaluation
 from fgnet_jax.evaluate.request import Request
 from fgnet_jax.evaluate.scoring import EvalData
@@ -18,6 +18,8 @@ def evaluate(predictor: Predictor, spec: Request) -> Evaluation:
         return protocols.within(predictor, spec.options, runs=spec.runs, corpus=spec.corpus)
     if spec.protocol == request.CROSS:
         return protocols.cross(predictor, spec.options, runs=spec.runs, source=spec.source, target=spec.corpus)
+    if spec.protocol == request.STUDY:
+        return study.study(predictor, spec.options, runs=spec.runs, source=spec.source, target=spec.corpus)
     return efficiency.efficiency(predictor, spec.options, runs=spec.runs, corpus=spec.corpus)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fgnet_jax.data.folds import base_name
+from fgnet_jax.data.folds import NUM_FOLDS, base_name, is_published, numbers
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import evaluation, frame_predictions, leakage, protocols, report_folder, request, scoring
 from fgnet_jax.evaluate.frame_predictions import FramePredictions, FramePredictionsError, join
@@ -187,6 +187,14 @@ class RecordedPredictor:
             fitted_on=fitted_on,
         )
 
+    def folds(self, corpus: str) -> tuple[int, ...]:
+        """Return the folds of a corpus, ascending: those that its files say it has, the three of a published one."""
+        if is_published(corpus):
+            return tuple(range(NUM_FOLDS))
+        of_corpus = [file.metadata for (_, name, _), file in self._files.items() if name == base_name(corpus)]
+        faces = [record.get("faces") or {} for metadata in of_corpus for record in metadata[scoring.CORPORA]]
+        return numbers({split for splits in faces for split in splits}) or tuple(range(NUM_FOLDS))
+
     def _file(self, run: EvaluatedRun, corpus: str, split: str) -> PredictionsFile:
         file = self._files.get((run.name, base_name(corpus), split))
         if file is None:
@@ -248,6 +256,6 @@ def _request(stored: StoredPredictions, protocol: str | None, options: EvalOptio
             names = ", ".join(run.name for run in runs)
             raise EvaluationError(f"files of several runs: {names}; give --protocol, or name the files of one run")
         split = "+".join(file.split for file in stored.files)
-    if protocol == request.CROSS:
+    if protocol in (request.CROSS, request.STUDY):
         source = stored.files[0].run.meta.corpus or ""
     return Request(protocol, runs, corpora[0], source=source, split=split, options=options)

@@ -13,6 +13,8 @@ from fgnet_jax.data.corpus import open_directory
 from fgnet_jax.data.damage import FEATURES_FILE, INFO_FILE, METADATA_FILE, CorpusError
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import report
+from fgnet_jax.metrics import calibration
+from fgnet_jax.metrics.calibration import CalibrationError
 from fgnet_jax.models import lineage, weights
 from fgnet_jax.models.lineage import Link
 from fgnet_jax.models.weights import WeightsError, WeightsMeta
@@ -129,6 +131,8 @@ def _weights(folder: Path) -> Inspection:
             weights.load(folder)
     except WeightsError as error:
         found = _Verified(damaged=found.damaged or (str(error),))
+    except CalibrationError as error:
+        found = _Verified(damaged=found.damaged or (f"{folder}: {error}",))
     return Inspection(folder, WEIGHTS, facts, *found)
 
 
@@ -141,8 +145,22 @@ def _facts_of_weights(meta: WeightsMeta) -> _Facts:
         "corpora": [CorpusIdentity.from_dict(values).describe() for values in meta.extra.get("corpora", ())],
         "selection": meta.extra.get("selection", "not recorded"),
         "written_by": f"fgnet_jax {meta.version}",
+        **_intensity(meta),
     }
     return facts | ({"note": notice} if (notice := lineage.notice(meta)) else {})
+
+
+def _intensity(meta: WeightsMeta) -> _Facts:
+    """Return which AUs' intensities weights know, and on whom they are calibrated; empty for presence alone.
+
+    Raises:
+      CalibrationError: The calibration is damaged.
+    """
+    fitted = calibration.of_weights(meta.extra, meta.aus)
+    if fitted is None:
+        return {}
+    subjects = ", ".join(f"{corpus} {' '.join(names)}" for corpus, names in fitted.fitted_on.items())
+    return {"intensity": f"{', '.join(map(au_label, fitted.aus)) or 'no AU'}; calibrated on {subjects}"}
 
 
 def _link(link: Link) -> str:
@@ -240,7 +258,9 @@ def _facts_of_run(documents: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if corpora := documents.get(workdirs.CORPORA):
         yield "corpora", [CorpusIdentity.from_dict(values).describe() for values in corpora]
     if results := documents.get("results.json"):
-        yield "results", f"mean F1 {100 * results['mean_f1']:.1f} on {results['split']}, of {results['selection']}"
+        icc = results.get(calibration.KEY, {}).get("mean", {}).get("icc")
+        figures = f"mean F1 {100 * results['mean_f1']:.1f}" + (f", mean ICC {icc:.3f}" if icc is not None else "")
+        yield "results", f"{figures} on {results['split']}, of {results['selection']}"
 
 
 def _dataset_folders(path: Path) -> list[Path]:

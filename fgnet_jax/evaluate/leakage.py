@@ -76,4 +76,6 @@ def _advice(meta: WeightsMeta, corpus: str, fold: int | None) -> str:
         steps = "; ".join(map(ancestry.describe, links))
         return f"No fold of {corpus} was left out by every step of its lineage: {steps}."
     known = left_out.pop()
-    return f"Test it on the fold that was left out{'' if known is None else f': --split {folds.split_name(known)}'}."
+    other = next((f"--corpus {link.corpus} " for link in links if not same_corpus(link.corpus or corpus, corpus)), "")
+    split = "" if known is None else f": {other}--split {folds.split_name(known)}"
+    return f"Test it on the fold that was left out{split}."

@@ -1,8 +1,8 @@
 """FG-Net's protocols over several runs: one run on given splits, within a corpus, across corpora.
 
 Every function takes predictions of each run (`tested.Predictor`), measures (`bootstrap`), and returns a `report.Report`
-with the predictions that it is about. There are three folds, and each run left one of them out of training. The curve
-over the number of training samples is in `efficiency`.
+with the predictions that it is about. Each run left one fold of its corpus out of training: one of three, or of as many
+as a corpus of one's own has. The curve over the number of training samples is in `efficiency`.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax.data.folds import NUM_FOLDS, base_name, split_name
-from fgnet_jax.evaluate import leakage, published, review
+from fgnet_jax.data.folds import NUM_FOLDS, base_name, is_published, split_name
+from fgnet_jax.evaluate import intensity, leakage, published, review
 from fgnet_jax.evaluate.frame_predictions import FramePredictions, join
 from fgnet_jax.evaluate.report import Report, ReportRow, notes
 from fgnet_jax.evaluate.request import EvalOptions
@@ -49,17 +49,18 @@ class Evaluation:
     curves: Curves = dataclasses.field(default_factory=dict)
 
 
-def find_runs(pattern: str, trained_fold: int | None = None) -> list[EvaluatedRun]:
-    """Open the runs whose folder matches a pattern (`runs/disfa_f*`), by name.
+def find_runs(pattern: str | Sequence[str], trained_fold: int | None = None) -> list[EvaluatedRun]:
+    """Open the runs whose folder matches a pattern (`runs/disfa_f*`), or one of several, by name.
 
     Raises:
       EvaluationError: None does; the message names a folder that has no best weights yet.
     """
-    folders = sorted(Path(path) for path in glob.glob(pattern))
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    folders = sorted({Path(path) for one in patterns for path in glob.glob(one)})
     trained = [path for path in folders if (path / "best").is_dir() or (path / "meta").is_dir()]
     if not trained:
         unfinished = f"; {folders[0]} has no best/ (yet)" if folders else ""
-        raise EvaluationError(f"no trained run matches {pattern!r}{unfinished}")
+        raise EvaluationError(f"no trained run matches {' or '.join(map(repr, patterns))}{unfinished}")
     return _with_own_names([open_run(path, trained_fold) for path in trained])
 
 
@@ -91,7 +92,8 @@ def by_fold(
             raise EvaluationError(f"{run.weights} does not say which fold was left out of its training: --trained_fold")
         if run.fold in chosen:
             both = f"{chosen[run.fold].weights} and {run.weights}"
-            raise EvaluationError(f"two runs of fold {run.fold}: {both}; name one of them with --runs")
+            hint = "name one of them with --runs, or evaluate several seeds by `evaluate study`"
+            raise EvaluationError(f"two runs of fold {run.fold}: {both}; {hint}")
         chosen[run.fold] = run
     missing = [fold for fold in needed if fold not in chosen]
     if missing:
@@ -105,13 +107,14 @@ def measure(options: EvalOptions, predictions: FramePredictions) -> MeasuredMetr
     known = [k for k in np.argsort(predictions.aus).tolist() if (predictions.labels[:, k] >= 0).any()]
     if not known:
         raise EvaluationError("no frame has a known label for any of the AUs")
+    resamples = options.resamples if _can_be_resampled(predictions) else 0
     return bootstrap.measure(
         predictions.scores[:, known],
         predictions.labels[:, known],
         subjects=predictions.subjects,
         aus=[predictions.aus[k] for k in known],
         thresholds=predictions.thresholds[:, known],
-        resamples=options.resamples,
+        resamples=resamples,
         seed=options.seed,
     )
 
@@ -120,31 +123,52 @@ def single(predictor: Predictor, options: EvalOptions, *, run: EvaluatedRun, cor
     """Evaluate one network on one split, or on several (`fold_0+fold_1`)."""
     tested = predictor.tested(run, corpus=corpus, splits=split.split("+"))
     name = f"{run.name} on {base_name(corpus)} {split}"
-    row = make_row(name, measure(options, tested.predictions), [tested])
+    row = make_row(name, measure(options, tested.predictions), [tested], agreement=_agreement(options, tested))
     return make_evaluation(name, [row], options, tested=[tested], source=run.meta.corpus, target=corpus)
 
 
 def within(predictor: Predictor, options: EvalOptions, *, runs: Sequence[EvaluatedRun], corpus: str) -> Evaluation:
-    """Evaluate each run on the fold that it left out; the mean over the folds is what tables report."""
-    chosen = by_fold(runs, corpus)
+    """Evaluate each run on the fold that it left out; the mean over the folds is what tables report.
+
+    Where a fold is a single subject, the report is about all frames at once: in a mean over such folds, F1 of an AU
+    is 0 wherever the subject never shows it, and has no interval (Forman and Scholz, SIGKDD Explorations 12(1), 2010).
+    """
+    chosen = by_fold(runs, corpus, predictor.folds(corpus))
     tested = [predictor.tested(run, corpus=corpus, splits=[split_name(fold)]) for fold, run in chosen.items()]
-    folds = [measure(options, fold.predictions) for fold in tested]
-    names = [f"{base_name(corpus)} {split_name(fold)}" for fold in range(NUM_FOLDS)]
-    rows = [make_row(name, metrics, [fold]) for name, metrics, fold in zip(names, folds, tested, strict=True)]
-    rows.append(make_row("mean of folds", bootstrap.average(folds), tested))
-    rows.append(make_row("mean of folds, by frames", bootstrap.average(folds, by_frames=True), tested))
-    pooled = measure(options, join([fold.predictions for fold in tested]))
-    rows.append(make_row("all frames at once", pooled, tested))
+    of_folds = options_of_folds(options, tested)
+    has_lone = not all(_can_be_resampled(fold.predictions) for fold in tested)
+    folds = [measure(of_folds, fold.predictions) for fold in tested]
+    names = [f"{base_name(corpus)} {split_name(fold)}" for fold in chosen]
+    agreements = [_agreement(of_folds, fold) for fold in tested]
+    measured = zip(names, folds, tested, agreements, strict=True)
+    rows = [make_row(name, metrics, [fold], agreement=agreement) for name, metrics, fold, agreement in measured]
+    for name, by_frames in (("mean of folds", False), ("mean of folds, by frames", True)):
+        mean = intensity.average(agreements, by_frames=by_frames)
+        rows.append(make_row(name, bootstrap.average(folds, by_frames), tested, agreement=mean))
+    pooled = join([fold.predictions for fold in tested])
+    agreement = intensity.measure(pooled, resamples=options.resamples, seed=options.seed)
+    rows.append(make_row("all frames at once", measure(options, pooled), tested, agreement=agreement))
     evaluation = make_evaluation(
-        f"Within {base_name(corpus)}, three folds",
+        f"Within {base_name(corpus)}, {'three' if len(folds) == NUM_FOLDS else len(folds)} folds",
         rows,
         options,
         tested=tested,
-        headline=NUM_FOLDS,
+        headline=len(rows) - 1 if has_lone else len(folds),
         source=corpus,
         target=corpus,
     )
     return with_left_out(evaluation, runs, PART_OF_SAMPLES)
+
+
+def options_of_folds(options: EvalOptions, tested: Sequence[TestedRun]) -> EvalOptions:
+    """Return the options by which folds are measured whose mean is taken: no draws where one is a single subject."""
+    is_drawn = all(_can_be_resampled(fold.predictions) for fold in tested)
+    return options if is_drawn else dataclasses.replace(options, resamples=0)
+
+
+def _can_be_resampled(predictions: FramePredictions) -> bool:
+    """Return whether there are subjects to draw: of a single one, every draw would be the same."""
+    return len(set(predictions.subjects.tolist())) > 1
 
 
 def cross(
@@ -155,17 +179,29 @@ def cross(
     Fold 0's run alone is enough: the published weights are of that fold.
     """
     folds = by_fold(runs, source, needed=[0])
-    splits = [split_name(fold) for fold in range(NUM_FOLDS)]
+    splits = [split_name(fold) for fold in predictor.folds(target)]
     tested = [predictor.tested(run, corpus=target, splits=splits) for run in folds.values()]
     first = dataclasses.replace(tested[0], predictions=tested[0].predictions.of_split(splits[0]))
-    rows = [make_row("fold 0 on fold 0, as published", measure(options, first.predictions), [first])]
+    as_published = ", as published" if is_published(source) and is_published(target) else ""
+    name = f"fold 0 on {splits[0].replace('_', ' ')}{as_published}"
+    rows = [make_row(name, measure(options, first.predictions), [first], agreement=_agreement(options, first))]
     each = [measure(options, fold.predictions) for fold in tested]
-    rows += [make_row(f"fold {k} on the whole", m, [fold]) for k, m, fold in zip(folds, each, tested, strict=True)]
+    agreements = [_agreement(options, fold) for fold in tested]
+    for k, metrics, fold, agreement in zip(folds, each, tested, agreements, strict=True):
+        rows.append(make_row(f"fold {k} on the whole", metrics, [fold], agreement=agreement))
     if len(each) > 1:
-        rows.append(make_row(f"mean of {len(each)} folds on the whole", bootstrap.average(each), tested))
+        name, mean = f"mean of {len(each)} folds on the whole", intensity.average(agreements)
+        rows.append(make_row(name, bootstrap.average(each), tested, agreement=mean))
     title = f"{base_name(source)} to {base_name(target)}"
     evaluation = make_evaluation(title, rows, options, tested=tested, source=source, target=target)
     return with_left_out(evaluation, runs, PART_OF_SAMPLES)
+
+
+def _without_intervals(rows: Sequence[ReportRow]) -> tuple[str, ...]:
+    """Name the rows that have no intervals, since a single subject cannot be resampled."""
+    names = [row.name for row in rows if not len(row.metrics.resampled["f1"])]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (f"No intervals where a fold is a single subject, who cannot be resampled: {shown}.",) if names else ()
 
 
 def with_left_out(evaluation: Evaluation, runs: Sequence[EvaluatedRun], reason: str) -> Evaluation:
@@ -184,9 +220,28 @@ def name_left_out(evaluation: Evaluation, names: Sequence[str], reason: str) -> 
     return dataclasses.replace(evaluation, report=dataclasses.replace(report, notes=notes, extra=extra))
 
 
-def make_row(name: str, metrics: MeasuredMetrics, tested: Sequence[TestedRun], **details: object) -> ReportRow:
+def _agreement(options: EvalOptions, tested: TestedRun) -> MeasuredMetrics | None:
+    """Measure how a run's intensities agree with coded ones; None where run or corpus know none."""
+    resamples = options.resamples if _can_be_resampled(tested.predictions) else 0
+    return intensity.measure(tested.predictions, resamples=resamples, seed=options.seed)
+
+
+def average_agreement(options: EvalOptions, tested: Sequence[TestedRun]) -> MeasuredMetrics | None:
+    """Average the agreement of intensities over several runs; None where one of them, or a corpus, knows none."""
+    return intensity.average([_agreement(options, member) for member in tested])
+
+
+def make_row(
+    name: str,
+    metrics: MeasuredMetrics,
+    tested: Sequence[TestedRun],
+    *,
+    agreement: MeasuredMetrics | None = None,
+    **details: object,
+) -> ReportRow:
     """Make a report's row, with where its metrics come from and further details."""
-    return ReportRow(name=name, metrics=metrics, details={"runs": [_run_details(run) for run in tested]} | details)
+    where = {"runs": [_run_details(run) for run in tested]} | details
+    return ReportRow(name=name, metrics=metrics, details=where, agreement=agreement)
 
 
 def _run_details(tested: TestedRun) -> dict[str, Any]:
@@ -228,6 +283,8 @@ def make_evaluation(
         resamples=options.resamples,
         seed=options.seed,
     )
+    statements += _without_intervals(rows) if options.resamples else ()
+    statements += intensity.notes([run.predictions for run in tested], [run.run for run in tested], base_name(target))
     if published_row:
         statements += ("Published rows: each network's epoch was selected on the test fold.",)
     report = Report(

@@ -10,6 +10,7 @@ from typing import Any
 
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.data.identity import CorpusIdentity
+from fgnet_jax.evaluate import intensity
 from fgnet_jax.evaluate.published import PublishedRow
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.metrics.bootstrap import LEVEL, METRICS, MeasuredMetrics
@@ -45,11 +46,13 @@ class ReportRow:
       name: What was tested on what.
       metrics: The metrics of the test.
       details: Where they come from, for JSON.
+      agreement: How intensities agree with coded ones; None where weights or corpus know none.
     """
 
     name: str
     metrics: MeasuredMetrics
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    agreement: MeasuredMetrics | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Report:
       warnings: What a reviewer would object to (`review.warnings`).
       corpora: What the tested corpora are and how they were prepared.
       images: Files in the report's folder, by caption.
+      tables: Further tables by caption, with the stem of the CSV file that each is written to.
       extra: Further fields of report.json.
     """
 
@@ -76,6 +80,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     corpora: tuple[CorpusIdentity, ...] = ()
     images: dict[str, str] = dataclasses.field(default_factory=dict)
+    tables: dict[str, tuple[str, Cells]] = dataclasses.field(default_factory=dict)
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -138,15 +143,22 @@ def long_cells(report: Report) -> Cells:
     """Return every metric of every row and AU with both ends of its interval, as fractions with all digits, for CSV."""
     lines = [["row", "au", "figure", "value", "low", "high", "frames", "positives"]]
     for row in report.rows:
-        metrics = row.metrics
-        for name in METRICS:
-            low, high = metrics.interval(name)
-            for k, au in enumerate(metrics.aus):
-                numbers = [_digits(x) for x in (metrics.values[name][k], low[k], high[k])]
-                counts = [str(metrics.frames[k]), str(metrics.positives[k])]
-                lines.append([row.name, au_label(au), name, *numbers, *counts])
-            numbers = [_digits(x) for x in (metrics.mean(name), *metrics.mean_interval(name))]
-            lines.append([row.name, "mean", name, *numbers, str(metrics.frames.sum()), str(metrics.positives.sum())])
+        lines += _long_lines(row.name, row.metrics)
+        lines += _long_lines(row.name, row.agreement) if row.agreement else []
+    return lines
+
+
+def _long_lines(row: str, metrics: MeasuredMetrics) -> Cells:
+    """Return the lines of one row of a report: of every metric that was measured, by AU and in the mean."""
+    lines = []
+    for name in metrics.values:
+        low, high = metrics.interval(name)
+        for k, au in enumerate(metrics.aus):
+            numbers = [_digits(x) for x in (metrics.values[name][k], low[k], high[k])]
+            counts = [str(metrics.frames[k]), str(metrics.positives[k])]
+            lines.append([row, au_label(au), name, *numbers, *counts])
+        numbers = [_digits(x) for x in (metrics.mean(name), *metrics.mean_interval(name))]
+        lines.append([row, "mean", name, *numbers, str(metrics.frames.sum()), str(metrics.positives.sum())])
     return lines
 
 
@@ -156,8 +168,12 @@ def _digits(value: float) -> str:
 
 def as_text(report: Report) -> str:
     """Return the report as the terminal shows it."""
-    parts = [report.title, f1_table.as_text(f1_cells(report)), f"{report.main.name}:"]
-    parts += [f1_table.as_text(metric_cells(report.main)), "\n".join([*_corpora(report), *report.notes])]
+    parts = [report.title, f1_table.as_text(f1_cells(report))]
+    parts += [f"{caption}:\n\n{f1_table.as_text(cells)}" for caption, (_, cells) in report.tables.items()]
+    parts.append(f"{report.main.name}:")
+    parts.append(f1_table.as_text(metric_cells(report.main)))
+    parts += [f1_table.as_text(intensity.cells(report.main.agreement))] if report.main.agreement else []
+    parts.append("\n".join([*_corpora(report), *report.notes]))
     if report.warnings:
         parts.append("\n".join(f"WARNING: {line}" for line in report.warnings))
     return "\n\n".join(parts)
@@ -165,9 +181,13 @@ def as_text(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """Return the report as Markdown, with its images and where the metrics come from."""
-    parts = [f"# {report.title}", f1_table.as_markdown(f1_cells(report)), f"## {report.main.name}"]
+    parts = [f"# {report.title}", f1_table.as_markdown(f1_cells(report))]
+    parts += [f"{caption}:\n\n{f1_table.as_markdown(cells)}" for caption, (_, cells) in report.tables.items()]
+    parts.append(f"## {report.main.name}")
     lines = [f"**Warning:** {line}" for line in report.warnings] + [*_corpora(report), *report.notes]
-    parts += [f1_table.as_markdown(metric_cells(report.main)), "\n".join(f"- {line}" for line in lines)]
+    parts.append(f1_table.as_markdown(metric_cells(report.main)))
+    parts += [f1_table.as_markdown(intensity.cells(report.main.agreement))] if report.main.agreement else []
+    parts.append("\n".join(f"- {line}" for line in lines))
     parts += [f"![{caption}]({file})\n\n*{caption}*" for caption, file in report.images.items()]
     parts += ["## Provenance", _provenance(report)]
     return "\n\n".join(parts) + "\n"
@@ -192,11 +212,12 @@ def as_json(report: Report) -> dict[str, Any]:
 
     Returns:
       `title`, `mean_f1`, `aus` ({"AU01": {"f1": …, "f1_interval": [low, high], …, "frames", "positives"}}), `mean` (the
-      same metrics), `rows` (all rows in the same form, with where they come from), `published`, `notes`, `warnings`,
-      `corpora` (`CorpusIdentity.to_dict`), `provenance`, and the report's extra fields.
+      same metrics), `intensity` (`aus` and `mean` with `icc`, `mae` and `pearson`, where they are known), `rows` (all
+      rows in the same form, with where they come from), `published`, `notes`, `warnings`, `corpora`
+      (`CorpusIdentity.to_dict`), `provenance`, and the report's extra fields.
     """
-    main = _metrics_json(report.main.metrics)
-    rows = [{"name": row.name} | _metrics_json(row.metrics) | row.details for row in report.rows]
+    main = _row_json(report.main)
+    rows = [{"name": row.name} | _row_json(row) | row.details for row in report.rows]
     published = [
         {"name": row.name, "mean_f1": row.mean, "f1": {au_label(au): f1 for au, f1 in row.f1.items()}}
         for row in report.published
@@ -205,6 +226,10 @@ def as_json(report: Report) -> dict[str, Any]:
     tail = {"rows": rows, "published": published, "notes": list(report.notes), "interval_level": LEVEL}
     tail |= {"warnings": list(report.warnings), "corpora": [corpus.to_dict() for corpus in report.corpora]}
     return head | tail | report.extra | {"provenance": provenance.provenance()}
+
+
+def _row_json(row: ReportRow) -> dict[str, Any]:
+    return _metrics_json(row.metrics) | intensity.to_json(row.agreement)
 
 
 def _metrics_json(metrics: MeasuredMetrics) -> dict[str, Any]:
@@ -239,8 +264,22 @@ def write(report: Report, folder: Path) -> None:
     files.write_text(folder / "table.csv", f1_table.as_csv(f1_cells(report)))
     files.write_text(folder / "figures.csv", f1_table.as_csv(long_cells(report)))
     files.write_text(folder / "report.md", as_markdown(report))
-    written = [folder / name for name in ("table.csv", "figures.csv", "report.md", *report.images.values())]
-    content = as_json(report) | {FILES: {path.name: files.sha256(path) for path in written if path.exists()}}
+    for stem, cells in report.tables.values():
+        files.write_text(folder / f"{stem}.csv", f1_table.as_csv(cells))
+    tables = ("table.csv", "figures.csv", *(f"{stem}.csv" for stem, _ in report.tables.values()))
+    write_json(as_json(report), folder, (*tables, "report.md", *report.images.values()))
+
+
+def write_json(content: Mapping[str, Any], folder: Path, names: Sequence[str]) -> None:
+    """Write report.json, with the SHA-256 of its own content and of files beside it, which are written already.
+
+    Args:
+      content: The content, as JSON has it.
+      folder: The report's folder.
+      names: The files; those that do not exist are left out.
+    """
+    sums = {name: files.sha256(folder / name) for name in names if (folder / name).exists()}
+    content = dict(content) | {FILES: sums}
     text = json.dumps(content | {SHA256: _checksum(content)}, indent=1, allow_nan=False)
     files.write_text(folder / "report.json", text + "\n")  # last: where it exists, so do the others
 

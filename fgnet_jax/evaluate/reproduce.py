@@ -15,7 +15,10 @@ from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError, checksum, ope
 from fgnet_jax.evaluate.scoring import EvalData, open_identity
 from fgnet_jax.models.weights import WeightsError
 
-COMPARED = ("title", "row", "mean_f1", "aus", "mean", "rows", "interval_level", "curve", "folds", "corpora")
+COMPARED = (
+    *("title", "row", "mean_f1", "aus", "mean", "intensity", "rows"),
+    *("interval_level", "curve", "folds", "study", "corpora"),
+)
 """Keys of report.json that are compared: all figures, and what they are of."""
 
 _DESCRIPTIONS = ("weights", "configuration", "lineage")  # of the weights, whose SHA-256 is compared

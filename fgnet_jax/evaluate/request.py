@@ -12,10 +12,10 @@ from fgnet_jax.evaluate.runs import EvaluatedRun, checksum
 from fgnet_jax.evaluate.scoring import PUBLISHED_RULE, EvalData
 from fgnet_jax.metrics import bootstrap, thresholds
 
-SINGLE, WITHIN, CROSS, EFFICIENCY = "single", "within", "cross", "efficiency"
+SINGLE, WITHIN, CROSS, EFFICIENCY, STUDY = "single", "within", "cross", "efficiency", "study"
 """The protocols; the first is one run on given splits."""
 
-PROTOCOLS = (SINGLE, WITHIN, CROSS, EFFICIENCY)
+PROTOCOLS = (SINGLE, WITHIN, CROSS, EFFICIENCY, STUDY)
 """Names of all protocols."""
 
 KEY = "request"
@@ -54,7 +54,7 @@ class Request:
       protocol: One of `PROTOCOLS`.
       runs: The runs that were found; one for `SINGLE`.
       corpus: The corpus to test on.
-      source: The corpus trained on, for `CROSS`; otherwise "".
+      source: The corpus trained on, for `CROSS` and `STUDY`; otherwise "".
       split: The splits to test on, for `SINGLE`: `fold_0`, or several: `fold_0+fold_1`; otherwise "".
       options: How predictions are thresholded and measured.
     """

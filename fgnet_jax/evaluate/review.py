@@ -4,7 +4,8 @@ Subjects who were trained on, and thresholds that were fitted on tested subjects
 `tested`); everything here is evaluated, and flagged in the report itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from fgnet_jax.train import ancestry
 MIN_POSITIVES = 20
 """Fewest frames with an AU present, below which its metrics are flagged."""
 
+MANY_SETS = 6
+"""Most sets of tested frames that are named one by one; of more, such as a fold for each subject, they are counted."""
+
 ON_TEST_FOLD = "on the test fold"
 """Part of the rule of selection (`EvaluatedRun.selection`) of weights that were selected on the test fold."""
 
@@ -33,8 +37,13 @@ def warnings(rows: Sequence[ReportRow], headline: int, tested: Sequence[TestedRu
       headline: Index of the row that the report is about.
       tested: The predictions that it is of.
     """
+    found = [*of_tested(tested), *_rare_positives(rows), *_no_better_than_always(rows[headline])]
+    return tuple(dict.fromkeys(found))
+
+
+def of_tested(tested: Sequence[TestedRun]) -> tuple[str, ...]:
+    """Return what can be objected to networks, their thresholds and their corpora, whatever their figures are."""
     found = [*_rendered_only(tested), *_selections(tested), *_thresholds(tested), *_preparations(tested)]
-    found += [*_rare_positives(rows), *_no_better_than_always(rows[headline])]
     return tuple(dict.fromkeys(found))
 
 
@@ -77,7 +86,13 @@ def _preparations(tested: Sequence[TestedRun]) -> Iterator[str]:
 
 def _rare_positives(rows: Sequence[ReportRow]) -> Iterator[str]:
     """Flag AUs of which F1 rests on a handful of frames; one line per set of frames that was tested."""
-    for where, row in tested_sets(rows):
+    sets = list(tested_sets(rows))
+    if len(sets) > MANY_SETS:
+        rare_in = _counted(sets, lambda count: count < MIN_POSITIVES)
+        if rare_in:
+            yield f"Fewer than {MIN_POSITIVES} frames have the AU present: {rare_in}."
+        return
+    for where, row in sets:
         counted = zip(row.metrics.aus, row.metrics.positives.tolist(), strict=True)
         rare = [f"{au_label(au)} ({count})" for au, count in counted if count < MIN_POSITIVES]
         if rare:
@@ -111,7 +126,12 @@ def lineages(tested: Sequence[TestedRun]) -> tuple[str, ...]:
 def rare_aus(rows: Sequence[ReportRow]) -> tuple[str, ...]:
     """Return where the rule for AUs that are never present, or not coded, strikes; a sentence for each fold."""
     lines = []
-    for where, row in tested_sets(rows):
+    sets = list(tested_sets(rows))
+    if len(sets) > MANY_SETS:
+        never_in = _counted(sets, lambda count: not count)
+        text = f"Never present: {never_in}. F1, precision and recall are 0 there, and count in every mean over folds."
+        return (text,) if never_in else ()
+    for where, row in sets:
         never = [au for au, n in zip(row.metrics.aus, row.metrics.positives.tolist(), strict=True) if not n]
         if never:
             lines.append(
@@ -122,6 +142,13 @@ def rare_aus(rows: Sequence[ReportRow]) -> tuple[str, ...]:
         if uncoded:
             lines.append(f"{where}: {_names(uncoded)} coded in no frame: no value there, left out of every mean.")
     return tuple(lines)
+
+
+def _counted(sets: Sequence[tuple[str, ReportRow]], is_rare: Callable[[int], bool]) -> str:
+    """Say of each AU in how many of many sets of frames the number of those with it present is rare; "" if in none."""
+    pairs = [pair for _, row in sets for pair in zip(row.metrics.aus, row.metrics.positives.tolist(), strict=True)]
+    found = Counter(au for au, count in pairs if is_rare(count))
+    return ", ".join(f"{au_label(au)} in {found[au]} of {len(sets)} folds" for au in sorted(found))
 
 
 def _names(aus: Sequence[int]) -> str:

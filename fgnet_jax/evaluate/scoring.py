@@ -1,7 +1,8 @@
 """Predicting the frames of a corpus with the networks under evaluation, and keeping the predictions.
 
 Predictions that are in the folder of predictions already, of the same weights and of a corpus of the same fingerprint,
-are not computed again: a stopped evaluation resumes where it was.
+are not computed again, and neither are the scores of batches that were computed before an evaluation was stopped: it
+resumes where it was.
 """
 
 import dataclasses
@@ -13,30 +14,27 @@ from typing import Any
 import jax
 import numpy as np
 
-from fgnet_jax.data.corpus import Corpus, find_corpus, open_directory
+from fgnet_jax.data.corpus import Corpus, corpus_folds, find_corpus, open_directory
 from fgnet_jax.data.folds import base_name, train_splits
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
-from fgnet_jax.evaluate import frame_predictions, leakage
+from fgnet_jax.evaluate import frame_predictions, intensity, leakage, partial_scores
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
+from fgnet_jax.evaluate.kept_predictions import CORPORA, EVALUATED_RUN, HELD_OUT, KeptPredictions
+from fgnet_jax.evaluate.partial_scores import PartialScores
 from fgnet_jax.evaluate.runs import (
     EvaluatedRun,
     EvaluationError,
-    LoadedNetwork,
     check_corpora,
     checksum,
     load,
     shared_aus,
 )
-from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
-from fgnet_jax.runtime import command_line, sharding
+from fgnet_jax.runtime import sharding
 from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
-from fgnet_jax.train.evaluator import EvalBatch, EvalStep, compile_eval_steps, score
-
-CORPORA, EVALUATED_RUN = "corpora", "evaluated_run"
-"""Keys of the metadata of kept predictions: identities of the corpus, and the run (`EvaluatedRun.to_dict`)."""
+from fgnet_jax.train.evaluator import ScoredFaces, compile_eval_steps
 
 THRESHOLDS_RULE, FITTED_ON = "thresholds_rule", "fitted_on"
 """Further keys: where the thresholds come from, in words, and the subjects that they were fitted on, by corpus."""
@@ -98,14 +96,9 @@ def predict_split_cached(data: EvalData, run: EvaluatedRun, *, corpus: str, spli
     leakage.check_no_leakage(run.meta, corpus=recordings, subjects=subjects, name=run.name, fold=run.trained_fold)
     metadata = _metadata(run, opened, corpus=corpus, folder=folder, split=split)
     path = predictions_path(data.predictions, run, corpus=corpus, split=split) if data.predictions else None
-    earlier = _read_earlier(path, metadata) if path else None
-    if earlier is not None:
-        return StoredSplit(earlier, metadata, path)
+    kept = KeptPredictions(path, metadata) if path else None
     indices, title = np.arange(len(opened)), f"{run.name} on {corpus} {split}"
-    predictions = predict_split(data, run, opened, indices=indices, aus=aus, title=title)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame_predictions.write(path, predictions, metadata)
+    predictions = _predict_or_read(data, run, opened, indices=indices, aus=aus, title=title, kept=kept)
     return StoredSplit(predictions, metadata, path)
 
 
@@ -169,18 +162,25 @@ def held_out_subjects(run: EvaluatedRun) -> tuple[str, dict[str, list[str]]]:
 
 
 def predict_held_out(data: EvalData, run: EvaluatedRun) -> FramePredictions:
-    """Predict the held-out training subjects that a run's best epoch was selected on.
+    """Predict the held-out training subjects that a run's best epoch was selected on, or read earlier predictions.
 
     Raises:
       EvaluationError: It was selected otherwise.
     """
     corpus, groups = held_out_subjects(run)
     subjects = {name for names in groups.values() for name in names}
-    opened, _ = _open_splits(data, corpus, "+".join(train_splits(run.trained_on["fold"])))
+    opened, folder = _open_splits(
+        data, corpus, train_splits(run.trained_on["fold"], corpus_folds(corpus, data.data_dir))
+    )
     check_corpora(run, opened)
     indices = np.flatnonzero(np.isin(opened.subjects(), sorted(subjects)))
     aus, title = shared_aus(run, opened), f"{run.name} on its held-out subjects"
-    return predict_split(data, run, opened, indices=indices, aus=aus, title=title)
+    kept = None
+    if data.predictions:
+        metadata = _metadata(run, opened, corpus=corpus, folder=folder, split="held-out subjects")
+        metadata |= {HELD_OUT: sorted(subjects)}
+        kept = KeptPredictions(data.predictions / HELD_OUT / f"{run.name}.parquet", metadata)
+    return _predict_or_read(data, run, opened, indices=indices, aus=aus, title=title, kept=kept)
 
 
 def predict_heatmaps(
@@ -196,7 +196,7 @@ def predict_heatmaps(
     images, heatmaps = [opened[int(index)]["image"] for index in indices], []
     step = compile_eval_steps(network.config, len(run.meta.aus), sharding.create()).heatmaps
     layout = sharding.create()
-    loader = _loader_config(data, run, network, opened)
+    loader = _loader_config(data, run, opened)
     for batch in eval_batches(opened, np.asarray(indices), loader, shard=ProcessShard()):
         output = np.asarray(step(network.variables, sharding.global_batch(batch, layout)))
         heatmaps.append(output[batch["valid"]])
@@ -204,7 +204,14 @@ def predict_heatmaps(
 
 
 def predict_split(
-    data: EvalData, run: EvaluatedRun, corpus: Corpus, *, indices: np.ndarray, aus: tuple[int, ...], title: str
+    data: EvalData,
+    run: EvaluatedRun,
+    corpus: Corpus,
+    *,
+    indices: np.ndarray,
+    aus: tuple[int, ...],
+    title: str,
+    partial: PartialScores | None = None,
 ) -> FramePredictions:
     """Predict some faces of a corpus with a run's network, at threshold 0, with progress on standard error.
 
@@ -215,33 +222,16 @@ def predict_split(
       indices: (N,) places of the faces in it.
       aus: The K AUs to predict, of those that the network has.
       title: Name of the work in progress and in errors.
+      partial: Where scores are kept on the way, and are from where an earlier evaluation has kept them.
 
     Raises:
       EvaluationError: The network's scores are not finite.
     """
-    network = load(run)
-    loader = _loader_config(data, run, network, corpus)
-    with Progress(title, len(indices), "frames") as progress:
-        step = _with_progress(
-            compile_eval_steps(network.config, len(run.meta.aus), sharding.create()).score,
-            progress,
-            loader.batch_size,
-            len(indices),
-        )
-        scored = score(
-            step,
-            network.variables,
-            corpus,
-            indices,
-            loader=loader,
-            sharding=sharding.create(),
-            shard=ProcessShard(),
-        )
-    if not np.isfinite(scored.scores).all():
-        raise EvaluationError(f"{title}: the network's scores are not finite")
+    loader = _loader_config(data, run, corpus)
+    scored = _scored(run, corpus, indices, loader=loader, partial=partial, title=title)
     columns = [run.meta.aus.index(au) for au in aus]
     index = corpus.index
-    return FramePredictions(
+    predictions = FramePredictions(
         aus=aus,
         splits=_splits(corpus, scored.indices),
         subjects=index.subjects[scored.indices],
@@ -251,17 +241,66 @@ def predict_split(
         scores=scored.scores[:, columns],
         thresholds=np.zeros((len(scored.indices), len(columns))),
     )
+    return intensity.with_intensities(predictions, run, corpus, scored.indices)
 
 
-def _with_progress(step: EvalStep, progress: Progress, batch_size: int, total: int) -> EvalStep:
-    """Return the step with a report of progress after every batch."""
+def _predict_or_read(
+    data: EvalData,
+    run: EvaluatedRun,
+    corpus: Corpus,
+    *,
+    indices: np.ndarray,
+    aus: tuple[int, ...],
+    title: str,
+    kept: KeptPredictions | None,
+) -> FramePredictions:
+    """Predict faces as `predict_split` does, from where an earlier evaluation was, and keep the predictions."""
+    if kept is None:
+        return predict_split(data, run, corpus, indices=indices, aus=aus, title=title)
+    earlier = kept.read()
+    if earlier is not None:
+        return earlier
+    partial = kept.partial(indices, _loader_config(data, run, corpus).batch_size)
+    predictions = predict_split(data, run, corpus, indices=indices, aus=aus, title=title, partial=partial)
+    kept.write(predictions)
+    partial.remove()
+    return predictions
 
-    def reporting(variables: fgnet.Variables, batch: EvalBatch) -> dict[str, jax.Array]:
-        result = step(variables, batch)
-        progress.update(min(progress.done + batch_size, total))
-        return result
 
-    return reporting
+def _scored(
+    run: EvaluatedRun,
+    corpus: Corpus,
+    indices: np.ndarray,
+    *,
+    loader: LoaderConfig,
+    partial: PartialScores | None,
+    title: str,
+) -> ScoredFaces:
+    """Score faces with a run's network, from where an earlier evaluation was.
+
+    Raises:
+      EvaluationError: The scores are not finite.
+    """
+    before = partial.read(loader.batch_size, len(indices)) if partial else []
+    first = sum(len(part["index"]) for part in before)
+    network, layout = load(run), sharding.create()
+    with Progress(title, len(indices), "frames", start=first) as progress:
+        if first:
+            progress.say(f"{title}: going on after {first:,} of {len(indices):,} frames")
+        scored = partial_scores.score(
+            compile_eval_steps(network.config, len(run.meta.aus), layout).score,
+            network.variables,
+            corpus,
+            indices,
+            loader=loader,
+            layout=layout,
+            before=before,
+            keep=partial.write if partial else lambda part, first: None,
+            done=progress.update,
+        )
+    if not np.isfinite(scored.scores).all():
+        raise EvaluationError(f"{title}: the network's scores are not finite")
+    return scored
 
 
 def _splits(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
@@ -279,12 +318,12 @@ def _open_splits(data: EvalData, corpus: str, splits: str | Sequence[str]) -> tu
         raise EvaluationError(str(error)) from error
 
 
-def _loader_config(data: EvalData, run: EvaluatedRun, network: LoadedNetwork, corpus: Corpus) -> LoaderConfig:
+def _loader_config(data: EvalData, run: EvaluatedRun, corpus: Corpus) -> LoaderConfig:
     devices = jax.device_count()
     batch_size = -(-data.batch_size // devices) * devices
     return LoaderConfig(
         batch_size=batch_size,
-        image_size=network.config.image_size,
+        image_size=ModelConfig.from_dict(run.meta.model).image_size,
         threads=data.threads,
         columns=corpus.columns(run.meta.aus),
     )
@@ -308,30 +347,5 @@ def _metadata(run: EvaluatedRun, opened: Corpus, *, corpus: str, folder: Path, s
         "split": split,
         "version": __version__,
         EVALUATED_RUN: run.to_dict(),
+        **intensity.metadata(run),
     }
-
-
-def _read_earlier(path: Path, metadata: dict[str, Any]) -> FramePredictions | None:
-    """Read the predictions of an earlier evaluation, if they are of the same weights and the same faces.
-
-    Where they are not, a line on standard error says what differs.
-    """
-    if not path.exists():
-        return None
-    predictions, earlier = frame_predictions.read(path)
-    differing = [key for key, value in metadata.items() if key != EVALUATED_RUN and earlier.get(key) != value]
-    if not differing:
-        return predictions
-    command_line.status("evaluate", f"{path}: predicted anew: {_what_differs(differing, earlier, metadata)}")
-    return None
-
-
-def _what_differs(keys: Sequence[str], earlier: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """Describe what kept predictions differ in: the preparation of the corpus, or other keys of their metadata."""
-    if CORPORA not in keys:
-        return "; ".join(f"{key}: {earlier.get(key)!r} then, {metadata[key]!r} now" for key in keys)
-    if not earlier.get(CORPORA):
-        return "they do not say of which preparation of the corpus they are"
-    pairs = zip(map(CorpusIdentity.from_dict, metadata[CORPORA]), earlier[CORPORA], strict=False)
-    lines = [line for identity, recorded in pairs for line in identity.differences(recorded)]
-    return f"the corpus was prepared anew: {'; '.join(lines)}"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fgnet_jax.data.corpus import corpus_folds
 from fgnet_jax.data.folds import base_name
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.evaluate import leakage, scoring
@@ -55,6 +56,10 @@ class Predictor(Protocol):
         """Return the predictions of a run for splits of a corpus, at their thresholds."""
         ...
 
+    def folds(self, corpus: str) -> tuple[int, ...]:
+        """Return the folds of a corpus, ascending."""
+        ...
+
 
 class NetworkPredictor:
     """Predictions by the networks themselves, at the thresholds of the options."""
@@ -93,6 +98,10 @@ class NetworkPredictor:
             thresholds_text=text,
             fitted_on=fitted_on,
         )
+
+    def folds(self, corpus: str) -> tuple[int, ...]:
+        """Return the folds of a prepared corpus, ascending."""
+        return corpus_folds(corpus, self._data.data_dir)
 
     def _fitted_on(self, run: EvaluatedRun) -> dict[str, list[str]]:
         """Return the subjects that the thresholds of a run are fitted on, by corpus; refuse a run without any."""

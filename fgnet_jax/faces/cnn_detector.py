@@ -15,7 +15,7 @@ from PIL import Image
 
 from fgnet_jax.faces import alignment, dlib_detector, yunet
 from fgnet_jax.faces.alignment import Alignment
-from fgnet_jax.faces.detection import Box, Face, FaceDetector, NearbyDetector, overlap
+from fgnet_jax.faces.detection import Box, Face, FaceDetector, LargestDetector, NearbyDetector, largest, overlap
 from fgnet_jax.faces.dlib_detector import Predictor
 from fgnet_jax.faces.yunet import Proposals
 
@@ -32,6 +32,7 @@ MIDDLE, WIDTH = 0.65, 0.062
 """Scores become probabilities by a logistic function of this middle and width, fitted (`python -m benchmarks
 detection`) to the scores of faces and of what is none, for pictures of 640x480 that show one face on average."""
 
+_OVERVIEW = 512  # pixels of the longer side in which the largest face is looked for first
 _COARSER, _SMALLEST = 2, 160  # each scale is so much smaller than the one before; the longer side of the last, at least
 _CROP, _CROPPED = 160, 2.2  # pixels of the upright crop, which is so much larger than the face
 _SAME = 0.3  # intersection over union with the expected box from which on it is the same face
@@ -65,6 +66,19 @@ def load(predictor: Path) -> FaceDetector:
     """
     yunet.check()
     return functools.partial(_detect, dlib_detector.load_predictor(predictor))
+
+
+def load_largest(predictor: Path) -> LargestDetector:
+    """Load a detector of the largest face, in a fifth of the time of `load`.
+
+    It looks at a small, upright image. Where the largest face there is beyond doubt, nothing else is searched; else
+    all is, as `load` does.
+
+    Raises:
+      DetectorError: as `load`.
+    """
+    yunet.check()
+    return functools.partial(_largest, dlib_detector.load_predictor(predictor))
 
 
 def load_nearby(predictor: Path) -> NearbyDetector:
@@ -116,6 +130,17 @@ def _proposed(image: np.ndarray, factor: float, quarters: int) -> Proposals:
     resized = image if size == (width, height) else np.asarray(Image.fromarray(image).resize(size, resample))
     found = yunet.propose(np.rot90(resized, quarters)).turned_back(quarters, *size)
     return found.enlarged(width / size[0])
+
+
+def _largest(predictor: Predictor, image: np.ndarray) -> Face | None:
+    """Detect the largest face of an image; see `load_largest`."""
+    proposals = _proposed(image, min(1.0, _OVERVIEW / max(image.shape[:2])), 0)
+    if len(proposals):
+        first = int(np.argmax(proposals.boxes[:, 2] * proposals.boxes[:, 3]))
+        upright = _turned(image, proposals.boxes[first], _angle(proposals.points[first]))
+        if upright and _score(upright) >= _CERTAIN:
+            return _face(predictor, image, upright)
+    return largest(_detect(predictor, image))
 
 
 def _nearby(predictor: Predictor, image: np.ndarray, box: Box) -> Face | None:

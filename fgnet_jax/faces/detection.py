@@ -39,6 +39,9 @@ class Face:
 FaceDetector = Callable[[np.ndarray], list[Face]]
 """Takes an image, (height, width, 3) uint8 RGB, and returns its faces."""
 
+LargestDetector = Callable[[np.ndarray], Face | None]
+"""Takes an image, (height, width, 3) uint8 RGB, and returns its largest face; None where there is none."""
+
 NearbyDetector = Callable[[np.ndarray, Box], Face | None]
 """Takes an image and the box where a face is expected, and returns that face; None if it is not there."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fgnet_jax.faces import cnn_detector, dlib_detector, yunet
-from fgnet_jax.faces.detection import MIN_CONFIDENCE, Box, Face, FaceDetector, NearbyDetector
+from fgnet_jax.faces.detection import MIN_CONFIDENCE, Box, Face, FaceDetector, LargestDetector, NearbyDetector
 
 
 def load(name: str, predictor: Path, min_confidence: float | None = None) -> tuple[FaceDetector, NearbyDetector]:
@@ -33,6 +33,18 @@ def load(name: str, predictor: Path, min_confidence: float | None = None) -> tup
         return face if face is not None and face.confidence >= least else None
 
     return detect_certain, nearby_certain
+
+
+def load_largest(name: str, predictor: Path, min_confidence: float | None = None) -> LargestDetector:
+    """Load a detector of the largest face alone, which searches no more than it must; arguments as in `load`."""
+    detect = (dlib_detector if name == "dlib" else cnn_detector).load_largest(predictor)
+    least = MIN_CONFIDENCE[name] if min_confidence is None else min_confidence
+
+    def detect_certain(image: np.ndarray) -> Face | None:
+        face = detect(image)
+        return face if face is not None and face.confidence >= least else None
+
+    return detect_certain
 
 
 def describe(name: str, min_confidence: float | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Frames of one subject are anything but independent, so subjects are drawn, with 
 frames (the percentile bootstrap over clusters). NumPy only.
 """
 
+import concurrent.futures
 import dataclasses
 import zlib
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from fgnet_jax.metrics import classification, drawn_ranks
 from fgnet_jax.metrics.classification import ConfusionCounts
+from fgnet_jax.runtime import workers
 
 METRICS = (*classification.COUNT_METRICS[:-1], *classification.RANK_METRICS, "base_rate")
 """Names of all metrics, in the order of tables."""
@@ -31,7 +33,7 @@ class MeasuredMetrics:
       aus: The K AU numbers.
       frames: Number of frames whose label is known, (K,).
       positives: Number of these in which the AU is present, (K,).
-      values: Each of `METRICS`, (K,), as fractions; NaN where there is no value.
+      values: Each of `METRICS`, (K,), as fractions, or of `agreement.METRICS`; NaN where there is no value.
       resampled: The same for B draws of subjects, (B, K).
     """
 
@@ -84,13 +86,13 @@ def measure(
     names, member = np.unique(np.asarray(subjects), return_inverse=True)
     weights = draws(names.tolist(), resamples, seed)
     counts = classification.confusion(scores, labels, thresholds)
-    values = classification.count_metrics(counts) | _rank_metrics(scores, labels, member, np.ones((1, len(names))))
-    values |= {name: value[0] for name, value in values.items() if name in classification.RANK_METRICS}
+    ranked = _rank_metrics(scores, labels, member, np.concatenate([np.ones((1, len(names)), np.int64), weights]))
+    values = classification.count_metrics(counts) | {name: value[0] for name, value in ranked.items()}
     by_subject = _counts_by_subject(scores, labels, np.asarray(thresholds, np.float64), member)
     resampled = classification.count_metrics(
         ConfusionCounts(**{kind: weights @ counts for kind, counts in by_subject.items()})
     )
-    resampled |= _rank_metrics(scores, labels, member, weights)
+    resampled |= {name: value[1:] for name, value in ranked.items()}
     return MeasuredMetrics(
         aus=tuple(aus),
         frames=(labels >= 0).sum(0),
@@ -128,8 +130,8 @@ def average(parts: Sequence[MeasuredMetrics], by_frames: bool = False) -> Measur
         aus=parts[0].aus,
         frames=frames.sum(0),
         positives=positives.sum(0),
-        values={k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in METRICS},
-        resampled={k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in METRICS},
+        values={k: _mean(np.stack([p.values[k] for p in parts]), 0, weights) for k in parts[0].values},
+        resampled={k: _mean(np.stack([p.resampled[k] for p in parts]), 0, weights[:, None]) for k in parts[0].values},
     )
 
 
@@ -171,11 +173,14 @@ def _rank_metrics(
       member: (N,), each frame's subject as an index.
       weights: (B, S), how often each subject is drawn.
     """
-    columns = []
-    for k in range(scores.shape[1]):
+
+    def of_au(k: int) -> tuple[np.ndarray, np.ndarray]:
         known = labels[:, k] >= 0
         arguments = scores[known, k], labels[known, k], member[known], weights
-        columns.append((drawn_ranks.auc(*arguments), drawn_ranks.average_precision(*arguments)))
+        return drawn_ranks.auc(*arguments), drawn_ranks.average_precision(*arguments)
+
+    with concurrent.futures.ThreadPoolExecutor(workers.cores()) as pool:  # NumPy computes without Python's lock
+        columns = list(pool.map(of_au, range(scores.shape[1])))
     return {
         name: np.stack(values, 1)
         for name, values in zip(classification.RANK_METRICS, zip(*columns, strict=True), strict=True)

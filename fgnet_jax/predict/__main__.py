@@ -17,9 +17,14 @@ keep their numbers, and runs the network only from there on. Rows of a Parquet t
 libreface, are in NAME.rows.csv until the table is complete. With --per_input, each input has its own table and JSON,
 and a run goes on within the first table that is not complete.
 
-Exit status: 0 if any face succeeded; 1 if none did or a result could not be written; 2 for a wrong command line,
-missing weights, or outputs that cannot be written (nothing has been touched then); 130 if interrupted by
-Ctrl-C and 143 by SIGTERM, after the current batch; a second Ctrl-C interrupts at once.
+Several machines share the inputs: the same command on each, with --shard 1/8 to --shard 8/8, then once with --merge,
+which writes the table, the JSON and the archive that one run would have written. Shards have files of their own beside
+these (out.shard-2-of-8.csv), each with --resume; one that is missing, has not finished, or was predicted with other
+weights, settings or inputs is named, and nothing is written. They may be removed afterwards.
+
+Exit status: 0 if any face succeeded, or a shard is complete; 1 if none did or a result could not be written; 2 for a
+wrong command line, missing weights, or outputs that cannot be written (nothing has been touched then); 130 if
+interrupted by Ctrl-C and 143 by SIGTERM, after the current batch; a second Ctrl-C interrupts at once.
 
 With --compile_for, nothing is predicted: the network is compiled for devices that this machine need not have, and
 what it needs of their memory is printed, and how fast it may be; status 1 if it does not fit. TPUs need the extra
@@ -35,7 +40,7 @@ from collections.abc import Sequence
 
 from fgnet_jax.faces.detection import DETECTORS, MIN_CONFIDENCE
 from fgnet_jax.predict.columns import DIALECTS
-from fgnet_jax.runtime import command_line, compilation_cache, devices, topologies
+from fgnet_jax.runtime import command_line, compilation_cache, devices, shards, topologies
 from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
@@ -168,6 +173,13 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aligned_faces", metavar="DIR", help="a folder for PNGs of the aligned faces")
     parser.add_argument("--video", metavar="FILE", help="the same as a video, .mp4, with the sound of the input")
     parser.add_argument("--resume", action="store_true", help="resume the table of a stopped run")
+    parser.add_argument(
+        "--shard",
+        type=shards.parse,
+        metavar="I/N",
+        help="predict the I-th of N parts of the inputs, from 1: for N machines, such as a Slurm array of 1-N",
+    )
+    parser.add_argument("--merge", action="store_true", help="join the results of all shards into those of one run")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     parser.add_argument("--quiet", action="store_true", help="report problems alone: no progress, and no summary")
 

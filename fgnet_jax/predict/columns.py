@@ -1,14 +1,16 @@
 """Columns of result tables: this package's own, and those that users of OpenFace, Py-Feat and LibreFace read.
 
 Another tool's columns have its names and conventions for what is known here, and none for what is not (head pose,
-gaze, intensities): never a made-up value. Columns that identify rows and that the other tool lacks come last.
+gaze): never a made-up value. Columns that identify rows and that the other tool lacks come last. Intensities, 0 to 5,
+have columns where the weights know them (`metrics.calibration`), for the AUs that are calibrated; else there is none.
 
-- openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_c` 0 or 1 (OpenFace 2.2, FaceLandmarkVidMulti). No `_r`. A
-  row without a face is zeros with `success` 0, as FeatureExtraction writes it.
-- pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1, `FrameHeight`, `approx_time` (Py-Feat 2.1). A row
-  without a face is empty but for its frame, which pandas reads as NaN.
-- libreface: `frame_idx` from 0, `frame_time_in_ms`, `au_1` 0 or 1 (LibreFace 0.2). No `au_1_intensity`. Frames without
-  a face have no row.
+- openface: `frame` from 1, landmarks `x_0 … y_67`, `AU01_r` 0 to 5 where known, then `AU01_c` 0 or 1 (OpenFace 2.2,
+  FaceLandmarkVidMulti). A row without a face is zeros with `success` 0, as FeatureExtraction writes it.
+- pyfeat: `frame` from 0, `FaceScore`, landmarks, `AU01` 0 or 1, `FrameHeight`, `approx_time` (Py-Feat 2.1). It has no
+  column for an intensity: its `AU01` is presence, or its probability. A row without a face is empty but for its frame,
+  which pandas reads as NaN.
+- libreface: `frame_idx` from 0, `frame_time_in_ms`, `au_1` 0 or 1, then `au_1_intensity` 0 to 5 where known (LibreFace
+  0.2). Frames without a face have no row.
 """
 
 import dataclasses
@@ -50,6 +52,8 @@ class ResultRow:
       scores: (K,) in [-1, 1]; None where there is no result.
       present: (K,) bool; None where there are no scores.
       peaks: (K, 2), x then y of each heatmap's peak in pixels of the image; NaN for a map without one.
+      intensities: (K,), 0 to 5; NaN for an AU that is not calibrated. None where there is no result, or the weights
+        know presence alone.
       size: Width and height of the frame in pixels; None where it could not be read.
       overlay: File of the frame's drawing, relative to the folder of overlays; None where there is none.
       aligned_face: File of the aligned face, relative to its folder; None where there is none.
@@ -68,6 +72,7 @@ class ResultRow:
     size: tuple[int, int] | None = None
     overlay: str | None = None
     aligned_face: str | None = None
+    intensities: np.ndarray | None = None
 
     @property
     def success(self) -> bool:
@@ -140,26 +145,29 @@ def table_columns(
     *,
     overlays: bool = False,
     aligned_faces: bool = False,
+    intensities: Sequence[int] = (),
 ) -> TableColumns:
     """Return the columns for these AUs.
 
     Args:
       aus: AU numbers that the weights were trained on; others have no column, never a 0.
       dialect: One of `DIALECTS`, or None for `input, frame, timestamp, face_id, confidence, success, FaceRectX, …,
-        AU01_c, AU01_score, …`.
+        AU01_c, AU01_score, AU01_r, …`.
       peaks: Whether `AU01_x, AU01_y` follow each score: the heatmap's peak in pixels of the image (own columns only).
       overlays: Whether the last columns have `overlay`: the frame's drawing, relative to its folder.
       aligned_faces: Whether the last columns have `aligned_face`: the face's image, relative to its folder.
+      intensities: Those of `aus` whose intensities are known: others have no `AU01_r`.
 
     Raises:
       ValueError: The dialect is unknown.
     """
     files = tuple(column for column, has in ((_OVERLAY, overlays), (_ALIGNED_FACE, aligned_faces)) if has)
     if dialect is None:
-        own = [column for k, au in enumerate(aus) for column in _au_columns(k, au, peaks)]
+        own = [column for k, au in enumerate(aus) for column in _au_columns(k, au, peaks, au in intensities)]
         return TableColumns((*_LEADING, *_box_columns(), *own, *files))
     if dialect == "openface":
-        theirs = (*_OPENFACE, *_landmark_columns(), *_presence_columns(aus, "AU{:02d}_c"))
+        aus_of_both = (*_intensity_columns(aus, intensities, "AU{:02d}_r"), *_presence_columns(aus, "AU{:02d}_c"))
+        theirs = (*_OPENFACE, *_landmark_columns(), *aus_of_both)
         return TableColumns((*map(_or_zero, theirs), _INPUT, *files), faceless=faceless_of(dialect))
     if dialect == "pyfeat":
         score = Column("FaceScore", float, lambda row: row.confidence)
@@ -168,7 +176,8 @@ def table_columns(
         return TableColumns(columns, first_frame=0)
     if dialect == "libreface":
         leading = (_frame_column("frame_idx", 0), _MILLISECONDS)
-        columns = (*leading, *_presence_columns(aus, "au_{}"), _INPUT, _FACE_ID, *files)
+        both = (*_presence_columns(aus, "au_{}"), *_intensity_columns(aus, intensities, "au_{}_intensity"))
+        columns = (*leading, *both, _INPUT, _FACE_ID, *files)
         conventions: dict[str, Any] = {"frame": "frame_idx", "first_frame": 0, "timestamp": _MILLISECONDS.name}
         return TableColumns(columns, second=1000.0, faceless=faceless_of(dialect), **conventions)
     raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r}")
@@ -261,8 +270,16 @@ def _presence(k: int) -> Callable[[ResultRow], bool | None]:
     return lambda row: None if row.present is None else bool(row.present[k])
 
 
-def _au_columns(k: int, au: int, peaks: bool) -> list[Column]:
-    """Return this package's own columns of one AU: presence, score, and the peak's place if requested."""
+def _intensity_columns(aus: Sequence[int], known: Sequence[int], spelling: str) -> list[Column]:
+    return [Column(spelling.format(au), float, _intensity(k)) for k, au in enumerate(aus) if au in known]
+
+
+def _intensity(k: int) -> Callable[[ResultRow], float | None]:
+    return lambda row: None if row.intensities is None else round(float(row.intensities[k]), 3)
+
+
+def _au_columns(k: int, au: int, peaks: bool, has_intensity: bool) -> list[Column]:
+    """Return this package's own columns of one AU: presence, score, intensity if known, the peak if requested."""
 
     def peak(axis: int) -> Callable[[ResultRow], float | None]:
         return lambda row: None if row.peaks is None else round(float(row.peaks[k, axis]), 2)
@@ -271,4 +288,5 @@ def _au_columns(k: int, au: int, peaks: bool) -> list[Column]:
     presence = Column(f"{name}_c", int, _presence(k))
     score = Column(f"{name}_score", np.float32, lambda row: None if row.scores is None else row.scores[k])
     places = [Column(f"{name}_x", float, peak(0)), Column(f"{name}_y", float, peak(1))] if peaks else []
-    return [presence, score, *places]
+    intensity = [Column(f"{name}_r", float, _intensity(k))] if has_intensity else []
+    return [presence, score, *intensity, *places]

@@ -20,6 +20,8 @@ from PIL import Image
 
 from fgnet_jax.media import sources
 from fgnet_jax.media.sources import Source
+from fgnet_jax.metrics import calibration as calibration_lib
+from fgnet_jax.metrics.calibration import Calibration
 from fgnet_jax.models import weights
 from fgnet_jax.models.config import DTYPES, ModelConfig
 from fgnet_jax.predict import pipeline, predictions
@@ -61,6 +63,11 @@ class Detector(Network):
         size = batch_size or default_batch_size() * len(devices)
         layout = sharding.create(devices=devices if size % len(devices) == 0 else devices[:1])
         return cls(config=config, meta=meta, variables=to_devices(variables, layout), batch_size=size, layout=layout)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The function from scores to intensities, 0 to 5; None where the weights know presence alone."""
+        return calibration_lib.of_weights(self.meta.extra, self.aus)
 
     def predict(
         self,
@@ -115,6 +122,23 @@ class WeightsDescription:
     meta: weights.WeightsMeta
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The function from scores to intensities; None where the weights know presence alone.
+
+        Raises:
+          WeightsError: It is damaged.
+        """
+        try:
+            return calibration_lib.of_weights(self.meta.extra, self.meta.aus)
+        except calibration_lib.CalibrationError as error:
+            raise weights.WeightsError(f"{self.directory}: {error}") from error
+
+    @property
+    def calibrated(self) -> tuple[int, ...]:
+        """The AUs whose intensities are known."""
+        return () if self.calibration is None else self.calibration.aus
+
+    @property
     def sums(self) -> str | None:
         """SHA-256 of the file with the sums of all others; None for weights of before there was one."""
         path = Path(self.directory) / sums.SUMS_FILE
@@ -140,7 +164,9 @@ def describe(directory: str | os.PathLike[str], *, dtype: str | None = None) -> 
     meta = weights.load_meta(directory)
     config = weights.load_config(directory, meta)
     _check_aus(directory, config, meta)
-    return WeightsDescription(directory, dataclasses.replace(config, dtype=dtype or config.dtype), meta)
+    described = WeightsDescription(directory, dataclasses.replace(config, dtype=dtype or config.dtype), meta)
+    _ = described.calibration  # a damaged one is refused here, not at the first face
+    return described
 
 
 def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: weights.WeightsMeta) -> None:

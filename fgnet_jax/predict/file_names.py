@@ -43,7 +43,7 @@ class ImageFolder:
       path: The folder.
     """
 
-    def __init__(self, path: str, sources: Sequence[Source], *, per_face: bool):
+    def __init__(self, path: str, sources: Sequence[Source], *, per_face: bool, part: range | None = None):
         """Name what is written of the inputs.
 
         Args:
@@ -51,11 +51,14 @@ class ImageFolder:
           sources: The inputs.
           per_face: Whether there is a PNG for each face, `smile-0.png` or `clip/000012-0.png` with the face_id, instead
             of one for each frame, `smile.png` or `clip/000012.png`.
+          part: Which of the inputs this folder is for, named as among all; None for all.
         """
         self.path = path
         self._per_face = per_face
-        self._has_frames = [source.kind in SEVERAL_KINDS for source in sources]
-        self._stems = _without_suffix(stems([source.name for source in sources]), self._has_frames)
+        own = slice(part.start, part.stop) if part is not None else slice(None)
+        has_frames = [source.kind in SEVERAL_KINDS for source in sources]
+        self._stems = _without_suffix(stems([source.name for source in sources]), has_frames)[own]
+        self._has_frames = has_frames[own]
 
     def name(self, source: int, frame: int, face_id: int | None = None) -> str:
         """Return the name of a PNG: that of a frame (from 1) of a source, or of one of its faces."""

@@ -6,12 +6,13 @@ the image, one array per row, since images differ in size. No more than one row 
 
 import array
 import contextlib
+import math
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -80,6 +81,25 @@ def open_archive(
         finally:
             with replacing(path) as temporary, open(temporary, "w+b") as stream:
                 archive.write(stream)
+
+
+def join(path: str | os.PathLike[str], parts: Sequence[str], *, on_image: bool = False) -> None:
+    """Write an archive that has the rows of several, one after the other, as if they had been added to it.
+
+    Args:
+      path: The archive.
+      parts: Complete archives of the same kind, Zarr or npz.
+      on_image: As in `open_archive`.
+
+    Raises:
+      OSError: The folder cannot be written.
+      ArchiveError: One is no archive, or of other AUs; or Zarr is not installed.
+    """
+    aus, size = _shape(parts, on_image)
+    with open_archive(path, aus, size, on_image=on_image) as archive:
+        for part in parts:
+            for row, heatmaps in _rows(part, on_image):
+                archive.add(row, heatmaps)
 
 
 class NpzArchive:
@@ -221,6 +241,80 @@ def _open_existing(path: str | os.PathLike[str], aus: Sequence[int], *, on_image
         raise ArchiveError(f"{path}: cannot be resumed: other AUs, other heatmaps, or fewer than {keep} rows")
     _resize(group, keep)
     return group
+
+
+def _open(path: str) -> Mapping[str, Any]:
+    """Open an archive to be read, its arrays by name; those of npz are read whenever they are looked up.
+
+    Raises:
+      ArchiveError: It is none.
+    """
+    try:
+        if not is_zarr(path):
+            return np.load(path, allow_pickle=False)
+        import zarr
+
+        group = zarr.open_group(path, mode="r")
+        return {"aus": np.asarray(group.attrs["aus"], np.int32), **dict(group.arrays())}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ArchiveError(f"{path}: no archive of heatmaps: {error}") from error
+
+
+def _shape(parts: Sequence[str], on_image: bool) -> tuple[list[int], int]:
+    """Return the AUs of archives, and the side of their heatmaps, 0 for those on the image.
+
+    Raises:
+      ArchiveError: They differ.
+    """
+    found = []
+    for part in parts:
+        arrays = _open(part)
+        if ("heatmaps" in arrays) == on_image:
+            raise ArchiveError(f"{part}: heatmaps are {'not ' if on_image else ''}those of the image")
+        found.append((np.asarray(arrays["aus"]).tolist(), 0 if on_image else _side(part, arrays)))
+        if found[-1] != found[0]:
+            raise ArchiveError(f"{part}: other AUs or sizes than in {parts[0]}")
+    return found[0]
+
+
+def _side(path: str, arrays: Mapping[str, Any]) -> int:
+    """Return the side of an archive's heatmaps."""
+    if is_zarr(path):
+        return arrays["heatmaps"].shape[1]
+    with zipfile.ZipFile(path) as archive, archive.open("heatmaps.npy") as entry:
+        return _header(entry)[1]
+
+
+def _header(entry: IO[bytes]) -> tuple[int, ...]:
+    """Read the beginning of an array in an npz archive, up to its values; return its shape."""
+    np.lib.format.read_magic(entry)
+    return np.lib.format.read_array_header_1_0(entry)[0]
+
+
+def _rows(path: str, on_image: bool) -> Iterator[tuple[ResultRow, np.ndarray | None]]:
+    """Read the rows of an archive, each with its heatmaps; None for a row without a result."""
+    arrays = _open(path)
+    scores, frames, faces, inputs = (np.asarray(arrays[name]) for name in ("scores", "frame", "face_id", "input"))
+    has_result = np.asarray(np.isfinite(scores).all(1))
+    for k, maps in enumerate(_heatmaps(path, arrays, has_result, on_image)):
+        face = None if faces[k] < 0 else int(faces[k])
+        row = ResultRow(str(inputs[k]), int(frames[k]), None, face_id=face, scores=scores[k] if has_result[k] else None)
+        yield row, maps if has_result[k] else None
+
+
+def _heatmaps(
+    path: str, arrays: Mapping[str, Any], has_result: np.ndarray, on_image: bool
+) -> Iterator[np.ndarray | None]:
+    """Read the heatmaps of an archive row by row, in constant memory."""
+    if on_image:
+        yield from (np.asarray(arrays[_array_name(k)]) if known else None for k, known in enumerate(has_result))
+    elif is_zarr(path):
+        yield from (np.asarray(arrays["heatmaps"][k]) for k in range(len(has_result)))
+    else:
+        with zipfile.ZipFile(path) as archive, archive.open("heatmaps.npy") as entry:
+            shape = _header(entry)[1:]
+            for _ in has_result:
+                yield np.frombuffer(entry.read(4 * math.prod(shape)), "<f4").reshape(shape)
 
 
 def _array(group: "zarr.Group", name: str) -> "zarr.Array":

@@ -37,6 +37,8 @@ class OutputOptions:
       dialect: The tables' dialect (`columns.DIALECTS`), or None.
       replaces: Whether PNGs that the tables name, which are replaced, are removed at the start: none is left that the
         new tables do not name, and none is lost that no run wrote.
+      part: All inputs of the run, and which of them are this one's, where it is one of several that share them: files
+        are named as those of a single run. None where it has them all.
     """
 
     table: str
@@ -50,6 +52,7 @@ class OutputOptions:
     aligned_faces: str | None = None
     dialect: str | None = None
     replaces: bool = False
+    part: tuple[tuple[Source, ...], range] | None = None
 
     @property
     def heatmaps(self) -> bool:
@@ -60,17 +63,19 @@ class OutputOptions:
         """Return the table's path, or one for each source."""
         if self.per_input is None:
             return [self.table]
-        stems = file_names.stems([source.name for source in sources])
+        every, own = self.part or (sources, range(len(sources)))
+        stems = file_names.stems([source.name for source in every])[own.start : own.stop]
         return [os.path.join(self.table, f"{stem}{self.per_input}") for stem in stems]
 
-    def table_columns(self, aus: Sequence[int]) -> TableColumns:
-        """Return the columns of the tables."""
+    def table_columns(self, aus: Sequence[int], intensities: Sequence[int] = ()) -> TableColumns:
+        """Return the columns of the tables, for AUs of which some may have intensities."""
         return table_columns(
             aus,
             self.dialect,
             self.peaks,
             overlays=self.overlays is not None,
             aligned_faces=self.aligned_faces is not None,
+            intensities=intensities,
         )
 
     def files(self, sources: Sequence[Source]) -> list[str]:
@@ -89,9 +94,14 @@ class OutputOptions:
 
     def image_folders(self, sources: Sequence[Source]) -> "ImageFolders":
         """Return the folders of overlays and of aligned faces."""
-        overlays = ImageFolder(self.overlays, sources, per_face=False) if self.overlays is not None else None
-        faces = ImageFolder(self.aligned_faces, sources, per_face=True) if self.aligned_faces is not None else None
-        return ImageFolders(overlays, faces)
+        every, own = self.part or (sources, None)
+        folders = ((self.overlays, False), (self.aligned_faces, True))
+        return ImageFolders(
+            *(
+                ImageFolder(path, every, per_face=per_face, part=own) if path is not None else None
+                for path, per_face in folders
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +265,12 @@ class OpenOutputs:
             face, row = result.detected.faces[0], rows[0]
             assert result.heatmaps is not None and row.scores is not None and row.present is not None
             return aligned_face.draw(
-                face.aligned, heatmaps=result.heatmaps[0], scores=row.scores, present=row.present, aus=self.aus
+                face.aligned,
+                heatmaps=result.heatmaps[0],
+                scores=row.scores,
+                present=row.present,
+                aus=self.aus,
+                intensities=row.intensities,
             )
         if self.video is None and not successes:
             return None
@@ -270,4 +285,4 @@ def _image(result: FrameResult) -> np.ndarray:
 
 def _scene_face(result: FrameResult, row: ResultRow, k: int) -> scene.SceneFace:
     assert result.heatmaps is not None and row.scores is not None and row.present is not None
-    return scene_face(result.detected.faces[k], result.heatmaps[k], row.scores, row.present)
+    return scene_face(result.detected.faces[k], result.heatmaps[k], row.scores, row.present, row.intensities)

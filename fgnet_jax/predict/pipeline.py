@@ -7,6 +7,7 @@ the results is decided by `predictions` (for Python) and `outputs` (for the comm
 import collections
 import contextlib
 import dataclasses
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from fgnet_jax.faces.finder import DetectedFace, DetectedFrame, FinderOptions
 from fgnet_jax.media import frames
 from fgnet_jax.media.frames import VIDEO_KINDS, Frame
 from fgnet_jax.media.sources import Source
+from fgnet_jax.metrics import calibration
 from fgnet_jax.metrics import thresholds as thresholds_lib
 from fgnet_jax.predict import smoothing
 from fgnet_jax.predict.batching import ResumePoint, grouped
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "the network's scores are not finite"
 """Why a face has no result: broken weights must not look like a face without AUs."""
+
+Intensities = Callable[[np.ndarray], np.ndarray]
+"""Scores (K,) to intensities (K,), 0 to 5; NaN for an AU that is not calibrated."""
 
 _PENDING_GROUPS = 2  # groups of frames on the device or queued for it while the next is put together
 
@@ -256,18 +261,37 @@ def _observed(result: FrameResult) -> ObservedScores:
     )
 
 
-def rows(result: FrameResult, thresholds: np.ndarray, peaks: bool = False) -> list[ResultRow]:
+def intensities_of(network: "Network") -> Intensities | None:
+    """Return the function from a network's scores (K,) to intensities (K,); None where it knows presence alone."""
+    fitted = calibration.of_weights(network.meta.extra, network.aus)
+    return None if fitted is None else functools.partial(fitted.intensities, aus=network.aus)
+
+
+def calibrated(network: "Network") -> tuple[int, ...]:
+    """Return the AUs whose intensities a network knows."""
+    fitted = calibration.of_weights(network.meta.extra, network.aus)
+    return () if fitted is None else fitted.aus
+
+
+def rows(
+    result: FrameResult, thresholds: np.ndarray, peaks: bool = False, *, intensities: Intensities | None = None
+) -> list[ResultRow]:
     """Return a frame's rows: one per face, or a single one for a frame without faces.
 
     Args:
       result: The frame.
       thresholds: (K,): an AU is present where its score is above.
       peaks: Whether to compute the heatmaps' peaks.
+      intensities: `intensities_of` the network.
     """
     frame = result.detected.frame
     size = None if frame.image is None else (frame.image.shape[1], frame.image.shape[0])
     empty = ResultRow(frame.source.name, frame.number, frame.seconds, size=size)
-    return [_face_row(empty, result, k, thresholds, peaks) for k in range(len(result.detected.faces))] or [empty]
+    faces = [_face_row(empty, result, k, thresholds, peaks) for k in range(len(result.detected.faces))]
+    if intensities is None:
+        return faces or [empty]
+    known = (None if row.scores is None else intensities(row.scores) for row in faces)
+    return [dataclasses.replace(row, intensities=of) for row, of in zip(faces, known, strict=True)] or [empty]
 
 
 def _face_row(empty: ResultRow, result: FrameResult, k: int, thresholds: np.ndarray, peaks: bool) -> ResultRow:

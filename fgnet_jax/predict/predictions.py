@@ -11,6 +11,7 @@ import numpy as np
 from fgnet_jax.faces.finder import DetectedFace, DetectedFrame
 from fgnet_jax.media import frames as frames_lib
 from fgnet_jax.media.frames import Frame
+from fgnet_jax.metrics import calibration
 from fgnet_jax.predict import columns, pipeline
 from fgnet_jax.predict.columns import ResultRow
 from fgnet_jax.predict.pipeline import FrameResult, PredictOptions
@@ -34,6 +35,9 @@ class Predictions:
       aus: int32 (K,), the AU numbers, in the order of the last axis of the others.
       scores: float32 (N, K) in [-1, 1]: the mean of the clipped heatmap over space; NaN where there is no result.
       present: bool (N, K): whether the score is above its threshold.
+      intensities: float32 (N, K), 0 to 5, NaN where there is no result or the AU is not calibrated; None where the
+        weights know presence alone.
+      calibrated: The AUs that have intensities.
       heatmaps: float32 (N, size, size, K) clipped to [-1, 1], over the aligned face, NaN where there is no result; None
         if not requested.
       rows: N rows of the table: input, frame, face and its place.
@@ -48,6 +52,8 @@ class Predictions:
     rows: tuple[ResultRow, ...] = ()
     problems: tuple[str | None, ...] = ()
     detections: tuple[Detection, ...] = dataclasses.field(default=(), repr=False)
+    intensities: np.ndarray | None = None
+    calibrated: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -65,7 +71,7 @@ class Predictions:
             import pandas
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install 'fgnet_jax[pandas]'") from error
-        table = columns.table_columns(self.aus.tolist(), dialect)
+        table = columns.table_columns(self.aus.tolist(), dialect, intensities=self.calibrated)
         types = {str: "str", int: "Int64", float: "float64", np.float32: "float32"}
         values = list(zip(*(table.values(row) for row in table.of_table(self.rows)), strict=True)) or [()] * len(
             table.columns
@@ -99,21 +105,31 @@ class Predictions:
             scores=self.scores[i],
             present=self.present[i],
             aus=self.aus.tolist(),
+            intensities=self._intensities(i),
         )
+
+    def _intensities(self, i: int) -> np.ndarray | None:
+        return None if self.intensities is None else self.intensities[i]
 
     def _draw_scene(self, frame: Frame) -> "Image.Image":
         """Draw a frame with all of its faces."""
         assert self.heatmaps is not None
         image = _read_again(frame)
         faces = [
-            scene_face(face, self.heatmaps[k], self.scores[k], self.present[k])
+            scene_face(face, self.heatmaps[k], self.scores[k], self.present[k], self._intensities(k))
             for k, (other, face) in enumerate(self.detections)
             if face is not None and (other.index, other.number) == (frame.index, frame.number)
         ]
         return scene.draw(image, faces, self.aus.tolist())
 
 
-def scene_face(face: DetectedFace, heatmaps: np.ndarray, scores: np.ndarray, present: np.ndarray) -> scene.SceneFace:
+def scene_face(
+    face: DetectedFace,
+    heatmaps: np.ndarray,
+    scores: np.ndarray,
+    present: np.ndarray,
+    intensities: np.ndarray | None = None,
+) -> scene.SceneFace:
     """Return a face as `scene.draw` takes it, named by its `face_id`."""
     return scene.SceneFace(
         name=str(face.face_id),
@@ -122,6 +138,7 @@ def scene_face(face: DetectedFace, heatmaps: np.ndarray, scores: np.ndarray, pre
         heatmaps=heatmaps,
         scores=scores,
         present=present,
+        intensities=intensities,
     )
 
 
@@ -156,6 +173,7 @@ def collect(
     detections: list[Detection] = []
     results = pipeline.predict_frames(network, frames, heatmaps=heatmaps)
     notes: set[str] = set()
+    fitted = calibration.of_weights(network.meta.extra, network.aus)
     for result in pipeline.smoothed(results, options.smoothing()):
         _warn(result.detected.frame, notes)
         for k, row in enumerate(pipeline.rows(result, thresholds)):
@@ -166,6 +184,12 @@ def collect(
                 maps.add(result.heatmaps[k] if row.success and result.heatmaps is not None else None)
                 detections.append(_detection(result, k))
     values = scores.values()
+    intensities = None if fitted is None else fitted.intensities(values, network.aus)
+    if intensities is not None:
+        rows = [
+            row if row.scores is None else dataclasses.replace(row, intensities=intensities[k])
+            for k, row in enumerate(rows)
+        ]
     return Predictions(
         aus=np.array(network.aus, np.int32),
         scores=values,
@@ -174,6 +198,8 @@ def collect(
         rows=tuple(rows),
         problems=tuple(problems),
         detections=tuple(detections),
+        intensities=intensities,
+        calibrated=() if fitted is None else fitted.aus,
     )
 
 

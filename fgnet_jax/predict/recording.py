@@ -55,9 +55,18 @@ def settings(request: PredictionRequest, weights: "WeightsDescription", threshol
         "every": request.options.every,
         "smoothing": smoothing.describe() if smoothing else None,
         "precision": weights.config.dtype,
+        "intensity": _intensity(weights),
         "dialect": DIALECT_VERSIONS.get(request.outputs.dialect or ""),
         "peaks": request.outputs.peaks,
     }
+
+
+def _intensity(weights: "WeightsDescription") -> dict[str, Any] | None:
+    """Return where intensities come from: the rule, its AUs and subjects, its checksum; None for presence alone."""
+    if (fitted := weights.calibration) is None:
+        return None
+    aus, fitted_on = [aus_lib.label(au) for au in fitted.aus], dict(fitted.fitted_on)
+    return {"rule": fitted.rule, "aus": aus, "fitted_on": fitted_on, "sha256": fitted.sha256}
 
 
 def record(request: PredictionRequest, known: dict[str, Any], network: "Network", sums: str | None) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from fgnet_jax.media import video, video_writer
 from fgnet_jax.media.frames import VIDEO_KINDS
 from fgnet_jax.media.sources import Source
 from fgnet_jax.metrics import thresholds
-from fgnet_jax.predict import heatmap_files, record_files, result_table, run_record
+from fgnet_jax.predict import heatmap_files, record_files, result_table, run_record, sharing
 from fgnet_jax.predict.columns import faceless_of
 from fgnet_jax.predict.outputs import OutputOptions
 from fgnet_jax.predict.pipeline import PredictOptions
 from fgnet_jax.runtime.command_line import status
+from fgnet_jax.runtime.shards import Shard
 
 
 class RequestError(Exception):
@@ -31,7 +32,7 @@ class PredictionRequest:
 
     Attributes:
       arguments: The arguments as they were given.
-      sources: Images and videos to predict.
+      sources: Images and videos to predict: of a shard, those that are its own.
       options: Options of prediction.
       outputs: Which results to write, and where.
     """
@@ -40,6 +41,11 @@ class PredictionRequest:
     sources: list[Source]
     options: PredictOptions
     outputs: OutputOptions
+
+    @property
+    def whole(self) -> Sequence[Source]:
+        """All inputs, those of other shards among them."""
+        return self.outputs.part[0] if self.outputs.part else self.sources
 
     @property
     def is_quiet(self) -> bool:
@@ -58,7 +64,6 @@ def checked(arguments: argparse.Namespace) -> PredictionRequest:
     Raises:
       RequestError: It cannot work; the message names the reason.
     """
-    sources = _sources(arguments)
     outputs = OutputOptions(
         table=arguments.per_input or arguments.csv,
         per_input=_per_input_suffix(arguments),
@@ -86,7 +91,12 @@ def checked(arguments: argparse.Namespace) -> PredictionRequest:
         thresholds=arguments.thresholds,
         smooth=arguments.smooth_window or arguments.smooth,
     )
-    request = PredictionRequest(arguments=arguments, sources=sources, options=options, outputs=outputs)
+    request = PredictionRequest(arguments=arguments, sources=_sources(arguments), options=options, outputs=outputs)
+    _check_sharing(request)
+    if arguments.shard is not None:
+        request = of_shard(request, arguments.shard)
+        if not request.sources:
+            return request
     _check_combination(request)
     _check_files(request)
     _check_resume(request)
@@ -95,6 +105,33 @@ def checked(arguments: argparse.Namespace) -> PredictionRequest:
     _check_data(request)
     _report_recognition(request)
     return request
+
+
+def of_shard(request: PredictionRequest, shard: Shard) -> PredictionRequest:
+    """Return the part of a request that a shard is; it may have no inputs."""
+    part = sharing.part_of(request.sources, shard)
+    outputs = sharing.outputs_of(request.outputs, request.sources, shard)
+    return dataclasses.replace(request, sources=request.sources[part.start : part.stop], outputs=outputs)
+
+
+def _check_sharing(request: PredictionRequest) -> None:
+    """Refuse to share among machines what needs all inputs, or has no file that could be merged."""
+    arguments, outputs = request.arguments, request.outputs
+    if arguments.shard is None and not arguments.merge:
+        return
+    flag = "--shard" if arguments.shard is not None else "--merge"
+    if arguments.shard is not None and arguments.merge:
+        raise RequestError("--shard predicts a part, --merge joins all of them: one or the other")
+    reasons = (
+        (outputs.table == "-", "--csv FILE or --per_input DIR is missing"),
+        (arguments.webcam is not None, "a camera cannot be shared"),
+        (arguments.identities, "--identities numbers people over all inputs, which one machine must see"),
+        (outputs.video is not None, "--video is drawn of a single input"),
+        (bool(arguments.merge and arguments.resume), "--resume does not apply: merging is done at once"),
+    )
+    for holds, reason in reasons:
+        if holds:
+            raise RequestError(f"{flag}: {reason}")
 
 
 def _sources(arguments: argparse.Namespace) -> list[Source]:
@@ -145,7 +182,7 @@ def _check_files(request: PredictionRequest) -> None:
         rows = result_table.rows_file(table, faceless_of(outputs.dialect))
         targets += [rows] if rows != table else []
     _check_image_folders(request)
-    inputs = {os.path.realpath(source.path) for source in request.sources if isinstance(source.path, str)}
+    inputs = {os.path.realpath(source.path) for source in request.whole if isinstance(source.path, str)}
     real = [os.path.realpath(path) for path in targets]
     for path in real:
         if path in inputs:
@@ -211,12 +248,18 @@ def _check_resume(request: PredictionRequest) -> None:
 def _check_existing(request: PredictionRequest) -> None:
     """Refuse to replace results of an earlier run, unless that is asked for, or they are resumed."""
     outputs, arguments = request.outputs, request.arguments
+    if arguments.merge and outputs.per_input:
+        return  # nothing is written
     tables = (result_table.rows_file(path, faceless_of(outputs.dialect)) for path in outputs.tables(request.sources))
     begun = [path for path in (*outputs.tables(request.sources), *tables) if os.path.exists(path)]
     if arguments.overwrite or (arguments.resume and begun):
         return
     # A device or a pipe is written to, and not replaced.
-    existing = [path for path in outputs.existing(request.sources) if os.path.isfile(path) or os.path.isdir(path)]
+    named = outputs.existing(request.sources)
+    if arguments.merge:  # PNGs are those of the shards
+        folders = outputs.image_folders(request.sources).present
+        named = [path for path in named if path not in {name for folder in folders for name in folder.existing()}]
+    existing = [path for path in named if os.path.isfile(path) or os.path.isdir(path)]
     if existing:
         more = f" (and {len(existing) - 1} more results)" if existing[1:] else ""
         resuming = ", or --resume to finish a run that was stopped" if begun else ""
@@ -225,8 +268,8 @@ def _check_existing(request: PredictionRequest) -> None:
 
 def _check_data(request: PredictionRequest) -> None:
     """Refuse inputs of which none exists, cameras that cannot be read, and files of thresholds that are none."""
-    missing = [source for source in request.sources if source.kind == "missing"]
-    if len(missing) == len(request.sources):
+    missing = [source for source in request.whole if source.kind == "missing"]
+    if len(missing) == len(request.whole):
         more = f" (and {len(missing) - 1} more inputs that cannot be read)" if missing[1:] else ""
         raise RequestError(f"nothing to read: {missing[0].name}: {missing[0].problem}{more}")
     try:

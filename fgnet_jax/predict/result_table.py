@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import io
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -117,6 +118,29 @@ def remove_rows(path: str | os.PathLike[str], faceless: Faceless) -> None:
     if rows != os.fspath(path):
         with contextlib.suppress(FileNotFoundError):
             os.remove(rows)
+
+
+def join(path: str | os.PathLike[str], parts: Sequence[str], columns: TableColumns) -> None:
+    """Write a table that has the rows of several, one after the other, as if they had been written to it.
+
+    Args:
+      path: The table; it appears whole or not at all.
+      parts: Complete tables of the same kind, Parquet or CSV.
+      columns: Their columns.
+
+    Raises:
+      TableError: One has other columns.
+    """
+    if is_parquet(path):
+        _join_parquet(path, parts, columns)
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        for k, part in enumerate(parts):
+            with open(part, "rb") as rows:
+                header = rows.readline()
+                _check_header(part, next(csv.reader([header.decode()])), columns)
+                stream.write(header if k == 0 else b"")
+                shutil.copyfileobj(rows, stream, 1 << 20)
 
 
 def named_images(path: str | os.PathLike[str]) -> set[str]:
@@ -265,14 +289,43 @@ def _to_parquet(source: str, path: str | os.PathLike[str], columns: TableColumns
     import pyarrow
     import pyarrow.parquet
 
-    types = {str: pyarrow.string(), int: pyarrow.int32(), float: pyarrow.float64(), np.float32: pyarrow.float32()}
-    schema = pyarrow.schema([(column.name, types[column.kind]) for column in columns.columns])
+    schema = _schema(columns)
     with (
         replacing(path) as temporary,
         pyarrow.parquet.ParquetWriter(os.fspath(temporary), schema, compression="zstd") as writer,
     ):
         for chunk in _chunks(source, columns):
             writer.write_table(pyarrow.table(_arrays(chunk, columns, schema), schema))
+
+
+def _schema(columns: TableColumns) -> "pyarrow.Schema":
+    """Return the schema of a Parquet table."""
+    import pyarrow
+
+    types = {str: pyarrow.string(), int: pyarrow.int32(), float: pyarrow.float64(), np.float32: pyarrow.float32()}
+    return pyarrow.schema([(column.name, types[column.kind]) for column in columns.columns])
+
+
+def _join_parquet(path: str | os.PathLike[str], parts: Sequence[str], columns: TableColumns) -> None:
+    """Write a Parquet table that has the rows of several, in row groups as if they had been written to it."""
+    import pyarrow
+    import pyarrow.parquet
+
+    schema, waiting = _schema(columns), _schema(columns).empty_table()
+    with (
+        replacing(path) as temporary,
+        pyarrow.parquet.ParquetWriter(os.fspath(temporary), schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            with pyarrow.parquet.ParquetFile(part) as file:
+                _check_header(part, file.schema_arrow.names, columns)
+                for k in range(file.num_row_groups):
+                    waiting = pyarrow.concat_tables([waiting, file.read_row_group(k)])
+                    while len(waiting) >= _GROUP:
+                        writer.write_table(waiting.slice(0, _GROUP).combine_chunks())
+                        waiting = waiting.slice(_GROUP)
+        if len(waiting):
+            writer.write_table(waiting.combine_chunks())
 
 
 def _arrays(chunk: list[list[str]], columns: TableColumns, schema: "pyarrow.Schema") -> "list[pyarrow.Array]":

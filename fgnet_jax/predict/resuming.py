@@ -55,7 +55,7 @@ def is_complete(
         is_same = sums is not None and former.get("weights_sums") == sums and size == request.arguments.batch_size
         if not is_same or not files.has_ended() or _is_longer(request.sources, former):
             return False
-        _check_content(request, former, request.sources)
+        check_content(request, former, request.sources)
     except RunRecordError as error:
         raise RequestError(str(error)) from error
     return True
@@ -104,14 +104,14 @@ def _find(request: PredictionRequest, columns: "TableColumns", batch_size: int, 
     _check_inputs(request, former)
     is_unknown = "inputs" not in former and not rows  # a table of an earlier version
     if has_ended and (is_unknown or not _is_longer(request.sources, former)):
-        _check_content(request, former, request.sources)
+        check_content(request, former, request.sources)
         return Resumption(None)
     if not rows:
         raise RunRecordError(f"{table} cannot be resumed: it is complete, and has fewer inputs than this command")
     point = _point(request, columns, batch_size, rows)
     _check_presence(request, former, point)
     kept = request.sources[: point.written[0] + 1]
-    facts = _check_content(request, former, kept)
+    facts = check_content(request, former, kept)
     rates = {name: rate for name, rate in (former.get("frame_rates") or {}).items() if name in facts}
     request.report(f"resuming after {point.rows} rows")
     return Resumption(point, rates, facts)
@@ -138,7 +138,7 @@ def _check_inputs(request: PredictionRequest, former: Mapping[str, Any]) -> None
     _check_names(request, former["input_count"])
 
 
-def _check_content(
+def check_content(
     request: PredictionRequest, former: Mapping[str, Any], sources: Sequence[Source]
 ) -> dict[str, dict[str, Any]]:
     """Refuse other files than those of before; what is not recorded is not known.

@@ -16,7 +16,7 @@ from fgnet_jax.faces.finder import DetectedFrame
 from fgnet_jax.media import video_writer
 from fgnet_jax.media.frames import SEVERAL_KINDS
 from fgnet_jax.metrics.thresholds import ThresholdsError
-from fgnet_jax.predict import heatmap_files, outputs, pipeline, recording, resuming, tables
+from fgnet_jax.predict import heatmap_files, merging, outputs, pipeline, recording, resuming, tables
 from fgnet_jax.predict.batching import ResumePoint
 from fgnet_jax.predict.columns import TableColumns, faceless_of
 from fgnet_jax.predict.pipeline import FrameResult
@@ -65,6 +65,11 @@ def run(request: PredictionRequest) -> int:
       RequestError: It cannot be carried out; nothing has been written yet.
       OSError: Results cannot be written.
     """
+    if not request.sources:
+        request.report(f"shard {request.arguments.shard} has none of the {len(request.whole)} inputs: nothing to do")
+        return 0
+    if request.arguments.merge:
+        return merging.merge(request)
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `images` checks sizes itself
     trimmer = HeapTrimmer()
     if (prepared := _prepare(request)) is None:
@@ -110,7 +115,7 @@ def _prepare(request: PredictionRequest) -> PredictionRun | None:
         weights = detector_lib.describe(arguments.weights, dtype=arguments.dtype)
         thresholds = request.options.thresholds_of(weights.meta.aus)
         known = recording.settings(request, weights, thresholds)
-        columns = request.outputs.table_columns(weights.meta.aus)
+        columns = request.outputs.table_columns(weights.meta.aus, weights.calibrated)
         if arguments.resume and resuming.is_complete(request, columns, known, weights.sums):
             return None
         detector = _load(request)
@@ -143,9 +148,9 @@ def _load(request: PredictionRequest) -> "Detector":
 
     arguments = request.arguments
     detector = Detector.load(arguments.weights, dtype=arguments.dtype, batch_size=arguments.batch_size)
-    if request.options.aligned and all(source.kind not in SEVERAL_KINDS for source in request.sources):
+    if request.options.aligned and all(source.kind not in SEVERAL_KINDS for source in request.whole):
         # no padding where there are fewer images
-        detector = detector.with_batch_size(min(detector.batch_size, len(request.sources)))
+        detector = detector.with_batch_size(min(detector.batch_size, len(request.whole)))
     request.report(f"loaded in {time.perf_counter() - start:.1f} s")
     if notice := lineage.notice(detector.meta):
         status("predict", notice)
@@ -227,7 +232,7 @@ def _predict_and_write(
 ) -> int:
     """Predict and write all frames, and return the exit status."""
     results = _results(prepared, frames, stop)
-    signal = None
+    signal, intensities = None, pipeline.intensities_of(prepared.detector)
     aligned_size = prepared.detector.config.image_size if prepared.request.options.aligned else None
     with RunReporter(prepared.request, prepared.resume_point, aligned_size) as reporter:
         try:
@@ -236,7 +241,8 @@ def _predict_and_write(
                 if (frame.index, frame.number) <= prepared.resume_point.written:
                     continue
                 reporter.report_problem(result)
-                rows = pipeline.rows(result, prepared.thresholds, prepared.request.outputs.peaks)
+                peaks = prepared.request.outputs.peaks
+                rows = pipeline.rows(result, prepared.thresholds, peaks, intensities=intensities)
                 with prepared.stages.timed("drawing and writing"):
                     faces = opened.write(result, rows)
                 prepared.recorder.add(frame)
@@ -253,4 +259,5 @@ def _predict_and_write(
         status("predict", "interrupted; what was finished is written")
         return _EXIT_STATUS[signal]
     opened.table.complete()
-    return 0 if reporter.faces or prepared.resume_point.faces else 1
+    is_shard = prepared.request.arguments.shard is not None  # whether any face succeeds is for all of them to say
+    return 0 if reporter.faces or prepared.resume_point.faces or is_shard else 1

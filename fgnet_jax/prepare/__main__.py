@@ -3,18 +3,21 @@
     python -m fgnet_jax.prepare disfa --source DISFA --data_dir data
     python -m fgnet_jax.prepare bp4d --source BP4D --data_dir data
     python -m fgnet_jax.prepare fgnet --source FOLDER_WITH_BP4D_AND_DISFA --data_dir data
-    python -m fgnet_jax.prepare csv --source table.csv --name my_corpus --data_dir data
+    python -m fgnet_jax.prepare csv --source table.csv --name my_corpus --data_dir data --folds 5
 
 A file that cannot be used is left out and reported; a folder of another layout stops the command before any work. If
 the command is stopped, the same command resumes and writes the same bytes. At the end there is a report: in the
 terminal, and as report.txt, report.json and report.png in the folder that it names.
+
+Several machines share the work: each prepares the sequences of a part, --shard 1/8 to --shard 8/8, into the same
+DATA_DIR or into one of its own; then --merge in place of --shard writes the dataset, with the bytes of a single run. A
+part that was stopped is resumed by the same command, and one that is missing is named.
 
 Exit status: 0 if the dataset is prepared, 1 if no face could be prepared or the disk is full, 2 for a wrong command
 line, folder or detector, 130 if interrupted.
 """
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +27,7 @@ from fgnet_jax.aus import CORPUS_AUS, PRESENT_INTENSITY
 from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import bp4d, disfa
-from fgnet_jax.runtime import command_line
+from fgnet_jax.runtime import command_line, shards, workers
 from fgnet_jax.runtime.command_line import Parser, positive, program
 
 
@@ -69,20 +72,44 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default=sequence.PUBLISHED_DETECTOR,
         help="the face detector; default %(default)s, as in the published preparation",
     )
+    add(
+        "--search",
+        choices=sequence.SEARCHES,
+        default=sequence.SEARCHES[0],
+        help="how images are searched: for all faces, of which the largest is taken, as published; or no further than "
+        "to the largest, in a third of the time. Default %(default)s",
+    )
     add("--predictor", type=Path, metavar="FILE", help="dlib's shape_predictor_68_face_landmarks.dat")
     add(
         "--aligned_landmarks",
         choices=(sequence.AGAIN, sequence.CARRIED),
         help="landmarks of aligned faces: detected again on them, as published, or carried over from the image",
     )
-    add("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes; as many as cores")
+    add("--workers", type=positive, default=workers.cores(), metavar="N", help="processes; as many as cores")
     add("--report", type=Path, metavar="DIR", help="folder of the report; DATA_DIR/reports/CORPUS")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--shard",
+        type=shards.parse,
+        metavar="I/N",
+        help="prepare the I-th of N parts of the sequences, from 1: for N machines, such as a Slurm array of 1-N",
+    )
+    parts.add_argument(
+        "--merge",
+        type=Path,
+        nargs="*",
+        metavar="DIR",
+        help="write the dataset of all shards; folders of datasets of other machines, where they share no disk",
+    )
 
 
 def _add_partition(parser: argparse.ArgumentParser) -> None:
     """Add the option of custom folds."""
     parser.add_argument(
-        "--partition", type=Path, metavar="FILE", help="JSON of three lists of subjects, instead of the standard folds"
+        "--partition",
+        type=Path,
+        metavar="FILE",
+        help="JSON with a list of subjects per fold, instead of the usual folds",
     )
 
 
@@ -127,6 +154,12 @@ def _add_csv(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     _add_partition(parser)
     parser.add_argument("--name", required=True, help="name of the corpus")
+    parser.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="N|subjects",
+        help="number of folds, or one for each subject; 3, or those of the column fold",
+    )
     parser.add_argument("--threshold", type=float, help="AU columns are intensities; an AU is present from this one on")
 
 
@@ -142,6 +175,15 @@ def _aus(known: tuple[int, ...] | None) -> Callable[[str], tuple[int, ...]]:
         return aus
 
     return parse
+
+
+def _folds(text: str) -> int | str:
+    """Convert an argument to a number of folds, or to the word for one fold per subject."""
+    if text == "subjects":
+        return text
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected 2 or more, or subjects, got {text!r}")
+    return int(text)
 
 
 def _stop(number: int, frame: object) -> None:

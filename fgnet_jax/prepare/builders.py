@@ -78,7 +78,7 @@ class _Prepared(schema.CorpusBuilder, skip_registration=True):
             raise LayoutError(f"{self.name} is not prepared: python -m fgnet_jax.prepare {self.name} --source DIR")
         folds = {
             folds_lib.split_name(k): [s for s in self._plan.corpus.sequences if s.fold == k]
-            for k in range(folds_lib.NUM_FOLDS)
+            for k in self._plan.corpus.folds
         }
         return {name: self._generate_examples(items) for name, items in folds.items() if self._has_face(items)}
 

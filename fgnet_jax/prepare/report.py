@@ -17,6 +17,9 @@ from fgnet_jax.prepare.layouts.records import Problem
 SHOWN = 8
 """Problems of each kind that the text lists; the JSON lists all."""
 
+MANY_FOLDS = 6
+"""Number of folds above which shares of positives are shown as a range, in the text and in the figure."""
+
 SAMPLES = 12
 """Faces that the figure shows."""
 
@@ -59,7 +62,7 @@ def collect(
             problems += chunk.problems
             distances.append(chunk.distances)
             total += len(chunk.rows)
-    counts = {folds_lib.split_name(fold): _fold(plan, rows, fold) for fold in range(folds_lib.NUM_FOLDS)}
+    counts = {folds_lib.split_name(fold): _fold(plan, rows, fold) for fold in corpus.folds}
     values = {
         "corpus": corpus.name,
         "aus": list(corpus.aus),
@@ -181,15 +184,32 @@ def _frames_table(values: Mapping[str, Any]) -> str:
 
 
 def _rates_table(values: Mapping[str, Any]) -> str:
-    """Format positives by AU and fold."""
-    folds = [*values["folds"].items(), ("all", values["all"])]
+    """Format positives by AU and fold; of many folds, those of all and the folds with the lowest and highest share."""
+    is_long = len(values["folds"]) > MANY_FOLDS
+    heads = ("all", "lowest", "highest") if is_long else (*values["folds"], "all")
     lines = ["positives, and their share of frames with a known label"]
-    lines.append(f"{'':6}" + "".join(f"{name:>16}" for name, _ in folds) + f"{'published':>11}")
+    width = 26 if is_long else 16
+    lines.append(f"{'':6}" + "".join(f"{head:>{width}}" for head in heads) + f"{'published':>11}")
     for name in values["all"]["known"]:
-        cells = "".join(f"{_share(fold, name):>16}" for _, fold in folds)
+        cells = _range_of_folds(values, name) if is_long else [_share(fold, name) for fold in values["folds"].values()]
+        cells = [_share(values["all"], name), *cells] if is_long else [*cells, _share(values["all"], name)]
         published = values["published_rates"].get(name)
-        lines.append(f"{name:6}{cells}" + (f"{published:>11.3f}" if published is not None else ""))
+        text = "".join(f"{cell:>{width}}" for cell in cells)
+        lines.append(f"{name:6}{text}" + (f"{published:>11.3f}" if published is not None else ""))
     return "\n".join(lines)
+
+
+def shares(values: Mapping[str, Any], name: str) -> dict[str, float]:
+    """Return an AU's share of positives by fold, without the folds in which it is known in no frame."""
+    folds = values["folds"].items()
+    return {fold: counts["positives"][name] / counts["known"][name] for fold, counts in folds if counts["known"][name]}
+
+
+def _range_of_folds(values: Mapping[str, Any], name: str) -> list[str]:
+    """Format the lowest and the highest of an AU's shares, with their folds."""
+    by_fold = shares(values, name)
+    ends = [end(by_fold, key=lambda fold: by_fold[fold]) for end in (min, max)] if by_fold else []
+    return [f"{by_fold[fold]:.3f} in {fold}" for fold in ends] or ["none known"] * 2
 
 
 def _share(fold: Mapping[str, Any], name: str) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 from fgnet_jax.data import schema
 from fgnet_jax.data.corpus import CorpusError
+from fgnet_jax.data.folds import NUM_FOLDS, is_published
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.faces.dlib_detector import LICENCE
-from fgnet_jax.prepare import builders, pool, report, report_figure, settings
+from fgnet_jax.prepare import builders, pool, report, report_figure, settings, sharding
 from fgnet_jax.prepare.chunks import ChunkError
 from fgnet_jax.prepare.layouts import bp4d, csv_table, disfa, fgnet, records
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
+from fgnet_jax.prepare.sharding import ShardError
 from fgnet_jax.runtime.command_line import fail, status
 from fgnet_jax.runtime.files import NotWritableError, check_writable, replacing, write_text
 from fgnet_jax.runtime.workers import WorkerEnded
@@ -39,7 +41,7 @@ def run(options: Options) -> int:
         return 0
     except (LayoutError, DetectorError, NotWritableError, CorpusError) as error:
         return fail(_PROG, error, 2)
-    except (NoFaceError, ChunkError) as error:
+    except (NoFaceError, ChunkError, ShardError) as error:
         return fail(_PROG, error, 1)
     except WorkerEnded:
         reason = "a worker was killed, perhaps out of memory (--workers 1 takes least)"
@@ -61,6 +63,7 @@ def prepare(corpus: CorpusRecords, layout_options: LayoutOptions, options: Optio
       DetectorError: if a detector is needed and not available.
       NotWritableError: if the folder of datasets cannot be written to.
       NoFaceError: if no face could be prepared.
+      ShardError: if a shard to merge is missing or not finished.
     """
     settings.check(corpus)
     builders.builder_class(corpus.name)
@@ -81,9 +84,13 @@ def prepare(corpus: CorpusRecords, layout_options: LayoutOptions, options: Optio
     if is_done():
         return
     check_writable(data_dir)
+    plan = _plan(corpus, data_dir, preparation)
+    if options.shard is not None:
+        sharding.process(plan, chosen, options.shard, options.workers)
+        return
     with schema.only_writer(data_dir / corpus.name):
         if not is_done():  # by the process that this one has waited for
-            _prepare(_plan(corpus, data_dir, preparation), chosen, options)
+            _prepare(plan, chosen, options)
 
 
 def _plan(corpus: CorpusRecords, data_dir: Path, preparation: dict[str, Any]) -> builders.DatasetPlan:
@@ -99,14 +106,27 @@ def _prepare(plan: builders.DatasetPlan, chosen: settings.PrepareSettings, optio
     if others:
         reason = "of another source, other options or an earlier version"
         status("prepare", f"{plan.work.parent} has unfinished work {reason}, not used: {', '.join(sorted(others))}")
-    frames, seconds = pool.process_all(corpus.sequences, chosen, plan.work, options.workers)
-    speed = report.ProcessingSpeed(frames=frames, seconds=seconds, workers=options.workers)
+    speed = _process(plan, chosen, options)
     values, samples = report.collect(plan, plan.preparation, speed)
     _write_report(options.report or data_dir / "reports" / corpus.name, values, samples)
     if not values["faces"]:
         raise NoFaceError(f"no face of {corpus.name} could be prepared; see the report")
     builders.write(plan, data_dir)
     shutil.rmtree(plan.work)
+
+
+def _process(plan: builders.DatasetPlan, chosen: settings.PrepareSettings, options: Options) -> report.ProcessingSpeed:
+    """Prepare all sequences, or take those that shards have prepared.
+
+    Raises:
+      ShardError: A shard is missing, not finished, or being prepared.
+    """
+    sharding.check_idle(plan.work)
+    if options.merge is not None:
+        sharding.take(plan, options.merge)
+        return sharding.check_complete(plan)
+    frames, seconds = pool.process_all(plan.corpus.sequences, chosen, plan.work, options.workers)
+    return report.ProcessingSpeed(frames=frames, seconds=seconds, workers=options.workers)
 
 
 def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettings:
@@ -119,6 +139,7 @@ def _settings(corpus: CorpusRecords, options: Options) -> settings.PrepareSettin
         aligned_landmarks=options.aligned_landmarks,
         is_aligned=is_aligned,
         face_detector=options.detector,
+        search=options.search,
     )
 
 
@@ -177,7 +198,7 @@ def _read(options: Options) -> list[tuple[CorpusRecords, LayoutOptions]]:
     if options.layout == "fgnet":
         folders = fgnet.corpora_in(source)
         return [(fgnet.read(folder, name), {"layout": "fgnet"}) for name, folder in sorted(folders.items())]
-    partition = records.read_partition(options.partition) if options.partition else None
+    partition = _partition(options) if options.partition else None
     chosen: LayoutOptions = {"layout": options.layout, "partition": "own" if partition else "standard"}
     if options.layout == "disfa":
         chosen |= {"threshold": options.threshold, "camera": options.camera}
@@ -193,11 +214,25 @@ def _read(options: Options) -> list[tuple[CorpusRecords, LayoutOptions]]:
         chosen |= {"unknown": options.unknown}
         corpus = bp4d.read(source, partition=partition, aus=options.aus, unknown=options.unknown, name=options.name)
     else:
-        chosen |= {"threshold": options.threshold}
-        corpus = csv_table.read(_table(source), options.name, partition=partition, threshold=options.threshold)
+        chosen |= {"threshold": options.threshold} | _recorded_folds(options)
+        corpus = csv_table.read(
+            _table(source), options.name, partition=partition, folds=options.folds, threshold=options.threshold
+        )
     if corpus.recordings not in ("", corpus.name):
         chosen |= {"recordings": corpus.recordings}
     return [(corpus, chosen)]
+
+
+def _partition(options: Options) -> records.Partition:
+    """Read the file of a partition: three lists for a published corpus, any number for another."""
+    return records.read_partition(options.partition, NUM_FOLDS if is_published(options.name) else None)
+
+
+def _recorded_folds(options: Options) -> LayoutOptions:
+    """Return the number of folds as a dataset's metadata have it: nothing where it is the usual one."""
+    if options.partition and options.folds:
+        raise LayoutError("--folds and --partition: one or the other")
+    return {"folds": options.folds} if options.folds not in (None, NUM_FOLDS) else {}
 
 
 def _table(source: Path) -> Path:

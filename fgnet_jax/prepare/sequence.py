@@ -9,7 +9,7 @@ from PIL import Image
 
 from fgnet_jax.data import jpeg
 from fgnet_jax.faces import alignment, detection, detectors, landmark_files
-from fgnet_jax.faces.detection import Face, FaceDetector
+from fgnet_jax.faces.detection import Face, LargestDetector
 from fgnet_jax.media import animations, images, video
 from fgnet_jax.prepare import chunks
 from fgnet_jax.prepare.layouts import records
@@ -20,6 +20,9 @@ PUBLISHED_DETECTOR = "dlib"
 
 CHUNK = 200
 """Frames per chunk: at most so many are prepared again after a stop."""
+
+SEARCHES = ("all", "largest")
+"""How a detector searches an image: as it does for all faces, or no further than to its largest face."""
 
 AGAIN, CARRIED = "again", "carried"
 """Where the landmarks of an aligned face are from: detected again on it, or carried over from the image."""
@@ -36,6 +39,7 @@ class PrepareSettings:
       aligned_landmarks: `AGAIN` or `CARRIED`.
       is_aligned: Whether the images are aligned faces already, to be left as they are.
       face_detector: One of `detection.DETECTORS`, with `predictor`.
+      search: One of `SEARCHES`.
     """
 
     predictor: Path | None
@@ -44,16 +48,20 @@ class PrepareSettings:
     aligned_landmarks: str
     is_aligned: bool = False
     face_detector: str = PUBLISHED_DETECTOR
+    search: str = SEARCHES[0]
 
-    def detector(self) -> FaceDetector | None:
-        """Return the detector, loaded once per process; None if none is used.
+    def detector(self) -> LargestDetector | None:
+        """Return the detector of an image's largest face, loaded once per process; None if none is used.
 
         dlib's gives every face that it finds, however uncertain, as in the published preparation.
         """
         if self.predictor is None:
             return None
         least = 0.0 if self.face_detector == PUBLISHED_DETECTOR else None
-        return detectors.load(self.face_detector, self.predictor, least)[0]
+        if self.search == "largest":
+            return detectors.load_largest(self.face_detector, self.predictor, least)
+        detect = detectors.load(self.face_detector, self.predictor, least)[0]
+        return lambda image: detection.largest(detect(image))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +253,7 @@ def _face_lookup(sequence: LabelledSequence, settings: PrepareSettings) -> FaceL
     if settings.landmarks is None:
         detect = settings.detector()
         assert detect is not None
-        return lambda frame: detection.largest(detect(_image(frame))) or "no face found"
+        return lambda frame: detect(_image(frame)) or "no face found"
     of_video = None
     if sequence.video is not None:
         of_video = landmark_files.read_or_reason(
@@ -298,7 +306,7 @@ def _prepare(
         return Problem(records.NO_FACE, where, str(error))
     carried = place.to_aligned(face.landmarks).astype(np.float32)
     detect = settings.detector()
-    again = detection.largest(detect(image)) if detect else None
+    again = detect(image) if detect else None
     if again is None and settings.aligned_landmarks == AGAIN:
         return Problem(records.NO_FACE, where, "no face found on the aligned face")
     return PreparedFace(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fgnet_jax.faces import dlib_detector, landmark_files, yunet
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.prepare.layouts.records import CorpusRecords, LayoutError
-from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PUBLISHED_DETECTOR, PrepareSettings
+from fgnet_jax.prepare.sequence import AGAIN, CARRIED, PUBLISHED_DETECTOR, SEARCHES, PrepareSettings
 from fgnet_jax.runtime import files
 from fgnet_jax.runtime.command_line import status
 
@@ -37,6 +37,7 @@ def settings(
     aligned_landmarks: str | None,
     is_aligned: bool = False,
     face_detector: str = PUBLISHED_DETECTOR,
+    search: str = SEARCHES[0],
 ) -> PrepareSettings:
     """Return the settings that the faces of a corpus are prepared with.
 
@@ -47,6 +48,7 @@ def settings(
       aligned_landmarks: `AGAIN` or `CARRIED`; None for `CARRIED` with landmarks on disk, else `AGAIN`.
       is_aligned: Whether the images are aligned faces already.
       face_detector: One of `detection.DETECTORS`.
+      search: One of `sequence.SEARCHES`.
 
     Raises:
       LayoutError: if the folder has no landmarks of the corpus.
@@ -68,6 +70,7 @@ def settings(
         aligned_landmarks=aligned_landmarks,
         is_aligned=is_aligned,
         face_detector=face_detector,
+        search=search,
     )
 
 
@@ -117,7 +120,7 @@ def preparation(corpus: CorpusRecords, chosen: PrepareSettings, options: dict[st
     Returns:
       `options`, `recipe`, `detector`, `dlib`, `landmarks`, `aligned_landmarks` and `source`: a fingerprint of all of
       these, of the labels and folds, of all landmarks on disk, and of the size and a sample of the content of media;
-      and where the detector is not dlib's, `face_detector` and its `network`.
+      and where the detector is not dlib's, `face_detector` and its `network`; and `search` where it is not "all".
 
     Raises:
       OSError: A file cannot be read.
@@ -152,6 +155,7 @@ def _values(chosen: PrepareSettings, options: dict[str, Any]) -> dict[str, Any]:
     return {
         **options,
         **({} if is_published else {"face_detector": chosen.face_detector, "network": yunet.SHA256}),
+        **({"search": chosen.search} if chosen.predictor and chosen.search != SEARCHES[0] else {}),
         "recipe": _RECIPE,
         "detector": files.sha256(chosen.predictor) if chosen.predictor else None,
         "landmarks": "on disk" if chosen.landmarks else "detected",

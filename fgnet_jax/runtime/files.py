@@ -179,18 +179,41 @@ def _take(file: TextIO, *, wait: bool) -> bool:
     return True
 
 
+def holder(path: str | os.PathLike[str]) -> str | None:
+    """Return which process holds a lock, in words; None if none does. Nothing is written."""
+    path = Path(path)
+    named = _named(path)
+    if named is None:  # trying the lock would keep another process from it for a moment
+        return None
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the file is closed
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return named
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return None
+
+
+def _named(path: Path) -> str | None:
+    """Return the process that the file of a lock names, in words; None if it names none, or one that has ended."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):  # not written yet
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        host, process, since = holder["host"], int(holder["pid"]), holder["since"]
+        if host != socket.gethostname() or _is_alive(process):
+            return f"process {process} on {host}, since {since}"
+    return None
+
+
 def _holder(path: Path) -> str:
     """Return who holds a lock, in words."""
     deadline = time.monotonic() + _HOLDER_SECONDS
-    while True:
-        with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):  # not written yet
-            holder = json.loads(path.read_text(encoding="utf-8"))
-            host, process, since = holder["host"], int(holder["pid"]), holder["since"]
-            if host != socket.gethostname() or _is_alive(process):
-                return f"process {process} on {host}, since {since}"
-        if time.monotonic() > deadline:
-            return "another process"
+    while (named := _named(path)) is None and time.monotonic() < deadline:
         time.sleep(0.02)
+    return named or "another process"
 
 
 class NotWritableError(OSError):

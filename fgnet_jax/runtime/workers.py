@@ -180,6 +180,13 @@ def _one_thread_each() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
+def cores() -> int:
+    """Return how many cores this process may use: of a Slurm job, its own, not those of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def end_with_parent() -> None:
     """End this process when its parent has ended: workers would otherwise wait for items forever.
 

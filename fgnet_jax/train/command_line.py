@@ -30,7 +30,8 @@ MOST_USED = {
     "optim.lr": "learning rate",
     "model.dtype": "float32 or bfloat16: what to compute in",
     "model.remat": "none or blocks: less memory, a third more time",
-    "seed": "seed of everything random",
+    "seed": "seed of initialisation, order, dropout and augmentation",
+    "data.seed": "seed of held-out subjects and samples",
 }
 """The keys that --help shows."""
 
@@ -39,6 +40,7 @@ _METAVARS = {
     "workdir": "DIR",
     "coordinator": "HOST:PORT",
     "compile_for": "TARGET",
+    "profile": "FIRST:LAST",
 }
 
 
@@ -65,14 +67,26 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if re.match("--?[A-Za-z]", name):
             words[k] = "-" * (len(name) - len(name.lstrip("-"))) + name.lstrip("-").replace("-", "_") + equals + value
-    for k, file in _config_values(words):
+    for k, file in config_values(words):
         name, colon, rest = file.partition(":")
-        defaults.check_config(name, rest if colon else None)
+        checked = without_several(rest)
+        defaults.check_config(name, checked if checked or (colon and not rest) else None)
         words[k] = words[k].removesuffix(file) + str(defaults.find_config_file(name)) + colon + rest
     return words
 
 
-def _config_values(words: Sequence[str]) -> Iterator[tuple[int, str]]:
+def names_several(item: str) -> bool:
+    """Return whether an argument of a configuration, such as `fold=all` or `seeds=3`, names several runs."""
+    key, _, value = item.partition("=")
+    return key == "seeds" or (key in ("fold", "seed") and not value.isdecimal())
+
+
+def without_several(text: str) -> str:
+    """Return a configuration's arguments without those that name several runs."""
+    return ",".join(item for item in text.split(",") if not names_several(item))
+
+
+def config_values(words: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield the value of every --config, with the index of the word that ends with it."""
     for k, word in enumerate(words):
         if match := re.fullmatch("--?config(=(.*))?", word, re.DOTALL):
@@ -135,10 +149,10 @@ def help_text(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
         summary = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         lines.append(f"  {name:<12}{summary}")
     values, title = defaults.get_config(), "keys that are changed most, with the published values"
-    for _, words in _config_values(arguments):
+    for _, words in config_values(arguments):
         try:
             module = defaults.load_config_file(words.partition(":")[0])
-            values = module.get_config(*words.split(":", 1)[1:])
+            values = module.get_config(*map(without_several, words.split(":", 1)[1:]))
         except (ConfigError, ValueError, TypeError):
             continue
         lines += ["", f"--config {words}:", *f"  {(module.__doc__ or '').strip()}".splitlines()]

@@ -6,11 +6,12 @@ configuration, prints what they need of a device, and finds settings that fit wh
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from fgnet_jax.runtime import compiled, sharding, topologies
 from fgnet_jax.runtime.compiled import Program, gib
@@ -18,7 +19,9 @@ from fgnet_jax.runtime.topologies import Target
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import planned, proposals, run
 from fgnet_jax.train.defaults import Config
+from fgnet_jax.train.planned import PlannedRun
 from fgnet_jax.train.proposals import Setting, Trial
+from fgnet_jax.train.targets import INTENSITY
 
 Report = Callable[[str], None]
 """Prints a line."""
@@ -99,12 +102,15 @@ class Prepared:
         return run.compile_steps(self._step, self._schedule_end, self.layout)
 
     def _batch(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-        side = self.config.model.image_size
-        return {
+        side, labels = self.config.model.image_size, (size, len(self.aus))
+        shapes = {
             "image": self._split((size, side, side, 3), np.uint8),
             "landmarks": self._split((size, config_lib.NUM_LANDMARKS, 2), np.float32),
-            "labels": self._split((size, len(self.aus)), np.int8),
+            "labels": self._split(labels, np.int8),
         }
+        if self._step.target == INTENSITY:
+            shapes["intensities"] = self._split(labels, np.float32)
+        return shapes
 
     def _split(self, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:  # noqa: ANN401 - a NumPy dtype
         return jax.ShapeDtypeStruct(shape, dtype, sharding=self.layout.batch)
@@ -135,7 +141,7 @@ def compile_for(config: Config, target: Target, *, command: str, report: Report,
         programs[EVALUATION] = _timed(EVALUATION, given.evaluation, report)
     output(compiled.table(programs, target.chip))
     if all(program.fits(target.chip) for program in programs.values()):
-        output(f"fits. {duration(programs[TRAINING], config, target, plan.steps)}")
+        output(f"fits. {duration(programs, config, plan)}")
         return True
     for name, program in programs.items():
         if not program.fits(target.chip):
@@ -144,21 +150,32 @@ def compile_for(config: Config, target: Target, *, command: str, report: Report,
     if found is None:
         output("nothing that was tried fits")
     else:
-        where, flags = found
-        output(f"this fits on {where}:\n  {' '.join([command, *flags])}")
+        what, flags = found
+        output(f"this fits on {what}:\n  {' '.join([command, *flags])}")
     return False
 
 
-def duration(program: Program, config: Config, target: Target, steps: int | None) -> str:
-    """Return how long the training of a run takes at least, by the roofline of its step."""
-    if not program.seconds:
-        return f"How fast {target.kind} is, is not known here."
-    together = config.train.batch_size / program.seconds
-    what = "1,000 steps" if steps is None else f"the run's {steps:,} steps"
-    seconds = program.seconds * (steps or 1000)
-    hours = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
-    pace = f"At most {compiled.three_digits(together)} images/s on all devices"
-    return f"{pace}, so {what} of {config.train.batch_size} images take {hours} at least, without evaluation"
+def duration(programs: Mapping[str, Program], config: Config, plan: PlannedRun) -> str:
+    """Return how long a run takes at least, by the roofline of its programs."""
+    step, evaluation, size = programs[TRAINING], programs[EVALUATION], config.train.batch_size
+    if not step.seconds:
+        return "There is no roofline for it: `python -m benchmarks` measures this machine."
+    what = "1,000 steps" if plan.steps is None else f"the run's {plan.steps:,} steps"
+    training = step.seconds * (plan.steps or 1000)
+    pace = f"At most {compiled.three_digits(size / step.seconds)} images/s on all devices"
+    text = f"{pace}, so {what} of {size} images take {_time(training)} at least"
+    if plan.steps is None or plan.evaluated is None or not evaluation.seconds:
+        return f"{text}, without evaluation"
+    evaluated = plan.evaluated / config.train.eval_batch_size * evaluation.seconds
+    whole = _time(training + evaluated)
+    return f"{text}; {whole} with evaluation, of {plan.evaluated:,} faces in all epochs and at the end"
+
+
+def _time(seconds: float) -> str:
+    """Format seconds with a fitting unit."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
 
 
 def _devices(target: Target) -> str:
@@ -175,26 +192,31 @@ def _timed(name: str, compile_it: Callable[[], Program], report: Report) -> Prog
 
 
 def _propose(given: Prepared, programs: dict[str, Program], report: Report) -> tuple[str, list[str]] | None:
-    """Return a target and the flags with which the run fits it; None if nothing that was tried does."""
+    """Return a target, what it then does, and the flags with which the run fits it; None if nothing does."""
     setting = chosen = _setting(given)
+    figures = ""
     if not programs[TRAINING].fits(given.target.chip):
         found = proposals.search(
             _trial(setting, programs[TRAINING], given),
             proposals.candidates(setting),
             attempt=lambda candidate: _attempt(given, candidate, report),
-            arguments=lambda candidate: _with(given, candidate).argument_bytes,
+            arguments=functools.partial(_argument_bytes, given),
             memory=given.target.chip.memory,
             report=report,
         )
         if found is None:
             return None
         chosen = found.setting
+        figures = f" with {gib(found.needed)} of {gib(given.target.chip.memory or None)}"
+        if found.seconds:
+            figures += f", at most {compiled.three_digits(chosen.batch_size / found.seconds)} images/s"
     prepared = _with(given, chosen)
     size = _evaluated_at_once(prepared, report, is_refused=EVALUATION in programs)
     if size is None:
         return None
     changed = [f"--config.train.eval_batch_size={size}"] if size != given.config.train.eval_batch_size else []
-    return chosen.target, dataclasses.replace(chosen, target=setting.target).flags(setting) + changed
+    flags = dataclasses.replace(chosen, target=setting.target).flags(setting)
+    return chosen.target + figures, flags + changed
 
 
 def _evaluated_at_once(prepared: Prepared, report: Report, *, is_refused: bool) -> int | None:
@@ -242,6 +264,16 @@ def _with(given: Prepared, setting: Setting) -> Prepared:
     return dataclasses.replace(given, config=config, target=target)
 
 
+def _argument_bytes(given: Prepared, setting: Setting) -> int:
+    """Compute the bytes of a setting's arguments on a device, without its devices, and without tracing it."""
+    state, batch, _ = given.arguments
+    mesh = AbstractMesh((setting.devices,), (sharding.AXIS,), axis_types=(AxisType.Auto,))
+    layout = sharding.Sharding(cast(Mesh, mesh), setting.shard_params)
+    an_image = compiled.size_on_device(batch) / given.config.train.batch_size * len(given.target.devices)
+    images = setting.batch_size // setting.devices
+    return compiled.size_on_device(compiled.placed(state, layout.of(state))) + int(images * an_image)
+
+
 def _attempt(given: Prepared, setting: Setting, report: Report) -> Trial:
     prepared = _with(given, setting)
     return _trial(setting, _timed(TRAINING, prepared.training, report), prepared)
@@ -249,4 +281,4 @@ def _attempt(given: Prepared, setting: Setting, report: Report) -> Trial:
 
 def _trial(setting: Setting, program: Program, prepared: Prepared) -> Trial:
     fits = program.fits(prepared.target.chip)
-    return Trial(setting=setting, fits=fits, arguments=program.arguments, needed=program.needed)
+    return Trial(setting, fits, arguments=program.arguments, needed=program.needed, seconds=program.seconds)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 Config: TypeAlias = Any
 """An `ml_collections.ConfigDict` with the keys of `get_config`, whose types a type checker cannot know."""
@@ -26,20 +26,24 @@ def get_config() -> Config:
     """Return a new configuration with every key there is, at the published value where the paper has one."""
     config: Config = ConfigDict()
     config.name = "base"  # names the default workdir, runs/NAME
-    config.seed = 0
+    config.seed = 0  # of initialisation, order, dropout and augmentation; what the data are has its own, data.seed
     config.init_from = ""  # a weights directory (`python -m convert_weights`); empty: from scratch
     config.init_fold = -1  # the fold that these weights left out, where they do not record it; -1: not known
 
     config.data = ConfigDict()
     config.data.corpus = "disfa"
     config.data.dir = "data"
-    config.data.fold = 0  # tested on; the other two are trained on
+    config.data.fold = 0  # tested on; the others are trained on
+    config.data.seed = 0  # of held-out subjects, of the permutation of `samples`, and of rendered faces
+    # What target heatmaps show: "presence", or "intensity", higher the higher an AU's intensity, 0 to 5
+    config.data.target = "presence"
     config.data.samples = 0  # train on the first n of a seeded permutation; 0: on all
     config.data.held_out = 0.15  # share of training subjects that the best epoch is selected on
     config.data.also_train = ()  # further corpora, trained together with it on the union of their AUs
     config.data.also_test = ()  # further corpora, scored at the end on the AUs that both have
     config.data.frames = 4000  # of a synthetic corpus, which is rendered where it is missing
     config.data.threads = 4  # that decode images
+    config.data.sampler = "shuffled"  # or "balanced": each AU's positive faces as often as any other's
 
     config.model = ConfigDict()
     config.model.image_size = 256
@@ -63,8 +67,16 @@ def get_config() -> Config:
     # mean is one centre; the other's; how far both are moved down, in inter-ocular distances.
     config.centres = ()
 
+    # Against imbalance; formulas and sources are in losses.py. Off by default, as published.
+    config.loss = ConfigDict()
+    # Of faces on which an AU is present: "none"; "inverse_frequency", absent over present training faces; or rows of
+    # (AU, weight), which leave the AUs that they do not name at 1.
+    config.loss.positive_weight = FieldReference("none", field_type=object)
+    config.loss.focal = 0.0  # exponent of a factor that lets what is predicted well count less; 0: none
+
     config.optim = ConfigDict()
-    config.optim.name = "adamw"
+    config.optim.name = "adamw"  # or another optimiser of optax: lion, adan, sgd, …
+    config.optim.options = ()  # its further arguments, rows of (name, value): (("b1", 0.95), ("nesterov", True))
     config.optim.lr = 5e-5
     config.optim.lr_encoder = -1.0  # negative: lr; 0: frozen
     config.optim.lr_generator = -1.0
@@ -73,6 +85,8 @@ def get_config() -> Config:
     config.optim.clip = 0.1
     config.optim.warmup_steps = 0
     config.optim.schedule = "constant"  # or "cosine"
+    config.optim.layer_decay = 1.0  # factor on the rate from one layer to the one before it, such as 0.95
+    config.optim.frozen = ()  # modules that are not trained: ("generator/mapping", "encoder/body/0")
 
     config.train = ConfigDict()
     config.train.batch_size = 16  # over all devices
@@ -83,10 +97,15 @@ def get_config() -> Config:
     config.train.flip = False
     config.train.colour = 0.0  # strength of brightness, contrast and saturation changes
     config.train.select_on = "held_out"  # or "test", the published habit
-    config.train.patience = 0  # stop after this many epochs without a better one; 0: never
+    config.train.select_metric = "f1"  # or "auc", "average_precision", "balanced_accuracy": means over AUs
+    config.train.keep_best = 1  # evaluations whose weights are kept: best/, best_2/, …
+    config.train.evaluate_steps = 0  # steps between evaluations on the selection set; 0: at epochs' ends
+    config.train.patience = 0  # stop after this many evaluations without a better one; 0: never
+    config.train.ema = 0.0  # decay of averages of the weights, which are evaluated and kept, such as 0.999; 0: none
     config.train.eval_batch_size = 16
     config.train.eval_frames = 0  # of the selection set, evenly spaced; 0: all
     config.train.checkpoint_steps = 500  # beside one an epoch
+    config.train.loggers = ("tensorboard",)  # beside metrics.jsonl; also "csv" and "wandb"
     config.train.shard_params = False  # split parameters over devices too
 
     return config
@@ -110,7 +129,8 @@ def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:  # noqa: ANN
         try:
             values[key] = type(defaults[key])(value)
         except ValueError as error:
-            raise ValueError(f"--config …:{item}: {key} must be of type {type(defaults[key]).__name__}") from error
+            message = f"--config …:{item}: {key} must be of type {type(defaults[key]).__name__}"
+            raise ValueError(message + "; of several runs, one each" * (key in ("fold", "seed"))) from error
     return values
 
 
@@ -119,9 +139,9 @@ def published(corpus: str, text: str | None) -> Config:
 
     Args:
       corpus: The corpus' name.
-      text: Arguments fold, samples, select_on and updates ("published" or "equal"), as `arguments` takes them.
+      text: Arguments fold, seed, samples, select_on and updates ("published" or "equal"), as `arguments` takes them.
     """
-    values = arguments(text, fold=0, samples=0, select_on="held_out", updates="published")
+    values = arguments(text, fold=0, seed=0, samples=0, select_on="held_out", updates="published")
     config = get_config()
     choose(config, corpus, values)
     config.name += "_select_on_test" if values["select_on"] == "test" else ""
@@ -136,19 +156,26 @@ def choose(config: Config, corpus: str, values: dict[str, Any]) -> None:
     Args:
       config: The configuration to change.
       corpus: The corpus' name.
-      values: By name: fold, samples (the first n of a permutation; 0: all) and updates ("published" or "equal").
+      values: By name: fold, seed, samples (the first n of a permutation; 0: all) and updates ("published" or "equal").
 
     Raises:
       ValueError: for another way of counting updates.
     """
     if values["updates"] not in ("published", "equal"):
         raise ValueError(f"--config …:updates={values['updates']}: expected published or equal")
-    config.name = f"{corpus}_f{values['fold']}" + (f"_n{values['samples']}" if values["samples"] else "")
+    config.name = run_name(f"{corpus}_f{values['fold']}", values["seed"])
+    config.name += f"_n{values['samples']}" if values["samples"] else ""
     config.name += "_equal" if values["updates"] == "equal" else ""
     config.data.corpus = corpus
     config.data.fold = values["fold"]
+    config.seed = values["seed"]
     config.data.samples = values["samples"]
     config.train.equal_updates = values["updates"] == "equal"
+
+
+def run_name(name: str, seed: int) -> str:
+    """Return the name of a run with its seed: of seed 0 without, as of the time when there was one alone."""
+    return f"{name}_s{seed}" if seed else name
 
 
 def config_files() -> dict[str, Path]:

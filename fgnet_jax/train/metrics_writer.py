@@ -1,13 +1,11 @@
-"""Metrics of a run while it trains: JSON lines, and TensorBoard event files.
+"""Metrics of a run while it trains: JSON lines, and what further loggers write of the same (`loggers`).
 
 WORKDIR/metrics.jsonl   one object per line: {"step": 20, "time": 1754650000.1, "loss": 0.031, ...}
-WORKDIR/tensorboard/    event files with the same metrics, and images
 """
 
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +15,11 @@ import numpy as np
 from absl import logging
 
 from fgnet_jax.runtime.files import replacing
+from fgnet_jax.train import loggers as loggers_lib
 from fgnet_jax.train.defaults import ConfigError
+from fgnet_jax.train.loggers import Logger
 
 METRICS_FILE = "metrics.jsonl"
-TENSORBOARD_FOLDER = "tensorboard"
-
-TensorBoardEvent = Any
-"""A protocol buffer around one summary or status: tensorboardX makes its class when it is imported."""
-
-TensorBoardFile = Any
-"""tensorboardX' writer of an event file: the library has no types for it."""
 
 
 class MetricsWriter:
@@ -37,18 +30,29 @@ class MetricsWriter:
     have to be written before its checkpoint.)
     """
 
-    def __init__(self, workdir: Path, *, active: bool, resume_step: int):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        active: bool,
+        resume_step: int,
+        loggers: Sequence[str] = (loggers_lib.TENSORBOARD,),
+        config: Mapping[str, Any] | None = None,
+    ):
         """Open nothing yet: files are opened by the `with` statement.
 
         Args:
           workdir: Existing folder on a local file system.
           active: False makes every method do nothing: for processes other than the first.
           resume_step: The step that the run resumes from; 0 if it starts anew, which drops all earlier lines.
+          loggers: Further loggers, by name.
+          config: The run's configuration, for loggers that show it.
         """
         self._workdir, self._active, self._resume_step = Path(workdir), active, resume_step
+        self._names, self._config = tuple(loggers), config
         self._stack = contextlib.ExitStack()
         self._lines: BinaryIO | None = None
-        self._events: TensorBoardFile = None
+        self._loggers: list[Logger] = []
 
     def __enter__(self) -> "MetricsWriter":
         if self._active:
@@ -56,16 +60,20 @@ class MetricsWriter:
             _drop_after(path, self._resume_step)
             # Unbuffered: a line is in the hands of the operating system once it is written.
             self._lines = self._stack.enter_context(open(path, "ab", buffering=0))
-            self._events = _open_events(self._workdir / TENSORBOARD_FOLDER, self._resume_step)
-            self._stack.callback(self._events.close)
+            for name in self._names:
+                logger = loggers_lib.open_logger(
+                    name, self._workdir, lines=path, resume_step=self._resume_step, config=self._config
+                )
+                self._stack.callback(logger.close)
+                self._loggers.append(logger)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lines = self._events = None
+        self._lines, self._loggers = None, []
         self._stack.close()
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """Write metrics of a step: a line of `metrics.jsonl`, and one point per metric in TensorBoard.
+        """Write metrics of a step: a line of `metrics.jsonl`, then to the further loggers.
 
         Args:
           step: Updates so far.
@@ -80,25 +88,17 @@ class MetricsWriter:
         metrics = {name: float(value) for name, value in values.items()}
         if {"step", "time"} & set(metrics):
             raise ValueError("a metric may not be named `step` or `time`: the line has these already")
-        line = {"step": int(step), "time": round(time.time(), 3)}
+        now = round(time.time(), 3)
+        line = {"step": int(step), "time": now}
         line |= {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         _write_all(self._lines, (json.dumps(line) + "\n").encode())
-        from tensorboardX import summary
-
-        self._add(step, [summary.scalar(name, value) for name, value in metrics.items()])
+        for logger in self._loggers:
+            logger.scalars(step, metrics, now)
 
     def image(self, step: int, name: str, array: np.ndarray) -> None:
-        """Write an image, uint8 (height, width, 3), to TensorBoard."""
-        if self._events is None:
-            return
-        from tensorboardX import summary
-
-        self._add(step, [summary.image(name, array, dataformats="HWC")])
-
-    def _add(self, step: int, summaries: Sequence[object]) -> None:
-        for summary in summaries:
-            self._events.write_event(_event(step, summary=summary))
-        self._events.flush()
+        """Write an image, uint8 (height, width, 3), to the loggers that take images."""
+        for logger in self._loggers:
+            logger.image(step, name, array)
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -122,28 +122,6 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
             found = f'{path}, line {number}: expected a JSON object with a "step", found {line[:80]!r}'
             raise ConfigError(f"{found}; take this line out, and the run goes on without it in its curves")
     return metrics
-
-
-def _open_events(folder: Path, resume_step: int) -> TensorBoardFile:
-    """Open a new event file, beginning with the event by which TensorBoard hides an earlier file's later steps.
-
-    The synchronous writer, not `SummaryWriter`: its thread dies without a message on a full disk, and the run then
-    hangs on the thread's queue.
-    """
-    from tensorboardX.event_file_writer import EventsWriter
-
-    folder.mkdir(exist_ok=True)
-    # Without a suffix, two runs that start within a second would share a file.
-    events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{resume_step}")
-    events.write_event(_event(resume_step + 1 if resume_step else 0, session_log={"status": "START"}))
-    return events
-
-
-def _event(step: int, **fields: object) -> TensorBoardEvent:
-    """Return TensorBoard's event with one summary or status."""
-    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
-
-    return Event(wall_time=time.time(), step=int(step), **fields)
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -1,7 +1,8 @@
-"""AdamW as FG-Net uses it: PyTorch's gradient clipping, a rate per part of the network, schedules."""
+"""The optimiser: AdamW as FG-Net uses it, or another of optax; rates per part and layer of the network, schedules."""
 
 import dataclasses
-from typing import cast
+import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 
 from fgnet_jax.models.fgnet import Arrays
 from fgnet_jax.models.ops import gathering, platforms
+from fgnet_jax.train import optimizer_names
 
 PARTS = ("encoder", "generator", "interpreter")
 """Parts of the network: what the paths of their parameters begin with."""
@@ -25,15 +27,20 @@ class OptimConfig:
     """How parameters are updated. The defaults are the published ones.
 
     Attributes:
-      name: "adamw", or "sgd" (plain, for comparisons across devices).
+      name: "adamw", or another optimiser of optax (`optimizer_names.OPTIMIZERS`).
       lr: Learning rate of every part whose own rate is None.
       lr_encoder: Learning rate of the encoder; 0 freezes it: no gradient, and BatchNorm uses its running statistics.
       lr_generator: The same for the generator.
       lr_interpreter: The same for the interpreter.
-      weight_decay: Decoupled weight decay, multiplied by the learning rate, on every trained parameter.
+      weight_decay: Decoupled weight decay, multiplied by the learning rate, on every trained parameter; of no effect
+        where the optimiser has none.
       clip: Largest global norm of the gradient; 0 for no clipping.
       warmup_steps: Steps of linear warm-up from 0.
       schedule: "constant", or "cosine" down to 0 at the last step.
+      options: Further arguments of the optimiser, as (name, value).
+      layer_decay: Factor on the rate from one trained layer to the one before it (`layer_factors`); 1 for none.
+      frozen: Paths of modules whose parameters are not trained, such as "encoder/body/0" or "generator/mapping". A part
+        that is named whole is as one of rate 0; within a part, BatchNorm goes on with the batch's statistics.
     """
 
     name: str = "adamw"
@@ -45,10 +52,14 @@ class OptimConfig:
     clip: float = 0.1
     warmup_steps: int = 0
     schedule: str = "constant"
+    options: tuple[tuple[str, Any], ...] = ()
+    layer_decay: float = 1.0
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.name not in ("adamw", "sgd"):
-            raise ValueError(f'optim.name must be "adamw" or "sgd", got {self.name!r}')
+        optimizer_names.check(self.name, self.options)
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optim.layer_decay must be above 0, and 1 at most, got {self.layer_decay}")
         if self.schedule not in ("constant", "cosine"):
             raise ValueError(f'optim.schedule must be "constant" or "cosine", got {self.schedule!r}')
 
@@ -59,8 +70,8 @@ class OptimConfig:
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The parts whose learning rate is above 0."""
-        return tuple(part for part in PARTS if self.rate(part) > 0)
+        """The parts whose learning rate is above 0, and that are not frozen whole."""
+        return tuple(part for part in PARTS if self.rate(part) > 0 and part not in self.frozen)
 
 
 def is_trained(path: str, config: OptimConfig) -> bool:
@@ -69,7 +80,14 @@ def is_trained(path: str, config: OptimConfig) -> bool:
     ToRGB never is: the heatmaps do not depend on it, so it has no gradient, and PyTorch skips parameters without a
     gradient altogether, weight decay included.
     """
-    return path.split("/", 1)[0] in config.trained and not path.startswith("generator/to_rgbs/")
+    if path.split("/", 1)[0] not in config.trained or path.startswith("generator/to_rgbs/"):
+        return False
+    return not any(is_within(path, module) for module in config.frozen)
+
+
+def is_within(path: str, module: str) -> bool:
+    """Return whether the parameter at this path is of the module at another: encoder/body/1, not encoder/body/10."""
+    return path == module or path.startswith(f"{module.rstrip('/')}/")
 
 
 def split(params: Arrays, config: OptimConfig) -> tuple[Arrays, Arrays]:
@@ -88,15 +106,15 @@ def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransforma
 
     def rule(part: str) -> optax.GradientTransformation:
         rate = _schedule(config, config.rate(part), total_steps)
-        if config.name == "sgd":
-            return optax.sgd(rate)
-        return optax.adamw(rate, weight_decay=config.weight_decay)
+        return optimizer_names.build(config.name, rate, weight_decay=config.weight_decay, options=config.options)
 
     def labels(params: Arrays) -> dict[str, str]:
         return {path: path.split("/", 1)[0] for path in params}
 
     clip = clip_by_global_norm(config.clip) if config.clip > 0 else optax.identity()
-    tx = optax.chain(clip, optax.partition({part: rule(part) for part in config.trained}, labels))
+    rules = optax.partition({part: rule(part) for part in config.trained}, labels)
+    # No third link where it is not needed: a checkpoint names the links, and earlier ones had two.
+    tx = optax.chain(clip, rules, *([by_layer(config.layer_decay)] if config.layer_decay < 1 else []))
 
     def update(
         gradients: Arrays, state: optax.OptState, params: Arrays | None = None
@@ -115,6 +133,50 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
         return jax.tree.map(lambda gradient: gradient * factor, gradients)
 
     return optax.stateless(clip)
+
+
+def by_layer(decay: float) -> optax.GradientTransformation:
+    """Build the transformation that multiplies updates (by path) with the factors of their layers."""
+
+    def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        by_path = cast(Arrays, updates)
+        factors = layer_factors(tuple(by_path), decay)
+        return {path: update * factors[path] for path, update in by_path.items()}
+
+    return optax.stateless(scale)
+
+
+def layer_factors(paths: tuple[str, ...], decay: float) -> dict[str, float]:
+    """Compute the factor on the rate of each parameter: decay ^ (number of layers behind its own).
+
+    Layer-wise rate decay (Howard and Ruder, ACL 2018; Clark et al., ELECTRA, ICLR 2020), so that what is nearest to the
+    output, and furthest from what it was pre-trained for, learns fastest. Layers in the order in which a face passes
+    them: the encoder's input; each block of its body; its style heads; the mapping network; each convolution of the
+    generator; the interpreter. Only those that these parameters are of are counted.
+
+    Args:
+      paths: Paths of the trained parameters.
+      decay: Factor from one layer to the one before it.
+    """
+    layers = {path: _layer(path) for path in paths}
+    behind = {layer: k for k, layer in enumerate(sorted(set(layers.values()), reverse=True))}
+    return {path: decay ** behind[layer] for path, layer in layers.items()}
+
+
+def _layer(path: str) -> tuple[int, int, int]:
+    """Return the place of a parameter's layer: part, group within the part, number within the group."""
+    part, name, number = [*path.split("/"), ""][:3]
+    groups = {"encoder": {"body": 1, "styles": 2, "lateral1": 2, "lateral2": 2}, "generator": {"convs": 1}}
+    group = groups.get(part, {}).get(name, 0)
+    return PARTS.index(part), group, int(number) if name in ("body", "convs") else 0
+
+
+def gradient_norms(gradients: Arrays) -> dict[str, jax.Array]:
+    """Return the norm of all gradients (by path) as `grad_norm`, and of each part as `grad_norm/encoder` and so on."""
+    parts = {part: {path: x for path, x in gradients.items() if is_within(path, part)} for part in PARTS}
+    norms = {f"grad_norm/{part}": global_norm(group) for part, group in parts.items() if group}
+    return {"grad_norm": global_norm(gradients)} | norms
 
 
 def global_norm(gradients: optax.Updates) -> jax.Array:
@@ -150,6 +212,28 @@ def _side_by_side(gradients: Arrays) -> Arrays:
         path: part for paths, array in zip(groups, arrays, strict=True) for path, part in zip(paths, array, strict=True)
     }
     return gradients | slices
+
+
+def learning_rates(config: OptimConfig, step: int, total_steps: int) -> dict[str, float]:
+    """Return the rate of the update from `step` to `step + 1`, for the log.
+
+    Returns:
+      `lr`, that of the last part that is trained; and `lr/encoder` and so on, where parts have rates of their own.
+    """
+    factor = _factor(config, step, total_steps)
+    rates = {part: config.rate(part) * factor for part in config.trained}
+    parts = {f"lr/{part}": rate for part, rate in rates.items()} if len(set(rates.values())) > 1 else {}
+    return {"lr": rates[config.trained[-1]]} | parts
+
+
+def _factor(config: OptimConfig, step: int, total_steps: int) -> float:
+    """Return the rate as a share of its peak: `_schedule` as plain arithmetic, which keeps no device waiting."""
+    if step < config.warmup_steps:
+        return step / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
+    return (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
 def _schedule(config: OptimConfig, peak: float, total_steps: int) -> optax.Schedule:

@@ -10,7 +10,7 @@ from fgnet_jax.data.corpus import find_corpus
 from fgnet_jax.data.synthetic.builders import make_config
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import splits
-from fgnet_jax.train.defaults import Config
+from fgnet_jax.train.defaults import Config, ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,13 @@ class PlannedRun:
       aus: AUs that are trained.
       steps: Steps of all epochs; None if the number of faces is not known.
       remark: What these were taken from.
+      evaluated: Faces that are scored, those of the selection set in every epoch; None if not known.
     """
 
     aus: tuple[int, ...]
     steps: int | None
     remark: str
+    evaluated: int | None = None
 
 
 def plan(config: Config) -> PlannedRun:
@@ -34,15 +36,31 @@ def plan(config: Config) -> PlannedRun:
     Raises:
       ConfigError: It cannot be run on its corpora.
     """
-    if all(_is_prepared(name, config) for name in _corpora(config)):
+    if is_prepared(config):
         data = splits.open_run(config)
         faces = len(data.train.indices)
-        return PlannedRun(data.aus, config_lib.schedule(config, faces).total, f"{faces:,} faces to train on")
+        tested = sum(len(subset.indices) for subset in (data.test, *data.also_test))
+        evaluated = config.train.epochs * len(data.select.indices) + tested
+        return PlannedRun(data.aus, config_lib.schedule(config, faces).total, f"{faces:,} faces to train on", evaluated)
     aus, remark = _known_aus(config)
-    faces, source = _known_faces(config)
-    if faces is None:
+    trained, evaluated, source = _known_faces(config)
+    if config.data.samples:
+        trained, source = config.data.samples, "data.samples"
+    if trained is None:
         return PlannedRun(aus, None, f"{remark}; without it the number of steps is not known (--config.data.samples=N)")
-    return PlannedRun(aus, config_lib.schedule(config, faces).total, f"{remark}; {faces:,} faces by {source}")
+    return PlannedRun(
+        aus, config_lib.schedule(config, trained).total, f"{remark}; {trained:,} faces by {source}", evaluated
+    )
+
+
+def missing_corpora(config: Config) -> list[str]:
+    """Return the corpora of a run that are not prepared, and that it cannot render itself."""
+    return [name for name in _corpora(config) if not name.startswith(SYNTHETIC) and not _is_prepared(name, config)]
+
+
+def is_prepared(config: Config) -> bool:
+    """Return whether all corpora of a run are there."""
+    return all(_is_prepared(name, config) for name in _corpora(config))
 
 
 def _corpora(config: Config) -> Iterator[str]:
@@ -53,7 +71,7 @@ def _corpora(config: Config) -> Iterator[str]:
 def _is_prepared(name: str, config: Config) -> bool:
     """Return whether a corpus is there; a synthetic one that is not would be rendered when it is opened."""
     if name.startswith(SYNTHETIC):
-        folder = Path(config.data.dir) / name / make_config(config.data.frames, config.seed).name
+        folder = Path(config.data.dir) / name / make_config(config.data.frames, config.data.seed).name
         return folder.is_dir()
     try:
         find_corpus(name, config.data.dir)
@@ -74,17 +92,33 @@ def _known_aus(config: Config) -> tuple[tuple[int, ...], str]:
     return tuple(aus), missing
 
 
-def _known_faces(config: Config) -> tuple[int | None, str]:
-    """Return the number of faces to train on, and what says so; None if nothing does."""
-    data = config.data
-    if data.samples:
-        return data.samples, "data.samples"
-    kept = 1 - data.held_out if config.train.select_on == "held_out" else 1.0
-    names = (data.corpus, *data.also_train)
-    if all(name.startswith(SYNTHETIC) for name in names):
-        return int(len(names) * data.frames * kept * (folds.NUM_FOLDS - 1) / folds.NUM_FOLDS), "data.frames, about"
-    known = [folds.PUBLISHED_FRAMES.get(folds.base_name(name)) for name in names]
-    if not all(known):
-        return None, ""
-    frames = sum(sum(counts) - counts[data.fold] for counts in known if counts)
-    return int(frames * kept), "the published numbers, about"
+def _known_faces(config: Config) -> tuple[int | None, int | None, str]:
+    """Return the numbers of faces to train on and to evaluate, and what says so; None if nothing does.
+
+    Raises:
+      ConfigError: There is no such fold.
+    """
+    data, fold, epochs = config.data, config.data.fold, config.train.epochs
+    counts = {name: _faces_by_fold(name, config) for name in _corpora(config)}
+    trained_on = [counts[name] for name in dict.fromkeys((data.corpus, *data.also_train))]
+    if not all(trained_on):
+        return None, None, ""
+    try:
+        folds.train_splits(fold)
+    except ValueError as error:
+        raise ConfigError(f"data: {error}") from error
+    faces = sum(sum(count) - count[fold] for count in trained_on)
+    is_held_out = config.train.select_on == "held_out"
+    selected = int(data.held_out * faces) if is_held_out else trained_on[0][fold]
+    tested = sum(count[fold] for count in counts.values() if count)
+    evaluated = epochs * min(selected, config.train.eval_frames or selected) + tested
+    is_rendered = all(name.startswith(SYNTHETIC) for name in (data.corpus, *data.also_train))
+    source = "data.frames, about" if is_rendered else "the published numbers, about"
+    return faces - selected * is_held_out, evaluated if all(counts.values()) else None, source
+
+
+def _faces_by_fold(name: str, config: Config) -> tuple[int, ...]:
+    """Return the numbers of faces of an absent corpus, by fold; none if they are not known."""
+    if name.startswith(SYNTHETIC):
+        return (config.data.frames // folds.NUM_FOLDS,) * folds.NUM_FOLDS
+    return folds.PUBLISHED_FRAMES.get(folds.base_name(name), ())

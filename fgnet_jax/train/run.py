@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import optax
 import orbax.checkpoint as ocp
 
 from fgnet_jax.data.pipeline import ProcessShard
@@ -18,11 +19,25 @@ from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import files, sharding
 from fgnet_jax.runtime import provenance as provenance_lib
-from fgnet_jax.train import ancestry, checkpoints, initial_weights, splits, state, steps, workdirs
+from fgnet_jax.train import (
+    ancestry,
+    best,
+    checkpoints,
+    initial_weights,
+    intensity,
+    loggers,
+    optimizer_names,
+    splits,
+    state,
+    steps,
+    weighting,
+    workdirs,
+)
 from fgnet_jax.train import config as config_lib
+from fgnet_jax.train.best import Ranking
 from fgnet_jax.train.config import Config
-from fgnet_jax.train.evaluator import EvalStep, compile_eval_steps
-from fgnet_jax.train.optimizer import optimizer
+from fgnet_jax.train.evaluator import METRICS, EvalStep, compile_eval_steps, selectable
+from fgnet_jax.train.optimizer import OptimConfig, optimizer
 
 
 class CompiledSteps(NamedTuple):
@@ -77,33 +92,19 @@ class TrainingRun:
             print(text, flush=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class BestEpoch:
-    """The best epoch so far, stored with every checkpoint; one at an epoch's end precedes that epoch's evaluation.
-
-    Attributes:
-      mean_f1: On the selection set, as a fraction.
-      step: Its last step.
-      epochs_since: Epochs evaluated since.
-    """
-
-    mean_f1: float = -1.0
-    step: int = 0
-    epochs_since: int = 0
-
-
 def prepare_run(config: Config, workdir: Path) -> TrainingRun:
     """Check configuration and workdir, open the data, and set up the steps; nothing is compiled yet."""
-    config_lib.check_same(config, workdir)
+    more_epochs = config_lib.check_same(config, workdir)
     layout = sharding.create(config.train.shard_params)
     config_lib.check_divides(config, layout.mesh.size)
+    loggers.check(config.train.loggers)
     earlier = ancestry.earlier_links(config, workdir)
     if config.init_from and not workdirs.has_checkpoint(workdir):
         meta = weights.load_meta(config.init_from)
         initial_weights.check_network(meta, config_lib.model_config(config), config.init_from)
     files.check_writable(workdir, disk_needed(config, (workdir / workdirs.CONFIG).exists()))
     data, remarks = open_data(config, workdir, earlier)
-    step = config_lib.step_config(config, data.aus)
+    step = config_lib.step_config(config, data.aus, data.train.labels(data.aus))
     schedule = config_lib.schedule(config, len(data.train.indices))
     # With a constant rate, runs of any length share a program.
     schedule_end = 0 if step.optim.schedule == "constant" else schedule.total
@@ -122,8 +123,13 @@ def prepare_run(config: Config, workdir: Path) -> TrainingRun:
         is_first=jax.process_index() == 0,
         trained_on=splits.trained_on(config, data, schedule.total),
         lineage=(*earlier, own),
-        remarks=(*remarks, *filter(None, [unsplit(layout, step.model)])),
+        remarks=(*remarks, *filter(None, [more_epochs, *_remarks(step, layout, data.aus)])),
     )
+
+
+def _remarks(step: steps.StepConfig, layout: sharding.Sharding, aus: tuple[int, ...]) -> tuple[str, ...]:
+    """Return what a user should know of the steps that are compiled; empty lines among them."""
+    return unsplit(layout, step.model), undecayed(step.optim), weighting.described(step.loss, aus)
 
 
 def unsplit(layout: sharding.Sharding, model: ModelConfig) -> str:
@@ -135,6 +141,14 @@ def unsplit(layout: sharding.Sharding, model: ModelConfig) -> str:
     return (
         f"train.shard_params: {devices} devices cannot share any layer's input channels evenly: each holds all of them"
     )
+
+
+def undecayed(optim: OptimConfig) -> str:
+    """Return the line that says that a weight decay has no effect, although it was configured; or nothing."""
+    # Of plain descent, which is there for comparisons, nobody expects one.
+    if optim.name == "sgd" or not optim.weight_decay or optimizer_names.decays(optim.name):
+        return ""
+    return f"optim.weight_decay {optim.weight_decay:g} has no effect: optax.{optim.name} has none"
 
 
 def open_data(config: Config, workdir: Path, earlier: Sequence[Link]) -> tuple[splits.RunData, tuple[str, ...]]:
@@ -154,11 +168,26 @@ def open_data(config: Config, workdir: Path, earlier: Sequence[Link]) -> tuple[s
     if not_compared:
         _check_aus(workdir, data.aus)
     ancestry.check_tests(earlier, data, config.init_from)
-    remarks = (*filter(None, [not_compared]), *ancestry.remarks(earlier, data))
+    remarks = (*filter(None, [not_compared]), *ancestry.remarks(earlier, data), *intensity.remarks(config, data))
     if config.train.select_on == "held_out":
         selection = data.selection + ancestry.selected_on_learnt(earlier, data.select)
         data = dataclasses.replace(data, selection=selection)
-    return data, remarks
+    return dataclasses.replace(data, selection=_selected_by(config, data)), remarks
+
+
+def _selected_by(config: Config, data: splits.RunData) -> str:
+    """Return the rule of selection in words, with the metric if it is not F1.
+
+    Raises:
+      ConfigError: The metric has no value for the faces that epochs are selected on.
+    """
+    metric = config.train.select_metric
+    if not selectable(data.select.labels(data.aus), metric):
+        raise config_lib.ConfigError(
+            f'train.select_metric "{metric}" has no value for {data.select.name}: no AU there has the labels that it '
+            "needs; hold out more subjects (data.held_out), or others (data.seed)"
+        )
+    return data.selection if metric == "f1" else data.selection.replace("epoch", f"epoch by {METRICS[metric]}", 1)
 
 
 def _check_aus(workdir: Path, aus: tuple[int, ...]) -> None:
@@ -176,10 +205,13 @@ def _check_aus(workdir: Path, aus: tuple[int, ...]) -> None:
 def disk_needed(config: Config, is_begun: bool) -> int:
     """Compute how many bytes a run still writes at most: a third checkpoint beside two, and two sets of best weights.
 
-    A checkpoint holds parameters and two moments. A run that was begun has its two checkpoints and best weights.
+    A checkpoint holds parameters, two moments, and averages if they are kept. A run that was begun has its two
+    checkpoints and best weights.
     """
     shapes = fgnet.abstract(config_lib.model_config(config))
-    return (4 if is_begun else 11) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    checkpoint, best = 4 if config.train.ema else 3, config.train.keep_best
+    sets = checkpoint + 1 if is_begun else 3 * checkpoint + best + 1
+    return sets * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 @functools.lru_cache(maxsize=4)  # several runs of one process compile once
@@ -189,24 +221,28 @@ def compile_steps(step: steps.StepConfig, total_steps: int, layout: sharding.Sha
     placement = layout.of(state_shapes(step, total_steps))
     traced = platforms.traced_for(layout.platform, functools.partial(steps.train_step, step, tx))
     train_step = jax.jit(
-        gathering.traced_as(layout.kernels, traced),
+        gathering.traced_as(layout.kernels, layout.images, traced),
         in_shardings=(placement, layout.batch, layout.replicated),
         out_shardings=(placement, layout.replicated),
         donate_argnums=0,
         compiler_options=compiler_options.training(layout.platform),
     )
 
-    evaluation = compile_eval_steps(step.model, len(step.centres), layout)
+    evaluation = compile_eval_steps(step.model, len(step.centres), layout, step)
     return CompiledSteps(train_step, evaluation.score, evaluation.heatmaps)
 
 
 def state_shapes(step: steps.StepConfig, total_steps: int) -> state.TrainState:
     """Return the training state, of `jax.ShapeDtypeStruct`."""
     tx = optimizer(step.optim, total_steps)
-    return jax.eval_shape(lambda variables: state.create(variables, step.optim, tx), fgnet.abstract(step.model))
+    return jax.eval_shape(lambda variables: _create(variables, step, tx), fgnet.abstract(step.model))
 
 
-def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[TrainingRun, state.TrainState, BestEpoch]:
+def _create(variables: fgnet.Variables, step: steps.StepConfig, tx: optax.GradientTransformation) -> state.TrainState:
+    return state.create(variables, step.optim, tx, averaged=step.ema > 0)
+
+
+def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[TrainingRun, state.TrainState, Ranking]:
     """Return the run with its lineage, and its first state: of a checkpoint, of given weights, or from scratch."""
     for line in run.remarks:
         run.say(line)
@@ -217,11 +253,11 @@ def start(run: TrainingRun, manager: ocp.CheckpointManager) -> tuple[TrainingRun
         for line in restored.damaged:
             run.say(line)
         run.say(f"Resuming {run.workdir} at step {restored.step} of {run.schedule.total}")
-        return run, restored.state, BestEpoch(**restored.metadata["best"])
+        return run, restored.state, best.resumed(run.workdir, Ranking.from_dict(restored.metadata["best"]))
     begun, variables = begin(run)
     tx = optimizer(run.step.optim, run.schedule.total)
-    fresh = jax.jit(lambda variables: state.create(variables, run.step.optim, tx), out_shardings=placement)
-    return begun, fresh(sharding.place(variables, run.sharding.of(variables))), BestEpoch()
+    fresh = jax.jit(lambda variables: _create(variables, run.step, tx), out_shardings=placement)
+    return begun, fresh(sharding.place(variables, run.sharding.of(variables))), Ranking()
 
 
 def begin(run: TrainingRun) -> tuple[TrainingRun, fgnet.Variables]:
@@ -256,6 +292,8 @@ def write_provenance(run: TrainingRun) -> None:
     """
     if not run.is_first:
         return
+    if config_lib.check_same(run.config, run.workdir):
+        (run.workdir / workdirs.RESULTS).unlink(missing_ok=True)  # of fewer epochs than the configuration will say
     workdirs.write_record(run.workdir / workdirs.LINEAGE, [link.to_dict() for link in run.lineage])
     workdirs.write_record(run.workdir / workdirs.CORPORA, [identity.to_dict() for identity in run.data.identities])
     contents = {

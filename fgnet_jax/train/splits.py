@@ -8,7 +8,7 @@ import numpy as np
 
 from fgnet_jax.aus import SYNTHETIC
 from fgnet_jax.data import folds
-from fgnet_jax.data.corpus import Corpus, join, open_corpus, open_directory
+from fgnet_jax.data.corpus import Corpus, corpus_folds, join, open_corpus, open_directory
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.data.synthetic.builders import prepare_synthetic
 from fgnet_jax.runtime.files import NotWritableError
@@ -32,6 +32,10 @@ class FaceSubset:
     def subjects_by_corpus(self) -> dict[str, list[str]]:
         """Return the subjects that the faces show, by the corpus that they are from."""
         return self.corpus.subjects_by_corpus(self.indices)
+
+    def labels(self, aus: tuple[int, ...]) -> np.ndarray:
+        """Return the labels of these AUs, (N, K) int8, -1 for an AU that the corpus lacks; reads no face."""
+        return self.corpus.index.as_part("", self.corpus.columns(aus)).labels[self.indices]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,16 +122,33 @@ def check_tests(run: RunData) -> None:
 def _train_and_select(config: Config) -> tuple[FaceSubset, FaceSubset | None, str]:
     """Return the faces to train on, the held-out faces (None: select on the test fold), and the rule of selection."""
     data = config.data
-    splits = "+".join(folds.train_splits(data.fold))
+    splits = _training_splits(config)
     corpus = join([_open_corpus(name, config, splits) for name in (data.corpus, *data.also_train)])
     indices, select, selection = np.arange(len(corpus)), None, "best epoch on the test fold, as published"
     if config.train.select_on == "held_out":
-        indices, held_out, subjects = _hold_out(corpus, data.held_out, config.seed)
+        indices, held_out, subjects = _hold_out(corpus, data.held_out, data.seed)
         selection = f"best epoch on {len(subjects)} held-out training subjects ({', '.join(subjects)})"
         select = FaceSubset(f"{corpus.name} held-out subjects", corpus, held_out)
     if data.samples:
-        indices = np.random.default_rng([config.seed, 1]).permutation(indices)[: data.samples]
+        indices = np.random.default_rng([data.seed, 1]).permutation(indices)[: data.samples]
     return FaceSubset(f"{corpus.name} training folds", corpus, indices), select, selection
+
+
+def _training_splits(config: Config) -> str:
+    """Return the splits to train on: all but the fold that is tested on, of every corpus that is trained on.
+
+    Raises:
+      ValueError: There is no such fold, or the corpora have not the same folds.
+    """
+    data = config.data
+    own = corpus_folds(data.corpus, data.dir)
+    for name in data.also_train:
+        if (others := corpus_folds(name, data.dir)) != own:
+            raise ValueError(
+                f"{data.corpus} has folds {folds.listed(own)}, and {name} of data.also_train {folds.listed(others)}: "
+                "prepare both with the same number of folds"
+            )
+    return "+".join(folds.train_splits(data.fold, own))
 
 
 def _hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -151,7 +172,7 @@ def _open_corpus(name: str, config: Config, splits: str) -> Corpus:
     workers = 2 if data.frames > 500 else 1
     try:
         Path(data.dir).mkdir(parents=True, exist_ok=True)
-        builder = prepare_synthetic(name, data.dir, frames=data.frames, seed=config.seed, workers=workers)
+        builder = prepare_synthetic(name, data.dir, frames=data.frames, seed=data.seed, workers=workers)
     except OSError as error:
         raise NotWritableError(f"data.dir: cannot render {name} into {data.dir}: {error}") from error
     return open_directory(str(builder.data_path), splits)

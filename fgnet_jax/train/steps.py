@@ -12,13 +12,14 @@ from fgnet_jax.aus import Centres
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Arrays, Variables, apply_train, normalise
 from fgnet_jax.train import augment
-from fgnet_jax.train.losses import heatmap_loss
-from fgnet_jax.train.optimizer import OptimConfig, global_norm, split
-from fgnet_jax.train.state import TrainState
-from fgnet_jax.train.targets import targets
+from fgnet_jax.train.losses import LossConfig, face_weights, heatmap_loss, weighted_heatmap_loss
+from fgnet_jax.train.optimizer import OptimConfig, gradient_norms, split
+from fgnet_jax.train.state import TrainState, averaged
+from fgnet_jax.train.targets import INTENSITY, PRESENCE, targets
 
 Batch = Mapping[str, jax.Array]
-"""`image` (N, S, S, 3) uint8, `landmarks` (N, 68, 2) float32 in pixels of that image, `labels` (N, K) int8."""
+"""`image` (N, S, S, 3) uint8, `landmarks` (N, 68, 2) float32 in pixels of that image, `labels` (N, K) int8; and for
+targets of intensity `intensities` (N, K) float32."""
 
 LossFn = Callable[[Arrays, Arrays, Batch, jax.Array], tuple[jax.Array, Arrays]]
 """Trained parameters, running statistics, a batch and a random key to the loss and the updated running statistics."""
@@ -32,9 +33,12 @@ class StepConfig:
       model: The network.
       optim: What is trained, and how.
       centres: Heatmap centres of the K AUs, in channel order.
+      target: What target heatmaps show, `targets.PRESENCE` or `targets.INTENSITY`.
       accumulate: Parts that a batch is split into; their gradients are computed one after the other, to save memory.
       flip: Whether half of the faces are mirrored.
       colour: Strength of colour augmentation, 0 for none.
+      loss: Weights of the loss.
+      ema: Decay of the moving averages of what is trained; 0 to keep none.
     """
 
     model: ModelConfig
@@ -43,6 +47,9 @@ class StepConfig:
     accumulate: int = 1
     flip: bool = False
     colour: float = 0.0
+    target: str = PRESENCE
+    loss: LossConfig = LossConfig()
+    ema: float = 0.0
 
 
 class UpdateResult(NamedTuple):
@@ -67,7 +74,8 @@ def train_step(
     Randomness is `key` folded with the step, so a resumed run draws the same numbers as an uninterrupted one.
 
     Returns:
-      The next state, and the step's metrics: `loss` and `grad_norm` (before clipping), float32 scalars.
+      The next state, and the step's metrics, float32 scalars: `loss`, and `grad_norm` before clipping, of all gradients
+      and by part (`grad_norm/encoder`).
     """
     with jax.default_matmul_precision(config.model.matmul_precision):
         return _updated(config, tx, state, batch, key)
@@ -84,22 +92,38 @@ def _updated(
         variables = Variables(trained | frozen, batch_stats, state.buffers)
         return batch_loss(config, variables, batch, key)
 
+    batch = _with_weights(config, batch)
     result = _gradients(loss_fn, trained, state.batch_stats, batch, key, accumulate=config.accumulate)
     updates, opt_state = tx.update(result.gradients, state.opt_state, trained)
+    trained = cast(Arrays, optax.apply_updates(trained, updates))
+    values = trained | result.batch_stats
     updated = TrainState(
         step=state.step + 1,
-        params=cast(Arrays, optax.apply_updates(trained, updates)) | frozen,
+        params=trained | frozen,
         batch_stats=result.batch_stats,
         buffers=state.buffers,
         opt_state=opt_state,
+        averages=averaged(state.averages, values, step=state.step, decay=config.ema) if config.ema else {},
     )
-    return updated, {"loss": result.loss, "grad_norm": global_norm(result.gradients)}
+    return updated, {"loss": result.loss, **gradient_norms(result.gradients)}
+
+
+def _with_weights(config: StepConfig, batch: Batch) -> Batch:
+    """Return a batch with the weights (N, K) of its loss, if it is weighted: of all faces, before they are divided."""
+    if not config.loss.is_weighted:
+        return batch
+    return {**batch, "weights": face_weights(batch["labels"], config.loss.positive_weights)}
 
 
 def batch_loss(config: StepConfig, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Arrays]:
-    """Compute the loss of a batch in training mode, and the running statistics, updated by the batch."""
+    """Compute the loss of a batch in training mode, and the running statistics, updated by the batch.
+
+    Where the loss is weighted, the batch has `weights` (N, K), too.
+    """
     images, target_maps, dropout_key = _network_inputs(config, batch, key)
     heatmaps, batch_stats = apply_train(config.model, variables, images, dropout_key, train=config.optim.trained)
+    if config.loss.is_weighted:
+        return weighted_heatmap_loss(heatmaps, target_maps, batch["weights"], focal=config.loss.focal), batch_stats
     return heatmap_loss(heatmaps, target_maps, batch["labels"] >= 0), batch_stats
 
 
@@ -111,8 +135,20 @@ def _network_inputs(config: StepConfig, batch: Batch, key: jax.Array) -> tuple[j
         images, landmarks = augment.flip(images, landmarks, flip_key)
     if config.colour > 0:
         images = augment.colour(images, config.colour, colour_key)
-    size, image_size = config.model.heatmap_size, batch["image"].shape[1]
-    return images, targets(landmarks, batch["labels"], config.centres, size=size, image_size=image_size), dropout_key
+    target_maps = batch_targets(config, {**batch, "landmarks": landmarks})
+    return images, target_maps, dropout_key
+
+
+def batch_targets(config: StepConfig, batch: Batch) -> jax.Array:
+    """Compute the target heatmaps (N, H, H, K) of a batch."""
+    return targets(
+        batch["landmarks"],
+        batch["labels"],
+        config.centres,
+        size=config.model.heatmap_size,
+        image_size=batch["image"].shape[1],
+        intensities=batch["intensities"] if config.target == INTENSITY else None,
+    )
 
 
 def _gradients(

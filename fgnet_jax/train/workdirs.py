@@ -2,6 +2,8 @@
 
 WORKDIR/.lock           who trains there, while it is held
 WORKDIR/config.json     the configuration
+WORKDIR/provenance.json versions, devices and time of the last start
+WORKDIR/results.json    what the finished run ended with
 WORKDIR/corpora.json    identity of every corpus trained, selected or tested on (`CorpusIdentity.to_dict`)
 WORKDIR/lineage.json    lineage of the run's weights, the run itself as its last link (`Link.to_dict`)
 
@@ -27,7 +29,14 @@ from fgnet_jax.train.defaults import ConfigError
 CONFIG, CORPORA, LINEAGE = "config.json", "corpora.json", "lineage.json"
 """Files of a workdir that say what its run was begun with."""
 
+PROVENANCE, RESULTS = "provenance.json", "results.json"
+"""Files of a workdir: where its run was started last, and what it ended with."""
+
 _LOCK, _CHECKPOINTS = ".lock", "checkpoints"
+
+
+class HeldError(ConfigError):
+    """A workdir that another training holds; the message names the process."""
 
 
 @contextlib.contextmanager
@@ -38,14 +47,14 @@ def held(workdir: Path) -> Iterator[None]:
 
     Raises:
       NotWritableError: It cannot be written to.
-      ConfigError: Another training holds it; the message names the process.
+      HeldError: Another training holds it; the message names the process.
     """
     new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     files.check_writable(workdir)
     with contextlib.ExitStack() as stack:
         refusal = _hold(stack, workdir) if jax.process_index() == 0 else None
         if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.int32(refusal is not None)):
-            refusal = refusal or ConfigError(f"{workdir} is in use by another training, as process 0 says")
+            refusal = refusal or HeldError(f"{workdir} is in use by another training, as process 0 says")
         if refusal:
             raise refusal
         try:
@@ -55,12 +64,12 @@ def held(workdir: Path) -> Iterator[None]:
                 _remove_empty(workdir, new)
 
 
-def _hold(stack: contextlib.ExitStack, workdir: Path) -> ConfigError | None:
+def _hold(stack: contextlib.ExitStack, workdir: Path) -> HeldError | None:
     """Take the lock of a workdir until the stack ends, or return why not."""
     try:
         stack.enter_context(files.locked(workdir / _LOCK))
     except files.LockedError as error:
-        return ConfigError(f"{error}: wait until that training ends, or give another --workdir")
+        return HeldError(f"{error}: wait until that training ends, or give another --workdir")
     return None
 
 
@@ -72,6 +81,17 @@ def _remove_empty(workdir: Path, new: Sequence[Path]) -> None:
     for folder in (workdir / _CHECKPOINTS, *new):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def holder(workdir: Path) -> str | None:
+    """Return which process trains in a workdir, in words; None if none does."""
+    return files.holder(workdir / _LOCK)
+
+
+def saved_step(workdir: Path) -> int:
+    """Return the last step that a run has saved; 0 for none."""
+    names = [folder.name for folder in (workdir / _CHECKPOINTS).glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def has_checkpoint(workdir: Path) -> bool:

@@ -12,7 +12,13 @@ FACE_SIDE = 640
 
 
 def draw(
-    image: np.ndarray, heatmaps: np.ndarray, *, scores: np.ndarray, present: np.ndarray, aus: Sequence[int]
+    image: np.ndarray,
+    heatmaps: np.ndarray,
+    *,
+    scores: np.ndarray,
+    present: np.ndarray,
+    aus: Sequence[int],
+    intensities: np.ndarray | None = None,
 ) -> Image.Image:
     """Draw one face with its present AUs, and the legend to its right.
 
@@ -22,6 +28,7 @@ def draw(
       scores: (K,) in [-1, 1].
       present: (K,) bool.
       aus: The K AU numbers.
+      intensities: (K,), 0 to 5, NaN for an AU without one; None where none is known.
 
     Returns:
       An RGB image, at least `FACE_SIDE` high.
@@ -30,7 +37,7 @@ def draw(
     face = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
     shown = [k for k in range(len(aus)) if present[k]]
     painted = painting.paint(face, [_enlarge(heatmaps[..., k], side) for k in shown], [aus[k] for k in shown])
-    return legend.beside(painted, aus, [legend.LegendEntry("", scores, present)])
+    return legend.beside(painted, aus, [legend.LegendEntry("", scores, present, intensities=intensities)])
 
 
 def _enlarge(heatmap: np.ndarray, side: int) -> np.ndarray:

@@ -122,8 +122,8 @@ def _draw_face(
         sheet.paste(tile, (left, top + round(_HEAD * scale)))
     for k, au in enumerate(aus):
         row = top + round((_HEAD + TILE + _GAP + k * _ROW) * scale)
-        score, is_present = float(face.scores[k]), bool(face.present[k])
-        legend.draw_cell(sheet, au, score, column=(left, left + side), top=row, is_present=is_present, scale=scale)
+        text, is_present = face.text(k, 2), bool(face.present[k])
+        legend.draw_cell(sheet, au, text, column=(left, left + side), top=row, is_present=is_present, scale=scale)
 
 
 def _draw_foot(sheet: Image.Image, top: int, scale: float) -> None:

@@ -1,5 +1,7 @@
 """The legend beside a drawn image: every AU with its colour, score and whether it is present, for one face or several.
 
+Where an AU's intensity is known, it stands in the score's place, without a sign; bars show scores.
+
 Its size depends on the number of AUs and the scale alone, so that all frames of a video have one size. It says how many
 faces there are beyond those that it has columns for.
 """
@@ -34,12 +36,20 @@ class LegendEntry:
       scores: (K,).
       present: (K,) bool.
       image: A square image of it, which only sheets of faces show (`face_sheet`); None for none.
+      intensities: (K,), 0 to 5, NaN for an AU without one; None where none is known.
     """
 
     name: str
     scores: np.ndarray
     present: np.ndarray
     image: Image.Image | None = None
+    intensities: np.ndarray | None = None
+
+    def text(self, k: int, digits: int = 3) -> str:
+        """Return the k-th AU's number as the legend shows it: its intensity, or its score with so many digits."""
+        if self.intensities is not None and np.isfinite(self.intensities[k]):
+            return f"{self.intensities[k]:.1f}"
+        return f"{self.scores[k]:+.{digits}f}" if np.isfinite(self.scores[k]) else "–"
 
 
 def height(count: int, scale: float = 1.0) -> int:
@@ -84,12 +94,12 @@ def draw(aus: Sequence[int], faces: Sequence[LegendEntry], scale: float = 1.0, m
         top = row * (k + 1)
         draw_au(panel, au, top=top, is_present=any(face.present[k] for face in shown), scale=scale)
         for place, face in enumerate(shown):
-            score, is_present = float(face.scores[k]), bool(face.present[k])
+            is_present = bool(face.present[k])
             if len(shown) == 1:
-                _draw_bar(panel, au, score, top=top, is_present=is_present, scale=scale)
+                _draw_bar(panel, au, face, k, top=top, scale=scale)
             else:
                 column = _columns(place, len(shown), scale)
-                draw_cell(panel, au, score, column=column, top=top, is_present=is_present, scale=scale)
+                draw_cell(panel, au, face.text(k, 2), column=column, top=top, is_present=is_present, scale=scale)
     foot = row * (len(aus) + 1)
     draw_colour_scale(panel, foot, scale, middle=13 if more else 24)
     if more:
@@ -126,7 +136,8 @@ def _title(count: int, faces: Sequence[LegendEntry], more: int) -> str:
         return f"{len(faces) + more} faces"
     if len(faces) > 1:
         return "face"
-    return f"{int(np.sum(faces[0].present))} of {count} action units present"
+    present = f"{int(np.sum(faces[0].present))} of {count}"
+    return f"{present} action units present" if faces[0].intensities is None else f"{present} present; intensity 0 to 5"
 
 
 def draw_au(panel: Image.Image, au: int, *, top: int, is_present: bool, scale: float) -> None:
@@ -139,12 +150,13 @@ def draw_au(panel: Image.Image, au: int, *, top: int, is_present: bool, scale: f
     ImageDraw.Draw(panel).text(place, aus_lib.label(au), ink, painting.font(22 * scale), anchor="lm")
 
 
-def _draw_bar(panel: Image.Image, au: int, score: float, *, top: int, is_present: bool, scale: float) -> None:
-    """Draw the AU's name, its score, and the score as a bar from the middle: to the right where it is above 0."""
+def _draw_bar(panel: Image.Image, au: int, face: LegendEntry, k: int, *, top: int, scale: float) -> None:
+    """Draw the k-th AU's name and number, and its score as a bar from the middle: to the right where it is above 0."""
+    score, is_present = float(face.scores[k]), bool(face.present[k])
     pen, ink = ImageDraw.Draw(panel), painting.TEXT if is_present else painting.DIM
     left, name, right, middle = (round(x * scale) for x in (64, 132, WIDTH - 28, 18))
     pen.text((name, top + middle), aus_lib.NAMES.get(au, ""), ink, painting.font(19 * scale), anchor="lm")
-    pen.text((right, top + middle), _score(score), ink, painting.font(22 * scale), anchor="rm")
+    pen.text((right, top + middle), face.text(k), ink, painting.font(22 * scale), anchor="rm")
     y, zero, half = top + round(38 * scale), (left + right) // 2, (right - left) // 2
     end = zero + round(float(np.clip(np.nan_to_num(score) / FULL_BAR, -1, 1)) * half)
     pen.line((left, y, right, y), painting.LINE, round(2 * scale))
@@ -160,20 +172,16 @@ def _draw_column_titles(pen: ImageDraw.ImageDraw, faces: Sequence[LegendEntry], 
 
 
 def draw_cell(
-    panel: Image.Image, au: int, score: float, *, column: tuple[int, int], top: int, is_present: bool, scale: float
+    panel: Image.Image, au: int, text: str, *, column: tuple[int, int], top: int, is_present: bool, scale: float
 ) -> None:
-    """Draw a face's score in a table of several: on the AU's colour where it is present."""
+    """Draw a face's number in a table of several: on the AU's colour where it is present."""
     left, right = column
     if is_present:
         box = (left + round(2 * scale), top + round(2 * scale), right - round(2 * scale), top + round(34 * scale))
         painting.rounded(panel, box, round(8 * scale), painting.colour(au))
     ink = painting.BACKGROUND if is_present else painting.DIM
     middle = (left + right) // 2, top + round(18 * scale)
-    ImageDraw.Draw(panel).text(middle, _score(score, 2), ink, painting.font(18 * scale), anchor="mm")
-
-
-def _score(score: float, digits: int = 3) -> str:
-    return f"{score:+.{digits}f}" if np.isfinite(score) else "–"
+    ImageDraw.Draw(panel).text(middle, text, ink, painting.font(18 * scale), anchor="mm")
 
 
 def _columns(place: int, count: int, scale: float) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class SceneFace:
       heatmaps: (h, w, K) in [-1, 1], over the aligned face.
       scores: (K,).
       present: (K,) bool.
+      intensities: (K,), 0 to 5, NaN for an AU without one; None where none is known.
     """
 
     name: str
@@ -50,6 +51,11 @@ class SceneFace:
     heatmaps: np.ndarray
     scores: np.ndarray
     present: np.ndarray
+    intensities: np.ndarray | None = None
+
+    def entry(self, image: Image.Image | None = None) -> legend.LegendEntry:
+        """Return the face as the legend has it, with its image for a sheet of faces."""
+        return legend.LegendEntry(self.name, self.scores, self.present, image, self.intensities)
 
 
 def draw(image: np.ndarray, faces: Sequence[SceneFace], aus: Sequence[int]) -> Image.Image:
@@ -72,7 +78,7 @@ def draw(image: np.ndarray, faces: Sequence[SceneFace], aus: Sequence[int]) -> I
     if max(width, height) > MAX_ASPECT * min(width, height):
         return _with_sheet(canvas, image, faces, aus)
     shown = _largest(faces, legend.MAX_FACES)
-    entries = [legend.LegendEntry(face.name, face.scores, face.present) for face in shown]
+    entries = [face.entry() for face in shown]
     return legend.beside(canvas, aus, entries, scale=unit, more=len(faces) - len(shown))
 
 
@@ -130,9 +136,7 @@ def _with_sheet(canvas: Image.Image, image: np.ndarray, faces: Sequence[SceneFac
     room = face_sheet.columns(size[0], unit) * max(1, size[1] // row)
     shown = _largest(faces, room)
     side = face_sheet.TILE * (8 if len(shown) <= legend.MAX_FACES else 2)
-    entries = [
-        legend.LegendEntry(face.name, face.scores, face.present, _tile(image, face, aus, side)) for face in shown
-    ]
+    entries = [face.entry(_tile(image, face, aus, side)) for face in shown]
     sheet = face_sheet.draw(aus, entries, size=size, scale=unit, more=len(faces) - len(shown))
     corner = (0, canvas.height) if is_wide else (canvas.width, 0)
     whole = Image.new("RGB", (corner[0] + sheet.width, corner[1] + sheet.height), painting.BACKGROUND)

@@ -1,5 +1,7 @@
 """Content of the page for a video: the faces of the table, with the table's numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,3 +81,18 @@ def test_a_sample_of_a_video_has_the_videos_number_of_frames(detector, clips, tm
 def test_the_frame_control_reaches_the_frames_of_the_table(view):
     """Have the video's first and last frame as ends."""
     assert 'min="1" max="14" step="1" value="1"' in timeline.control(view)
+
+
+def test_intensities_are_shown_where_the_weights_know_them(view):
+    """Beside scores in the bars and in the caption, and as columns of the table; of no other AU."""
+    first = np.where(np.arange(len(view.aus)) == 0, np.float32(3.21), np.float32(np.nan))
+    rows = tuple(dataclasses.replace(row, intensities=first) for row in view.shown.rows)
+    known = dataclasses.replace(view, rows=rows, shown=dataclasses.replace(view.shown, rows=rows))
+    assert known.calibrated == view.aus[:1] and view.calibrated == ()
+    assert view_lib.bars(known, None, None).count("3.2 (") == 1
+    assert "intensity 3.2 of 5" in view_lib.caption(known, None, 0)
+    assert "intensity" not in view_lib.caption(known, None, 1)
+    names, cells = view_lib.table(known, 1)
+    assert cells[0][names.index(f"AU{view.aus[0]:02d}_r")] == "3.210"
+    assert sum(name.endswith("_r") for name in names) == 1
+    assert not [name for name in view_lib.table(view, 1)[0] if name.endswith("_r")]

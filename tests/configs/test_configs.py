@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import defaults
+from fgnet_jax.train import defaults, optimizer
 from fgnet_jax.train.optimizer import OptimConfig
 
 EXPERIMENTS = list(defaults.config_files())
@@ -76,10 +77,14 @@ def test_the_published_recipe(name):
         "clip": 0.1,
         "warmup_steps": 0,
         "schedule": "constant",
+        "options": (),
+        "layer_decay": 1.0,
+        "frozen": (),
     }
+    assert config.loss.to_dict() == {"positive_weight": "none", "focal": 0.0} and config.data.sampler == "shuffled"
     train = config.train
     assert (train.batch_size, train.epochs, train.steps_per_epoch, train.accumulate) == (16, 15, 500, 1)
-    assert (train.flip, train.colour, train.patience) == (False, 0.0, 0)
+    assert (train.flip, train.colour, train.patience, train.ema) == (False, 0.0, 0, 0.0)
     assert (config.model.dropout, config.model.interpreter, config.seed) == (0.1, "pyramid", 0)
     assert config.data.corpus == name and config.init_from
 
@@ -116,6 +121,22 @@ def test_your_own_corpus():
     assert config.name == "mine_f2_with_disfa" != defaults.load_config_file("own").get_config("corpus=mine,fold=2").name
 
 
+def test_fine_tuning():
+    """From published weights or others; the input of the encoder and the mapping network are frozen."""
+    config = defaults.load_config_file("finetune").get_config("corpus=mine,weights=bp4d,fold=1")
+    assert (config.data.corpus, config.data.fold, config.init_from) == ("mine", 1, "weights/fgnet_bp4d")
+    other = defaults.load_config_file("finetune").get_config("corpus=mine,weights=runs/a/best,fold=1")
+    assert other.init_from == "runs/a/best" and (config.name, other.name) == ("mine_from_bp4d_f1", "mine_from_best_f1")
+    optim = config_lib.step_config(config, (1, 12)).optim
+    paths = list(fgnet.abstract(config_lib.model_config(config)).params)
+    frozen = {path for path in paths if not optimizer.is_trained(path, optim)}
+    assert {"encoder/input_conv/kernel", "encoder/body/6/conv1/kernel", "generator/mapping/0/kernel"} <= frozen
+    assert not {"encoder/body/7/conv1/kernel", "generator/constant", "interpreter/output/kernel"} & frozen
+    assert optim.trained == ("encoder", "generator", "interpreter") and optim.warmup_steps == 200
+    factors = optimizer.layer_factors(tuple(set(paths) - frozen), optim.layer_decay)
+    assert factors["interpreter/output/kernel"] == 1 and 0.1 < factors["encoder/body/7/conv1/kernel"] < 0.3
+
+
 def test_argument_of_the_tiny_one():
     """Steps an epoch."""
     assert defaults.load_config_file("tiny").get_config("steps=7").train.steps_per_epoch == 7
@@ -124,10 +145,11 @@ def test_argument_of_the_tiny_one():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fld=1", "expected key=value with a key of fold, samples, select_on, updates"),
+        ("fld=1", "expected key=value with a key of fold, seed, samples, select_on, updates"),
         ("updates=many", "updates=many: expected published or equal"),
         ("fold", "expected key=value"),
         ("fold=one", "fold must be of type int"),
+        ("fold=all", "fold must be of type int; of several runs, one each"),
     ],
 )
 def test_wrong_arguments_are_refused(text, message):
@@ -150,7 +172,7 @@ def test_a_file_is_loaded_by_its_path(tmp_path):
     [
         ("dmo", "--config dmo: there is no such file; did you mean --config demo\\?"),
         ("nowhere/bp4d.py", "--config nowhere/bp4d.py: there is no such file; did you mean --config bp4d\\?"),
-        ("nowhere", "configurations with a name: bp4d, demo, disfa, own, synthetic, tiny"),
+        ("nowhere", "configurations with a name: bp4d, demo, disfa, finetune, own, synthetic, tiny"),
     ],
 )
 def test_a_configuration_that_does_not_exist_is_refused(name, message):
@@ -181,10 +203,21 @@ def test_a_file_that_raises_is_refused_in_a_line(tmp_path, source, message):
     assert "mine.py" in str(caught.value) or source.count("ValueError")
 
 
-def test_arguments_for_a_configuration_that_takes_none_are_refused():
+def test_arguments_for_a_configuration_that_takes_none_are_refused(tmp_path):
     """In words, not by Python's."""
-    with pytest.raises(defaults.ConfigError, match="--config demo:fold=1: this configuration takes no arguments"):
-        defaults.check_config("demo", "fold=1")
+    (tmp_path / "my.py").write_text("from fgnet_jax.train.defaults import get_config\n")
+    with pytest.raises(defaults.ConfigError, match="my.py:fold=1: this configuration takes no arguments"):
+        defaults.check_config(str(tmp_path / "my.py"), "fold=1")
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "own"])
+def test_fold_and_seed_name_the_run_and_leave_the_data_alone(name):
+    """Seed 0 has the name that it had when there was no other; what the data are is drawn by another seed."""
+    get_config = defaults.load_config_file(name).get_config
+    first, second = get_config(), get_config("fold=1,seed=2")
+    assert (second.seed, second.data.fold, second.data.seed, first.data.seed) == (2, 1, 0, 0)
+    assert second.name.endswith("_f1_s2") and "_s" not in first.name.removeprefix("synthetic")
+    assert get_config("fold=1").name == second.name.removesuffix("_s2")
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path):

@@ -22,6 +22,23 @@ def test_training_and_test_folds_share_no_subject(fold: int) -> None:
     assert sorted([*others, fold]) == [0, 1, 2]
 
 
+def test_corpora_of_ones_own_have_any_number_of_folds() -> None:
+    """A fold is left out of those that there are, which splits' names say."""
+    assert folds.numbers(["fold_10", "fold_2", "train", "fold_02"]) == (2, 10)
+    assert folds.train_splits(10, (2, 7, 10)) == ("fold_2", "fold_7")
+    assert [folds.listed(numbers) for numbers in ((0, 1, 2), (1, 3), (4,))] == ["0 to 2", "1, 3", "4"]
+    with pytest.raises(ValueError, match="unknown fold 3: expected 2, 7, 10"):
+        folds.train_splits(3, (2, 7, 10))
+    with pytest.raises(ValueError, match="there is only fold 4: nothing is left to train on"):
+        folds.train_splits(4, (4,))
+
+
+def test_published_folds_are_known_by_name() -> None:
+    """Of whatever preparation, and of the stand-ins."""
+    names = ["disfa", "bp4d/9", "synthetic_bp4d/frames9", "disfa_again", "mine"]
+    assert [folds.is_published(name) for name in names] == [True, True, True, False, False]
+
+
 def test_rates_cover_each_corpus_aus() -> None:
     """Every AU that a corpus trains has a published base rate."""
     assert {name: tuple(rates) for name, rates in folds.BASE_RATES.items()} == aus.CORPUS_AUS
@@ -44,5 +61,9 @@ def test_wrong_names_are_refused() -> None:
         folds.fold_of("disfa", "SN014")
     with pytest.raises(ValueError, match="unknown fold 3"):
         folds.train_splits(3)
+    with pytest.raises(ValueError, match="unknown fold -1"):
+        folds.split_name(-1)
+    with pytest.raises(ValueError, match="unknown fold 3: expected 0 to 2"):
+        folds.subjects("disfa", [3])
     with pytest.raises(ValueError, match="cannot hold out"):
         folds.hold_out(["a"])

@@ -1,5 +1,7 @@
 """The index beside a dataset: who is in it is known without reading its records, and never from another's index."""
 
+import hashlib
+import io
 import json
 
 import numpy as np
@@ -37,6 +39,7 @@ def test_subjects_and_labels_are_known_without_reading_a_record(folder, reads):
         assert (record["subject"], record["sequence"]) == (known.subjects[k], known.sequences[k])
         assert record["frame"] == known.frames[k]
         np.testing.assert_array_equal(record["labels"], known.labels[k])
+        np.testing.assert_array_equal(record["intensities"], known.intensities[k])
     assert known.labels.dtype == np.int8 and len(known) == 6
 
 
@@ -46,6 +49,11 @@ def test_joined_corpora_have_a_joined_index(folder, reads):
     both = join([first, second])
     assert len(both.index) == 6 and all(name.startswith("synthetic_disfa/") for name in both.subjects()) and not reads
     np.testing.assert_array_equal(both.index.labels, _labels(both))
+    coded = [both.record(k)["intensities"] for k in range(6)]
+    np.testing.assert_array_equal(both.index.intensities, coded)
+    columns = both.columns((both.aus[2], 43, both.aus[0]))
+    chosen = both.index.intensities_of(np.array([4, 1]), columns)
+    np.testing.assert_array_equal(chosen, [[coded[k][2], -1, coded[k][0]] for k in (4, 1)])
 
 
 def test_an_older_dataset_gets_its_index_when_it_is_first_opened(folder, reads):
@@ -95,3 +103,19 @@ def test_a_folder_that_cannot_be_written_to_is_read_every_time(folder, monkeypat
 def test_the_index_of_no_records_is_empty():
     """As a corpus without splits has it."""
     assert len(index.build([])) == 0 and len(index.join([])) == 0
+
+
+def test_the_index_of_an_earlier_version_is_built_anew(folder, reads, capsys):
+    """It had no intensities."""
+    written = (folder / INDEX_FILE).read_bytes()
+    with np.load(io.BytesIO(written[65:])) as arrays:
+        header = json.loads(arrays["header"].tobytes()) | {"format": 1}
+        earlier = {name: values for name, values in arrays.items() if "intensities" not in name}
+    earlier["header"] = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
+    body = io.BytesIO()
+    np.savez(body, **earlier)
+    content = body.getvalue()
+    (folder / INDEX_FILE).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    assert len(open_directory(folder, SPLITS).subjects()) == 6 and len(reads) == 6
+    assert "is of an earlier version of this package: it is built anew" in capsys.readouterr().err
+    assert (folder / INDEX_FILE).read_bytes() == written

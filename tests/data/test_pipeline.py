@@ -1,5 +1,6 @@
 """The loader: every batch follows from seed and step, however many processes load parts of it."""
 
+import dataclasses
 import io
 import itertools
 
@@ -7,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.data import pipeline
+from fgnet_jax.data import pipeline, sampling
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard
 
 LOADER = LoaderConfig(batch_size=4, image_size=32, threads=2)
 
 
 class Numbered:
-    """Faces in memory; landmark 0 of face i is at (i, i / 2), its labels are 1, 0 and unknown."""
+    """Faces in memory; landmark 0 of face i is at (i, i / 2), its labels are 1, 0 and unknown, its intensities, too."""
 
     def __init__(self, count=30):
         self._count = count
@@ -31,7 +32,8 @@ class Numbered:
         landmarks[0] = index, index / 2
         labels = np.array([1, 0, -1], np.int8)
         words = {"subject": "F001", "sequence": f"T{index % 2}", "frame": index}
-        return {"image": self._image, "landmarks": landmarks, "labels": labels, **words}
+        codes = {"labels": labels, "intensities": np.array([3.5, 0, -1], np.float32)}
+        return {"image": self._image, "landmarks": landmarks, **codes, **words}
 
     def decoded(self, index, encoded, decoder):
         """As a corpus does it."""
@@ -43,10 +45,10 @@ ALL = ProcessShard()
 INDICES = np.arange(2, 28)  # of which 24 make three batches of eight
 
 
-def batches(count, shard=ALL, start=0, seed=0, per_epoch=6, config=LOADER):
+def batches(count, shard=ALL, start=0, seed=0, per_epoch=6, config=LOADER, sampler=None):
     """Load the first batches of a shard."""
     source = pipeline.train_batches(
-        FACES, INDICES, config, steps_per_epoch=per_epoch, seed=seed, shard=shard, start=start
+        FACES, INDICES, config, steps_per_epoch=per_epoch, seed=seed, shard=shard, start=start, sampler=sampler
     )
     return list(itertools.islice(source, count))
 
@@ -98,6 +100,18 @@ def test_processes_load_the_batch_that_one_process_loads(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_balanced_order_is_the_same_in_any_number_of_processes(count):
+    """Batch k is the faces at positions 4 k to 4 k + 3, also of a resumed run."""
+    labels = (INDICES[:, None] % [2, 13] == 0).astype(np.int8)  # of 26 faces, 13 and 2
+    order = sampling.balanced(INDICES, labels, seed=5)
+    for start in (0, 7):
+        shards = [numbers(batches(9, ProcessShard(k, count), start, sampler=order)) for k in range(count)]
+        for step, parts in enumerate(zip(*shards, strict=True), start):
+            expected = [order(position) for position in range(4 * step, 4 * step + 4)]
+            assert [face for faces in zip(*parts, strict=True) for face in faces] == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("faces", [1, 4, 9, 26])
 def test_evaluation_has_every_face_once_in_as_many_batches_in_all_processes(count, faces):
     """Padding at the end is not valid."""
@@ -109,6 +123,18 @@ def test_evaluation_has_every_face_once_in_as_many_batches_in_all_processes(coun
     assert {part["image"].shape for part in every} == {(4 // count, 32, 32, 3)}
     indices = np.concatenate([part["index"][part["valid"]] for part in every])
     assert sorted(indices) == INDICES[:faces].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_evaluation_begins_at_any_batch(count):
+    """The batches from there on are those of an evaluation from the beginning, padding included."""
+    for k in range(count):
+        whole, rest = (
+            list(pipeline.eval_batches(FACES, INDICES[:10], LOADER, shard=ProcessShard(k, count), start=start))
+            for start in (0, 2)
+        )
+        assert len(rest) == 1
+        assert all(np.array_equal(rest[0][name], whole[2][name]) for name in whole[2])
 
 
 def test_labels_come_in_the_networks_order():
@@ -135,3 +161,11 @@ def test_impossible_batches_are_refused():
         batches(1, ProcessShard(0, 3))
     with pytest.raises(ValueError, match="7 batches of 4 need more than 26 faces"):
         batches(1, per_epoch=7)
+
+
+def test_a_batch_has_intensities_where_they_are_requested():
+    """In the order of the network's channels, as labels; -1 for an AU that the corpus lacks."""
+    (first,) = batches(1, config=dataclasses.replace(LOADER, intensities=True, columns=(2, 0, -1)))
+    assert first["intensities"].dtype == np.float32
+    np.testing.assert_array_equal(first["intensities"], [[-1, 3.5, -1]] * 4)
+    np.testing.assert_array_equal(first["labels"], [[-1, 1, -1]] * 4)

@@ -140,6 +140,18 @@ def test_a_signal_before_the_first_step_is_never_lost(train, tmp_path, number):
 
 
 @pytest.mark.slow
+def test_a_compilation_beforehand_ends_at_once(train, tmp_path):
+    """There is nothing that it could have saved."""
+    process = train.start(tmp_path / "run", "--compile_for=cpu")
+    assert process.stdout is not None
+    assert any("compiling the training step" in line for line in iter(process.stdout.readline, ""))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert output.splitlines()[-1] == "fgnet_jax.train: error: stopped by SIGTERM"
+
+
+@pytest.mark.slow
 def test_a_second_ctrl_c_interrupts_with_a_line(train, tmp_path):
     """At once, without tracebacks; what is saved stays."""
     process = train.start(tmp_path / "run", "--config.train.epochs=200")

@@ -68,6 +68,9 @@ def test_runs_that_make_no_curve_are_refused(runs, message):
 class _KnownPredictor:
     """Predicts AU 1 rightly in fold 0, and never in other folds, of six frames each."""
 
+    def folds(self, corpus: str) -> tuple[int, ...]:
+        return (0, 1, 2)
+
     def tested(self, run: EvaluatedRun, *, corpus: str, splits: Sequence[str]) -> TestedRun:
         labels = np.array([[1], [0], [1], [0], [1], [1]], np.int8)
         scores = (labels if list(splits) == ["fold_0"] else -np.ones_like(labels)).astype(np.float32)

@@ -88,3 +88,32 @@ def test_another_file_is_refused(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "b.parquet")
     with pytest.raises(frame_predictions.FramePredictionsError, match=r"b\.parquet"):
         frame_predictions.read(tmp_path / "b.parquet")
+
+
+def _with_intensities() -> FramePredictions:
+    coded, estimates = [[3, 0], [-1, 5], [1, 0]], [[2.5, np.nan], [1, np.nan], [0.5, np.nan]]
+    return dataclasses.replace(
+        _predictions(), intensities=np.array(coded, np.float32), estimates=np.array(estimates, np.float32)
+    )
+
+
+def test_intensities_are_kept_and_read_back(tmp_path):
+    """Coded and estimated, where the weights know them; an AU that is not calibrated is NaN."""
+    frame_predictions.write(tmp_path / "a.parquet", _with_intensities(), {})
+    names = pyarrow.parquet.read_table(tmp_path / "a.parquet").column_names
+    assert names[4:9] == ["AU01_label", "AU01_score", "AU01_c", "AU01_r", "AU01_intensity"]
+    back, _ = frame_predictions.read(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(back.intensities, _with_intensities().intensities)
+    np.testing.assert_array_equal(back.estimates, _with_intensities().estimates)
+
+
+def test_joined_predictions_have_intensities_if_all_have():
+    """AU by AU; of a part that knows presence alone, nothing is made up."""
+    known = _with_intensities()
+    joined = frame_predictions.join([known.of_split("fold_0"), known.of_split("fold_1").of_aus((12, 1))])
+    np.testing.assert_array_equal(joined.intensities, known.intensities)
+    np.testing.assert_array_equal(joined.estimates, known.estimates)
+    mixed = frame_predictions.join([known, _predictions()])
+    assert mixed.intensities is None and mixed.estimates is None and len(mixed) == 6
+    wider = known.of_aus((4, 1))
+    assert wider.intensities is not None and wider.intensities[:, 0].tolist() == [-1] * 3

@@ -41,6 +41,9 @@ class _KeepingPredictor:
     def __init__(self, folder: Path):
         self._folder = folder
 
+    def folds(self, corpus) -> tuple[int, ...]:
+        return (0, 1, 2)
+
     def tested(self, run, *, corpus, splits) -> TestedRun:
         rng = np.random.default_rng([ord(splits[0][-1]), len(run.name)])
         labels = rng.integers(-1, 2, (30, 2)).astype(np.int8)
@@ -55,6 +58,8 @@ class _KeepingPredictor:
             labels=labels,
             scores=rng.normal(size=(30, 2)).astype(np.float32),
             thresholds=np.zeros((30, 2)),
+            intensities=rng.integers(-1, 6, (30, 2)).astype(np.float32),
+            estimates=rng.uniform(0, 5, (30, 2)).astype(np.float32),
         ).at(thresholds)
         path = scoring.predictions_path(self._folder, run, corpus=corpus, split=splits[0])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +110,7 @@ def test_every_figure_and_plot_again(tmp_path, protocol):
     place = {"provenance", "request", "predictions", "sha256"}  # the last is over the others
     assert {key: first[key] for key in first.keys() - place} == {key: again[key] for key in again.keys() - place}
     assert again["request"]["resamples"] == 9 and again["corpora"] == [PREPARED.to_dict()]
+    assert again["intensity"]["aus"]["AU01"]["icc"] == first["intensity"]["aus"]["AU01"]["icc"] is not None
     for path in (tmp_path / "moved").iterdir():
         if path.suffix in (".png", ".csv"):
             assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name

@@ -9,6 +9,7 @@ import pytest
 from fgnet_jax.data.corpus import find_corpus
 from fgnet_jax.data.synthetic import builders
 from fgnet_jax.evaluate import inspection, report
+from fgnet_jax.metrics import calibration
 from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.lineage import Link
@@ -65,6 +66,18 @@ def test_weights_tell_every_step_from_published_files(tmp_path, capsys):
     at = lines.index("  may be tested within:")
     assert lines[at + 1 : at + 3] == ["    bp4d: fold 1", "    own: fold 0"]
     assert lines[-1] == f"  intact: {tmp_path / 'w'}"
+
+
+def test_weights_tell_which_intensities_they_know(tmp_path, capsys):
+    """And on whom they are calibrated; a damaged calibration is named."""
+    fitted = calibration.Calibration({12: (np.array([0.0, 0.2]), np.array([1.0, 4.0]))}, {"own": ["a", "b"]})
+    stored = fitted.to_dict()
+    for folder, curves in (("w", stored["curves"]), ("broken", {"AU12": {}})):
+        meta = WeightsMeta(aus=(1, 12), corpus="own", extra={calibration.KEY: stored | {"curves": curves}})
+        weights.save(tmp_path / folder, TINY, fgnet.init(TINY), meta)
+    assert "    AU12; calibrated on own a b" in inspect(tmp_path / "w", capsys).out.splitlines()
+    printed = inspect(tmp_path / "broken", capsys, 1)
+    assert "the weights' calibration of intensities is damaged" in printed.out + printed.err
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,16 @@ import pytest
 
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.identity import CorpusIdentity
-from fgnet_jax.evaluate import frame_predictions, runs, scoring
+from fgnet_jax.evaluate import frame_predictions, scoring
 from fgnet_jax.evaluate.frame_predictions import FramePredictions
 from fgnet_jax.evaluate.leakage import LeakageError
 from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError
 from fgnet_jax.evaluate.scoring import EvalData
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.weights import WeightsMeta
-from fgnet_jax.runtime.progress import Progress
 
 SUBJECTS = ("SN001", "SN001", "SN002")
-FACE = {"sequence": b"left", "labels": np.zeros(2, np.int8)}
+FACE = {"sequence": b"left", "labels": np.zeros(2, np.int8), "intensities": np.zeros(2, np.float32)}
 SOURCE = [FACE | {"subject": name.encode(), "frame": k} for k, name in enumerate(SUBJECTS)]
 PREPARED = CorpusIdentity.of("disfa/1.0.0", aus=(1, 12), preparation={"threshold": 2}, faces={"fold_0": 2, "fold_1": 1})
 ANEW = CorpusIdentity.of("disfa/1.0.0", aus=(1, 12), preparation={"threshold": 3}, faces={"fold_0": 2, "fold_1": 1})
@@ -62,7 +61,7 @@ def titles(monkeypatch) -> list[str]:
     """The titles of what is predicted."""
     predicted = []
 
-    def predict_split(*_, title: str, aus: tuple[int, ...], indices: np.ndarray) -> FramePredictions:
+    def predict_split(*_, title: str, aus: tuple[int, ...], indices: np.ndarray, **__) -> FramePredictions:
         assert aus == (12, 1) and indices.tolist() == [0, 1, 2]
         predicted.append(title)
         return _predictions()
@@ -167,17 +166,7 @@ def test_held_out_subjects_are_found_by_whose_recordings_they_are():
     assert scoring.held_out_subjects(run) == ("again", {"disfa": ["SN002"]})
 
 
-def test_progress_is_reported_by_frames(capsys):
-    """Count the last batch by its frames, without its padding."""
-    with Progress("run on disfa", 5, "frames") as progress:
-        step = scoring._with_progress(lambda *_: {}, progress, batch_size=2, total=5)
-        for _ in range(3):
-            step({}, {})  # pyright: ignore[reportArgumentType]
-    assert capsys.readouterr().err.startswith("run on disfa: 5 of 5 frames, ") and progress.done == 5
-
-
 def test_frames_are_loaded_for_all_devices(data):
     """Round the batch up to a multiple of the devices; load the label columns of the network's AUs."""
-    network = runs.LoadedNetwork(config=ModelConfig(), variables={}, checksum="")  # pyright: ignore[reportArgumentType]
-    loader = scoring._loader_config(data, RUN, network, CORPUS)
+    loader = scoring._loader_config(data, RUN, CORPUS)
     assert loader.batch_size == 16 and loader.image_size == 256 and loader.columns == (1, -1, 0)

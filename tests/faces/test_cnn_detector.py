@@ -63,6 +63,30 @@ def test_faces_are_turned_upright_whatever_way_up_they_are(detect, nearby, her_f
     assert again is not None and detection.distance(again.landmarks, points) < 0.06
 
 
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_largest_face_is_found_without_searching_everything(predictor, name):
+    """The one that a search for all faces has as its largest, of two; a small one by that search."""
+    photo = data.astronaut()
+    both = np.concatenate([photo, np.asarray(Image.fromarray(photo).resize((1024, 1024)))[:512]], 1)
+    every, find = detectors.load(name, predictor)[0], detectors.load_largest(name, predictor)
+    small = np.asarray(Image.fromarray(photo).resize((200, 200)))
+    for image in (photo, both, small):
+        face, expected = find(image), detection.largest(every(image))
+        assert face is not None and expected is not None
+        assert detection.distance(face.landmarks, expected.landmarks) < 0.05
+        assert detection.overlap(face.box, expected.box) > 0.7
+    assert find(np.zeros((300, 300, 3), np.uint8)) is None
+
+
+def test_a_certain_face_is_not_searched_for_elsewhere(predictor, monkeypatch):
+    """Nor in other sizes and orientations; one that is turned is."""
+    searched = []
+    monkeypatch.setattr(cnn_detector, "_detect", lambda predictor, image: searched.append(image.shape) or [])
+    find = detectors.load_largest("yunet", predictor)
+    assert find(data.astronaut()) is not None and not searched
+    assert find(np.rot90(data.astronaut(), 2)) is None and searched == [(512, 512, 3)]
+
+
 @pytest.mark.parametrize("height", [24, 60, 150])
 def test_small_faces_are_found(detect, height):
     """A photograph's, shrunk until her face is so high; at 24 pixels dlib's detector finds none."""

@@ -59,7 +59,7 @@ def test_metrics_equal_scikit_learn(thresholds):
 
 def test_intervals_equal_a_direct_computation(monkeypatch):
     """Every draw as a list of frames, those of a subject drawn twice repeated, through scikit-learn."""
-    monkeypatch.setattr(drawn_ranks, "_CHUNK", 1000)  # several chunks
+    monkeypatch.setattr(drawn_ranks, "_STEPS", 30)  # several blocks
     scores, labels, subjects = _frames(1, 200)
     measured = bootstrap.measure(scores, labels, subjects=subjects, aus=AUS, thresholds=0.1, resamples=40, seed=3)
     names = sorted(set(subjects))

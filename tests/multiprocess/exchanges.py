@@ -2,18 +2,21 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.multiprocess.exchanges
 
-Of training with whole and with split parameters, and of evaluation with split ones: how often each kind of exchange is
-made, and the bytes that a device holds before a step. Beside them, how many kernels are split.
+Of training with whole and with split parameters, with whole ones also by the paths of GPUs and TPUs, and of evaluation
+with split ones: how often each kind of exchange is made, and the bytes that a device holds before a step. Beside them,
+how many kernels are split.
 """
 
 import collections
 import json
 import re
+from unittest import mock
 
 import jax
 import numpy as np
 
 from fgnet_jax.models import fgnet
+from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.runtime import sharding
 from fgnet_jax.train import run, steps, targets
 from fgnet_jax.train.optimizer import OptimConfig
@@ -22,6 +25,18 @@ from tests.multiprocess.test_devices import MODEL
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 AUS = (1, 4, 6, 12, 25)
 BATCH = 16
+
+
+class _ForGpus(sharding.Sharding):
+    """A placement on the devices of this process, for which programs are traced as for GPUs."""
+
+    platform = "gpu"  # pyright: ignore[reportAssignmentType]
+
+
+class _ForTpus(sharding.Sharding):
+    """The same as for TPUs."""
+
+    platform = "tpu"  # pyright: ignore[reportAssignmentType]
 
 
 def count(text: str) -> dict[str, int]:
@@ -60,6 +75,12 @@ def training(layout: sharding.Sharding) -> jax.stages.Lowered:
     return run.compile_steps(step, 1, layout).train.lower(run.state_shapes(step, 1), inputs, key)  # pyright: ignore[reportFunctionMemberAccess]
 
 
+def training_elsewhere(layout: sharding.Sharding) -> jax.stages.Lowered:
+    """Trace a training step for another platform, without its options, which CPUs do not know."""
+    with mock.patch.object(compiler_options, "training", return_value={}):
+        return training(layout)
+
+
 def evaluation(layout: sharding.Sharding) -> jax.stages.Lowered:
     """Trace an evaluation step."""
     shapes = fgnet.abstract(MODEL)
@@ -76,6 +97,8 @@ def main() -> None:
     placed = jax.tree.leaves(split.of(fgnet.abstract(MODEL)))
     described = {
         "whole": describe(training(whole)),
+        "gpu": describe(training_elsewhere(_ForGpus(whole.mesh))),
+        "tpu": describe(training_elsewhere(_ForTpus(whole.mesh))),
         "split": describe(training(split)),
         "evaluation": describe(evaluation(split)),
         "kernels": sum(not place.is_fully_replicated for place in placed),

@@ -36,6 +36,16 @@ COMMON = {
 KINDS = {
     "sgd": {"optim.name": "sgd", "optim.lr": 0.1},
     "adamw": {"optim.name": "adamw", "optim.lr": 5e-5, "optim.clip": 0.1},
+    "weighted": {
+        "optim.name": "sgd",
+        "optim.lr": 0.1,
+        "loss.positive_weight": "inverse_frequency",
+        "loss.focal": 1.0,
+        "data.sampler": "balanced",
+        "train.ema": 0.9,
+        "train.evaluate_steps": 2,
+        "train.keep_best": 2,
+    },
 }
 MODEL = dataclasses.replace(
     config.model_config(tiny.get_config()),
@@ -119,6 +129,20 @@ def test_sgd_gives_the_same_losses_and_parameters(alone, divided, shard):
     assert np.median(changes) > 1e-4, "parameters hardly changed, so their being equal shows nothing"
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
+def test_weights_order_and_averages_are_the_same(alone, divided, shard):
+    """Positive weights of the whole batch, a balanced order, averages that are split as their parameters are."""
+    reference, run = alone / "weighted_False", divided / f"weighted_{shard}"
+    np.testing.assert_allclose(command.losses(run), command.losses(reference), rtol=0, atol=1e-5)
+    assert command.losses(reference)[0] != pytest.approx(command.losses(alone / "sgd_False")[0], rel=1e-3)
+    expected, actual = command.last(reference), command.last(run)
+    assert expected.keys() == actual.keys() and any(name.startswith(".averages") for name in expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert all((run / name / "meta").is_dir() for name in ("best", "best_2"))
+    assert [line["step"] for line in command.metrics(run) if "mean_f1" in line] == [2, 4, 5]
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.models import fgnet
+from fgnet_jax.predict import network
 from tests.parity import reference, reference_weights
 
 pytestmark = pytest.mark.full_size
@@ -65,6 +66,24 @@ def test_scores_and_labels(outputs, golden):
     scores = fgnet.scores(outputs["heatmaps"])
     np.testing.assert_allclose(scores, golden["au_scores"], rtol=0, atol=TOLERANCE)
     np.testing.assert_array_equal(scores > 0, golden["au_scores"] > 0)
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_heatmaps_by_the_paths_of_other_platforms(platform, golden):
+    """Those of the published code, as `predict` computes them there: from weights that are prepared before."""
+    variables, images = reference.variables(), reference_weights.images()
+    prepare, finish = network.split_forward(
+        reference.PUBLISHED,
+        reference.PUBLISHED.num_heatmaps,
+        platform,
+        jax.ShapeDtypeStruct(images.shape, images.dtype),
+    )
+    with jax.default_matmul_precision("highest"):
+        scores, heatmaps = jax.jit(finish)(jax.jit(prepare)(variables), images)
+    expected = golden["heatmaps"].clip(-1, 1)
+    actual = reference.sample(heatmaps, int(golden["heatmaps_stride"]), expected.size)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(scores, golden["au_scores"], rtol=0, atol=TOLERANCE)
 
 
 def test_apply_equals_the_stages(outputs):

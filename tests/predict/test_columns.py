@@ -69,7 +69,7 @@ def test_files_are_named_in_the_last_columns_of_every_dialect():
 
 
 def test_openface():
-    """Have FaceLandmarkVidMulti's columns that are known here: no intensities, no pose; the input last."""
+    """Have FaceLandmarkVidMulti's columns that are known here: no pose, no intensities of presence; the input last."""
     names = columns.table_columns(AUS, "openface").names
     assert names[:6] == ["frame", "face_id", "timestamp", "confidence", "success", "x_0"]
     assert names[72:74] == ["x_67", "y_0"] and names[-3:] == ["AU01_c", "AU12_c", "input"]
@@ -141,3 +141,34 @@ def test_values_have_types():
     assert (
         values["frame"] == 9 and values["success"] == 0 and values["face_id"] is None and values["AU01_score"] is None
     )
+
+
+INTENSE = dataclasses.replace(FACE, intensities=np.array([3.21449, np.nan], np.float32))
+
+
+def test_intensities_have_a_column_where_they_are_known():
+    """An AU that is not calibrated has none, and a face without a result an empty cell."""
+    texts = cells(INTENSE, intensities=(1,), peaks=True)
+    assert list(texts)[10:] == ["AU01_c", "AU01_score", "AU01_r", "AU01_x", "AU01_y", "AU12_c", "AU12_score"] + [
+        "AU12_x",
+        "AU12_y",
+    ]
+    assert texts["AU01_r"] == "3.214"
+    assert cells(NO_FACE, intensities=(1,))["AU01_r"] == ""
+    assert not [name for name in cells(INTENSE) if name.endswith("_r")], "weights of presence have no such column"
+
+
+def test_openface_has_intensities_before_presence():
+    """In its range and order; 0 where there is no face, as its other columns."""
+    names = list(cells(INTENSE, "openface", intensities=(1, 12)))
+    assert names[-5:] == ["AU01_r", "AU12_r", "AU01_c", "AU12_c", "input"]
+    assert cells(INTENSE, "openface", intensities=(1,))["AU01_r"] == "3.214"
+    assert cells(NO_FACE, "openface", intensities=(1,))["AU01_r"] == "0.0"
+
+
+def test_libreface_has_intensities_behind_presence_and_pyfeat_none():
+    """Py-Feat's `AU01` is presence or its probability: an intensity there would be read as one."""
+    names = list(cells(INTENSE, "libreface", intensities=(1,)))
+    assert names[2:5] == ["au_1", "au_12", "au_1_intensity"]
+    assert cells(INTENSE, "libreface", intensities=(1,))["au_1_intensity"] == "3.214"
+    assert list(cells(INTENSE, "pyfeat", intensities=(1,))) == list(cells(FACE, "pyfeat"))

@@ -9,6 +9,7 @@ from fgnet_jax.models.config import TINY
 from fgnet_jax.predict import __main__ as main_lib
 from fgnet_jax.predict import compile_for
 from fgnet_jax.runtime import topologies
+from fgnet_jax.runtime.compiled import Program
 from fgnet_jax.runtime.topologies import Chip
 
 CPU = topologies.open_target("cpu")
@@ -46,10 +47,15 @@ def test_a_smaller_batch_is_proposed(directory):
     assert output[-1] in ("this fits: --batch_size 2", "this fits: --batch_size 1")
 
 
-@pytest.mark.parametrize(("largest", "found"), [(40, 32), (63, 32), (1, 1), (0, None)])
-def test_the_search_halves(largest, found):
-    """Down to one."""
-    assert compile_for.largest_fitting(64, lambda size: size <= largest) == found
+def test_the_search_halves():
+    """Down to one; what cannot fit by the bytes of the whole batch is not compiled."""
+    assert compile_for.halves(48) == [24, 12, 6, 3, 1]
+    assert compile_for.halves(1) == []
+    program = Program(images=64, arguments=10, temporaries=80, beside=2)
+    assert compile_for.at_least(program, 1 / 4) == 10 + 2 + 80 / 4
+    refused = Program(images=64, arguments=10, refusal="no memory", needed_by_refusal=90, beside=2)
+    assert compile_for.at_least(refused, 1 / 4) == 10 + 2 + 80 / 4
+    assert compile_for.at_least(Program(images=64, arguments=10, refusal="no memory"), 1 / 4) == 0
 
 
 def test_the_command_needs_no_inputs(directory, capsys, monkeypatch):

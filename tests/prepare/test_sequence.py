@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fgnet_jax.data.corpus import open_corpus
-from fgnet_jax.faces.detection import Face
+from fgnet_jax.faces.detection import DETECTORS, Face
 from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.prepare import sequence
 from fgnet_jax.prepare.layouts import disfa, records
@@ -182,6 +182,11 @@ def test_dlib_finds_faces_and_its_licence_is_reported(owners, tmp_path, capsys):
     assert prepare.main([*words, "--data_dir", str(tmp_path / "carried"), "--aligned_landmarks", "carried"]) == 0
     pair = [open_corpus("disfa", tmp_path / name, "fold_0")[0]["landmarks"] for name in ("again", "carried")]
     assert 0 < np.abs(pair[0] - pair[1]).mean() < 8
+    for detector in DETECTORS:
+        more = ["--detector", detector, "--search", "largest"]
+        assert prepare.main([*words, "--data_dir", str(tmp_path / f"largest {detector}"), *more]) == 0
+        assert report_of(tmp_path / f"largest {detector}", "disfa")["landmarks_apart"]["faces"] == 6
+    capsys.readouterr()
     assert prepare.main([*words, "--data_dir", str(tmp_path / "yunet"), "--detector", "yunet"]) == 0
     assert "faces are detected by yunet, landmarks placed by dlib's predictor. Note:" in capsys.readouterr().err
     assert report_of(tmp_path / "yunet", "disfa")["landmarks_apart"]["faces"] == 6

@@ -102,6 +102,14 @@ def test_another_detector_is_another_source(copy):
     assert copy(face_detector="yunet") == copy()  # landmarks are on disk, and no detector is used
 
 
+def test_another_search_is_another_source(copy):
+    """As another detector is; searched as published, nothing is recorded of it."""
+    predictor = dlib_detector.find_predictor()
+    published, other = copy(predictor=predictor), copy(predictor=predictor, search="largest")
+    assert other["search"] == "largest" and other["source"] != published["source"] and "search" not in published
+    assert copy(search="largest") == copy()  # landmarks are on disk, and nothing is searched
+
+
 def test_images_are_part_of_the_source(owners, tmp_path):
     """BP4D's: one of them replaced by another of the same size."""
     root = shutil.copytree(owners["bp4d"].root, tmp_path / "BP4D")

@@ -188,6 +188,16 @@ def test_a_lock_that_another_process_holds_names_it(holder):
         pass
 
 
+def test_who_holds_a_lock_is_seen_without_taking_it(holder, tmp_path):
+    """Nobody holds one without a file, or one whose process has ended; nothing is written."""
+    process, path = holder
+    before = path.read_text()
+    assert (files.holder(path) or "").startswith(f"process {process.pid} on ") and path.read_text() == before
+    process.kill()
+    process.wait()
+    assert files.holder(path) is None and files.holder(tmp_path / "none") is None and not (tmp_path / "none").exists()
+
+
 def test_a_lock_ends_with_the_process_that_holds_it(holder):
     """Killed with SIGKILL, it leaves nothing that has to be removed; the same process can lock again and again."""
     process, path = holder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgnet_jax.runtime.workers import WorkerEnded, as_done, end_with_parent, in_order
+from fgnet_jax.runtime.workers import WorkerEnded, as_done, cores, end_with_parent, in_order
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -115,3 +115,12 @@ def test_interrupted_at_any_moment_workers_end_without_output(seconds):
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=20) == ("interrupted\n", "")
     assert process.returncode == 0
+
+
+def test_cores_are_those_that_a_process_may_use(monkeypatch):
+    """Of a Slurm job its own; where the system does not tell, those of the machine."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 5, 7}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

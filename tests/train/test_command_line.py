@@ -57,7 +57,7 @@ def test_the_help_is_about_the_configuration_that_it_is_asked_with():
     """Its docstring and its values; without one, the published values."""
     parser = command_line.parser("Train.", ())
     text = command_line.help_text(parser, ["--config", "tiny:steps=7", "--help"])
-    assert "--config.train.steps_per_epoch=7 " in text and "Argument: steps" in text
+    assert "--config.train.steps_per_epoch=7 " in text and "Arguments: fold, seed, steps" in text
     assert "--config.train.steps_per_epoch=500 " in command_line.help_text(parser, ["--config", "nowhere", "--help"])
     assert {f"--config.{key}" for key in command_line.MOST_USED} <= set(text.replace("=", " ").split())
 

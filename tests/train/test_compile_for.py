@@ -1,16 +1,19 @@
 """A run compiled beforehand, for this machine's CPUs with less memory than they have."""
 
 import dataclasses
+import re
 
 import jax
 import pytest
 
-from fgnet_jax.runtime import topologies
+from fgnet_jax.runtime import sharding, topologies
 from fgnet_jax.runtime.compiled import Program
 from fgnet_jax.runtime.topologies import Chip, Target
 from fgnet_jax.train import compile_for, run
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train.defaults import ConfigError
+from fgnet_jax.train.planned import PlannedRun
+from fgnet_jax.train.proposals import Setting
 from tests.train import tiny
 
 CPU = topologies.open_target("cpu")
@@ -65,6 +68,21 @@ def test_the_arguments_are_those_of_the_run(prepared):
     assert prepared.argument_bytes > 8 * 16 * 16 * 3
 
 
+def test_the_arguments_of_a_setting_are_known_without_its_devices(prepared, monkeypatch):
+    """The same bytes as those of the given one; half of the images and of split kernels on two devices."""
+    setting = Setting("cpu", devices=1, batch_size=8)
+    assert compile_for._argument_bytes(prepared, setting) == prepared.argument_bytes
+    two = dataclasses.replace(setting, devices=2)
+    state, batch, _ = prepared.arguments
+    half = sum(x.size * x.dtype.itemsize for x in batch.values()) // 2
+    assert compile_for._argument_bytes(prepared, two) == prepared.argument_bytes - half
+    monkeypatch.setattr(sharding, "SMALLEST_SPLIT", 1)
+    kernels = [x for path, x in state.params.items() if path.endswith("/kernel") and x.shape[-2] % 2 == 0]
+    split = compile_for._argument_bytes(prepared, dataclasses.replace(two, shard_params=True))
+    saved = prepared.argument_bytes - half - split
+    assert saved == pytest.approx(3 * sum(x.size * 4 for x in kernels) / 2, rel=0.1)
+
+
 def test_evaluation_has_the_optimiser_beside_it(prepared):
     """Two moments of each trained parameter stay in memory."""
     state = prepared.arguments[0]
@@ -94,7 +112,7 @@ def test_a_run_that_does_not_fit_gets_flags_with_which_it_does(tmp_path, needed)
     memory = int(0.9 * needed)
     fits, text, report = compile_with(memory, tmp_path)
     assert not fits and "\ndoes not fit: the training step needs" in text
-    assert text.splitlines()[-2] == "this fits on cpu:"
+    assert re.fullmatch(r"this fits on cpu with .* MiB of .* MiB, at most .* images/s:", text.splitlines()[-2])
     assert text.splitlines()[-1].startswith("  train --config.")
     assert any(line.startswith("trying: --config.") for line in report)
     flags = dict(flag.removeprefix("--config.").split("=") for flag in text.splitlines()[-1].split()[1:])
@@ -118,12 +136,27 @@ def test_a_run_that_does_not_divide_is_refused(tmp_path):
 
 def test_the_duration_of_a_run():
     """At the roofline's pace; of a thousand steps, if their number is not known."""
-    program = Program(images=8, arguments=0, seconds=2.0)
-    settings = tiny.config()
-    assert compile_for.duration(program, settings, CPU, 9000) == (
-        "At most 4 images/s on all devices, so the run's 9,000 steps of 8 images take 5.0 hours at least, "
-        "without evaluation"
+    program, settings = Program(images=8, arguments=0, seconds=2.0), tiny.config()
+
+    def duration(seconds: float | None = 2.0, **length: int | None) -> str:
+        programs = {
+            compile_for.TRAINING: dataclasses.replace(program, seconds=seconds),
+            compile_for.EVALUATION: dataclasses.replace(program, seconds=0.5),
+        }
+        return compile_for.duration(programs, settings, PlannedRun(aus=(1,), remark="", **length))
+
+    pace = "At most 4 images/s on all devices, so "
+    assert duration(steps=9000, evaluated=28800) == (
+        pace + "the run's 9,000 steps of 8 images take 5.0 hours at least; "
+        "5.5 hours with evaluation, of 28,800 faces in all epochs and at the end"
     )
-    assert "so 1,000 steps of 8 images take 33.3 minutes" in compile_for.duration(program, settings, CPU, None)
-    unknown = dataclasses.replace(program, seconds=None)
-    assert compile_for.duration(unknown, settings, CPU, 9000) == "How fast cpu is, is not known here."
+    assert duration(steps=None) == pace + "1,000 steps of 8 images take 33.3 minutes at least, without evaluation"
+    assert "the run's 6 steps of 8 images take 12.0 seconds" in duration(steps=6)
+    assert duration(seconds=None, steps=9000).startswith("There is no roofline for it")
+
+
+def test_a_run_on_intensities_has_them_in_its_batches(tmp_path):
+    """As its loader has."""
+    settings = config(tmp_path, **{"data.target": "intensity"})
+    _, batch, _ = compile_for.Prepared(settings, CPU, aus=(1, 2, 4), steps=None).arguments
+    assert (batch["intensities"].shape, batch["intensities"].dtype) == ((8, 3), "float32")

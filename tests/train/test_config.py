@@ -3,13 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from fgnet_jax.aus import CENTRES, CORPUS_AUS, Centres
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import defaults
+from fgnet_jax.train import defaults, weighting
 from fgnet_jax.train.config import ConfigError
+from fgnet_jax.train.losses import LossConfig
 from tests.train import tiny
 
 AUS = CORPUS_AUS["bp4d"]
@@ -34,6 +36,24 @@ def test_a_negative_rate_means_the_common_one():
         ({"train.select_on": "val"}, 'train.select_on must be "held_out" or "test", got \'val\''),
         ({"optim.schedule": "step"}, 'optim: optim.schedule must be "constant" or "cosine"'),
         ({"optim.lr": 0.0}, "nothing would be trained"),
+        ({"optim.name": "adamx"}, 'optim: optim.name must be "adamw" .* did you mean "adamax"'),
+        ({"optim.options": (("epss", 0.5),)}, "optim: optim.options: optax.adamw has no argument 'epss'; did you mean"),
+        ({"optim.options": ("b1", 0.5)}, "optim: optim.options: .* is not rows of \\(name, value\\)"),
+        ({"optim.layer_decay": 0.0}, "optim.layer_decay must be above 0, and 1 at most, got 0.0"),
+        (
+            {"optim.frozen": ("encoder/bodies",)},
+            "the network has no module 'encoder/bodies'; did you mean 'encoder/body'",
+        ),
+        ({"optim.frozen": ("encoder", "generator", "interpreter")}, "nothing would be trained"),
+        ({"train.select_metric": "accuracy"}, "train.select_metric must be one of f1, auc, average_precision, bal"),
+        ({"train.ema": 1.0}, "train.ema must be at least 0, for none, and below 1, got 1.0"),
+        ({"loss.focal": -1.0}, "loss.focal must be at least 0, got -1.0"),
+        ({"loss.positive_weight": "balanced"}, "loss.positive_weight: expected .*rows of .* got 'balanced'"),
+        ({"loss.positive_weight": ((2, 8.0, 1),)}, "loss.positive_weight: expected"),
+        ({"loss.positive_weight": ((3, 8.0),)}, "loss.positive_weight: AU 3 is not trained; trained are 1, 2, 4"),
+        ({"loss.positive_weight": ((2, 0.0),)}, "the weight of AU 2 must be above 0, got 0.0"),
+        ({"loss.positive_weight": ((2, 1.0), (2, 3.0))}, "an AU is named twice"),
+        ({"data.sampler": "even"}, 'data.sampler must be "shuffled" or "balanced", got \'even\''),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes, message):
@@ -50,6 +70,8 @@ def test_what_cannot_be_run_is_refused(changes, message):
         ({"train.eval_batch_size": 4}, "train.eval_batch_size 4 does not divide over 8 devices"),
         ({"train.accumulate": 0}, "train.accumulate must be at least 1, got 0"),
         ({"train.checkpoint_steps": 0}, "train.checkpoint_steps must be at least 1, got 0"),
+        ({"train.keep_best": 0}, "train.keep_best must be at least 1, got 0"),
+        ({"train.evaluate_steps": -1}, "train.evaluate_steps must be at least 0, for epochs' ends, got -1"),
     ],
 )
 def test_batches_divide_over_devices(changes, message):
@@ -113,11 +135,48 @@ def test_a_workdir_is_resumed_with_its_own_configuration_only(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(tiny.config().to_dict()))
     config_lib.check_same(tiny.config(), tmp_path)
     resumable = {"data.dir": "/elsewhere", "train.checkpoint_steps": 9, "train.shard_params": True, "data.threads": 7}
-    resumable |= {"init_fold": 2}
+    resumable |= {"init_fold": 2, "train.loggers": ("csv",)}
     assert set(resumable) == set(config_lib.RESUMABLE_KEYS)
     config_lib.check_same(tiny.config(**resumable), tmp_path)
     with pytest.raises(ConfigError, match="begun with another configuration.*\n  train.epochs: 2 there, 3 here$"):
         config_lib.check_same(tiny.config(**{"train.epochs": 3}), tmp_path)
+
+
+def test_epochs_are_added_at_a_constant_rate_alone(tmp_path):
+    """With a line that says so; with a cosine, the way to go on is named. Nothing else may differ, nor be less."""
+    constant = {"optim.schedule": "constant"}
+    (tmp_path / "config.json").write_text(json.dumps(tiny.config(**constant).to_dict()))
+    assert config_lib.check_same(tiny.config(**constant), tmp_path) == ""
+    line = config_lib.check_same(tiny.config(**constant, **{"train.epochs": 3}), tmp_path)
+    assert line == f"{tmp_path} was begun for 2 epochs, and goes on to 3 now"
+    for changes in ({"train.epochs": 1}, {"train.epochs": 3, "seed": 1}):
+        with pytest.raises(ConfigError, match="another configuration; give another --workdir\n"):
+            config_lib.check_same(tiny.config(**constant, **changes), tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(tiny.config().to_dict()))
+    with pytest.raises(ConfigError, match="init_from=.*/best .*epochs can be added at a constant rate alone: a cosine"):
+        config_lib.check_same(tiny.config(**{"train.epochs": 3}), tmp_path)
+
+
+def test_evaluations_and_their_steps():
+    """At epochs' ends, or at multiples of a number of steps; always after the last step."""
+    epochs, often = config_lib.Schedule(5, 15, 5), config_lib.Schedule(5, 15, 5, evaluate_steps=4)
+    assert [step for step in range(1, 16) if epochs.evaluates(step)] == [5, 10, 15]
+    assert [step for step in range(1, 16) if often.evaluates(step)] == [4, 8, 12, 15]
+    assert config_lib.schedule(tiny.config(**{"train.evaluate_steps": 7}), 100).evaluate_steps == 7
+
+
+def test_the_loss_is_weighted_as_configured():
+    """By the labels of the training faces, or by rows; without labels, a program of the same size."""
+    labels = np.array([[1, 0], [0, 0], [0, 1], [0, -1]], np.int8)
+    by_frequency = tiny.config(**{"loss.positive_weight": "inverse_frequency", "loss.focal": 2.0})
+    assert config_lib.step_config(by_frequency, (1, 4), labels).loss == LossConfig((3.0, 2.0), 2.0)
+    assert config_lib.step_config(by_frequency, (1, 4)).loss.positive_weights == (1.0, 1.0)
+    by_rows = tiny.config(**{"loss.positive_weight": ((4, 8),)})
+    assert config_lib.step_config(by_rows, (1, 4), labels).loss == LossConfig((1.0, 8.0))
+    assert config_lib.step_config(tiny.config(), (1, 4), labels).loss == LossConfig()
+    assert weighting.described(LossConfig((1.0, 8.0), 2.0), (1, 4)) == (
+        "Weighted loss: positive faces count 1 (AU01), 8 (AU04); focal factor of exponent 2"
+    )
 
 
 def test_a_workdir_begun_before_a_key_existed_is_resumed(tmp_path):
@@ -128,6 +187,16 @@ def test_a_workdir_begun_before_a_key_existed_is_resumed(tmp_path):
     config_lib.check_same(tiny.config(), tmp_path)
     with pytest.raises(ConfigError, match="\n  train.patience: 0 there, 3 here$"):
         config_lib.check_same(tiny.config(**{"train.patience": 3}), tmp_path)
+
+
+def test_a_workdir_begun_before_data_had_a_seed_keeps_its_data(tmp_path):
+    """They were drawn by `seed` then: the same command is the same run with seed 0, and another one with others."""
+    stored = tiny.config(**{"seed": 3}).to_dict()
+    del stored["data"]["seed"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    config_lib.check_same(tiny.config(**{"seed": 3, "data.seed": 3}), tmp_path)
+    with pytest.raises(ConfigError, match="\n  data.seed: 3 there, 0 here$"):
+        config_lib.check_same(tiny.config(**{"seed": 3}), tmp_path)
 
 
 @pytest.mark.parametrize("text", ['{"seed": 0', "[1, 2]", "\x00\x80", '{"model": 3}'])
@@ -158,3 +227,30 @@ def test_a_workdir_begun_with_a_removed_rematerialisation_is_refused(tmp_path):
     for remat in ("twice", "blocks"):
         with pytest.raises(ConfigError, match='was begun with model.remat "twice".*use "blocks", and train.accumulate'):
             config_lib.check_same(tiny.config(**{"model.remat": remat}), tmp_path)
+
+
+def test_the_target_is_presence_or_intensity():
+    """The published one unless it is chosen; faces are then loaded with their intensities."""
+    corpus = Corpus("disfa", (1, 12), ("fold_0",), ())
+    for target in ("presence", "intensity"):
+        values = tiny.config(**{"data.target": target})
+        assert config_lib.step_config(values, (1, 12)).target == target
+        loader = config_lib.loader_config(values, batch_size=8, corpus=corpus, aus=(1, 12))
+        assert loader.intensities == (target == "intensity")
+    assert tiny.config().data.target == "presence"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.target": "heights"}, 'data.target must be "presence" or "intensity", got \'heights\''),
+        (
+            {"data.target": "intensity", "train.select_on": "test"},
+            'data.target "intensity" needs train.select_on "held_out": .*never on those that are tested',
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_trained_is_refused(changes, message):
+    """By its key: intensities are calibrated on held-out subjects, who are none where the test fold selects."""
+    with pytest.raises(ConfigError, match=message):
+        config_lib.step_config(tiny.config(**changes), (1, 12))

@@ -15,7 +15,7 @@ from fgnet_jax.data import folds
 from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train import config as config_lib
-from fgnet_jax.train import loop, workdirs
+from fgnet_jax.train import epoch_end, workdirs
 from fgnet_jax.train.loop import train
 from tests.train import tiny
 
@@ -154,7 +154,7 @@ def test_every_step_is_recorded(run):
 def test_signals_while_a_state_is_evaluated(run, tmp_path, monkeypatch, capsys):
     """In the first epoch, the last, and the final test: the state is on disk by then, and the end is the same."""
     config = tiny.short_run(run[0].parent / "data", **{"train.epochs": 2})
-    evaluate, calls = loop.evaluate, []
+    evaluate, calls = epoch_end.evaluate, []
 
     def interrupted(*arguments):
         calls.append(_is_written(tmp_path / "run/checkpoints" / str((2, 4, 4, 4, 4, 4)[len(calls)])))
@@ -163,7 +163,7 @@ def test_signals_while_a_state_is_evaluated(run, tmp_path, monkeypatch, capsys):
         return evaluate(*arguments)
 
     undisturbed = train(config, tmp_path / "undisturbed")
-    monkeypatch.setattr(loop, "evaluate", interrupted)
+    monkeypatch.setattr(epoch_end, "evaluate", interrupted)
     for evaluations in (1, 2, 4):
         with pytest.raises(SystemExit) as ended:
             train(config, tmp_path / "run")

@@ -11,7 +11,7 @@ import pytest
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import TINY
 from fgnet_jax.models.ops import platforms
-from fgnet_jax.train import optimizer
+from fgnet_jax.train import optimizer, optimizer_names
 from fgnet_jax.train.optimizer import OptimConfig
 
 PATHS = ("encoder/a/kernel", "generator/b/bias", "interpreter/c/kernel")
@@ -112,6 +112,24 @@ def _rates(config, total):
     return np.array(rates)
 
 
+@pytest.mark.parametrize("config", [
+    OptimConfig("sgd", lr=2.0, warmup_steps=4, schedule="cosine", clip=0),
+    OptimConfig("sgd", lr=2.0, schedule="cosine", clip=0),
+    OptimConfig("sgd", lr=2.0, warmup_steps=3, clip=0),
+])  # fmt: skip
+def test_the_logged_rate_is_the_one_that_is_used(config):
+    """At every step; the last one of a cosine is near 0."""
+    logged = [optimizer.learning_rates(config, step, 12)["lr"] for step in range(12)]
+    np.testing.assert_allclose(logged, _rates(config, 12), rtol=1e-5, atol=1e-6)
+
+
+def test_rates_of_parts_are_logged_where_they_differ():
+    """`lr` is that of the last part that is trained."""
+    config = OptimConfig(lr=0.1, lr_encoder=0.3, lr_interpreter=0.0, warmup_steps=2)
+    assert optimizer.learning_rates(config, 1, 10) == {"lr": 0.05, "lr/encoder": 0.15, "lr/generator": 0.05}
+    assert optimizer.learning_rates(OptimConfig(lr=0.1), 1, 10) == {"lr": 0.1}
+
+
 def test_warm_up_and_cosine():
     """Linear from 0 to the peak, reached by the first step after warm-up; then half a cosine, 0 after the last step."""
     rates = _rates(OptimConfig("sgd", lr=2.0, warmup_steps=4, schedule="cosine", clip=0), 12)
@@ -131,8 +149,89 @@ def test_what_is_trained_of_the_network():
     assert {path.split("/")[0] for path in paths if optimizer.is_trained(path, alone)} == {"interpreter"}
 
 
-@pytest.mark.parametrize(("change", "message"), [({"name": "adam"}, "optim.name"), ({"schedule": "step"}, "schedule")])
+@pytest.mark.parametrize(("change", "message"), [({"name": "adm"}, "optim.name"), ({"schedule": "step"}, "schedule")])
 def test_unknown_names_are_refused(change, message):
     """With the known ones."""
     with pytest.raises(ValueError, match=f'{message} must be "'):
         OptimConfig(**change)
+
+
+def test_the_nearest_optimiser_and_argument_are_named():
+    """Of optax; the rate has its own key."""
+    with pytest.raises(ValueError, match="got 'rmspop'; did you mean \"rmsprop\".*; there are adabelief, .*yogi"):
+        OptimConfig("rmspop")
+    with pytest.raises(ValueError, match="optax.sgd has no argument 'momentun'; did you mean \"momentum\""):
+        OptimConfig("sgd", options=(("momentun", 0.9),))
+    with pytest.raises(ValueError, match="optim.options: learning_rate is set by optim.lr"):
+        OptimConfig(options=(("learning_rate", 1.0),))
+    with pytest.raises(ValueError, match="optim.options: optax.adamw does not take .*mu_dtype"):
+        optimizer.optimizer(OptimConfig(options=(("mu_dtype", "float17"),)), 5)
+
+
+@pytest.mark.parametrize("name", optimizer_names.OPTIMIZERS)
+def test_every_optimiser_updates_parameters(name):
+    """Two steps of each, with a state that a checkpoint can hold: arrays of numbers."""
+    config = OptimConfig(name, lr=1e-3, clip=0)
+    tx = optimizer.optimizer(config, 5)
+    arrays = jax.tree.leaves(tx.init(jax.tree.map(jnp.asarray, _params())))
+    assert all(np.issubdtype(np.asarray(x).dtype, np.number) or x.dtype == bool for x in arrays)
+    trained: Any = _train(config, steps=2)
+    assert all(np.isfinite(trained[path]).all() and np.any(trained[path] != value) for path, value in _params().items())
+
+
+def test_options_reach_the_optimiser():
+    """Momentum, as optax has it; weight decay where there is one."""
+    options: Any = (("momentum", 0.5), ("nesterov", True))
+    config, reference = OptimConfig("sgd", lr=0.1, clip=0, options=options), optax.sgd(0.1, 0.5, True)
+    tx, grads = optimizer.optimizer(config, 5), _gradients(0)
+    state, expected_state = tx.init(_params()), reference.init(_params())
+    updates: Any = {}
+    expected: Any = {}
+    for _ in range(3):
+        updates, state = tx.update(grads, state, _params())
+        expected, expected_state = reference.update(grads, expected_state)
+    for path, value in expected.items():
+        np.testing.assert_allclose(updates[path], value, rtol=1e-6)
+    assert [optimizer_names.decays(name) for name in ("adamw", "lion", "adam", "sgd")] == [True, True, False, False]
+
+
+def test_layers_have_rates_of_their_own():
+    """Half the rate from one layer to the one before it: of those that are trained."""
+    paths = (
+        "encoder/input_conv/kernel", "encoder/body/2/conv1/kernel", "encoder/body/10/conv1/kernel",
+        "encoder/styles/3/linear/kernel", "encoder/lateral1/bias", "generator/mapping/7/kernel", "generator/constant",
+        "generator/convs/0/kernel", "generator/convs/1/kernel", "interpreter/stages/0/kernel",
+        "interpreter/output/bias",
+    )  # fmt: skip
+    factors = optimizer.layer_factors(paths, 0.5)
+    assert [float(np.log2(factors[path])) for path in paths] == [-7, -6, -5, -4, -4, -3, -3, -2, -1, 0, 0]
+    config = OptimConfig("sgd", lr=1.0, clip=0, layer_decay=0.5)
+    tx = optimizer.optimizer(config, 5)
+    ones = {path: jnp.ones(2) for path in paths}
+    updates: Any = tx.update(ones, tx.init(ones), ones)[0]
+    for path in paths:
+        np.testing.assert_array_equal(updates[path], -factors[path])
+
+
+def test_checkpoints_name_what_they_named():
+    """Keys that are off add nothing to the optimiser's state."""
+    state = optimizer.optimizer(OptimConfig(), 5).init(jax.tree.map(jnp.asarray, _params()))
+    names = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)}
+    assert "[1].inner_states['encoder'].inner_state[0].mu['encoder/a/kernel']" in names
+    assert all(name.startswith("[1].inner_states[") for name in names)
+
+
+def test_frozen_modules():
+    """By whole names of modules; a part that is frozen whole is not trained."""
+    config = OptimConfig(frozen=("encoder/body/1", "generator"))
+    assert config.trained == ("encoder", "interpreter")
+    names = {"encoder/body/1/a": False, "encoder/body/10/a": True, "generator/convs/0/a": False, "interpreter/b": True}
+    assert {path: optimizer.is_trained(path, config) for path in names} == names
+
+
+def test_norms_by_part():
+    """Their squares add up to that of all."""
+    norms = {name: float(value) for name, value in optimizer.gradient_norms(_gradients(0)).items()}
+    assert norms["grad_norm/generator"] == pytest.approx(float(np.linalg.norm(_gradients(0)["generator/b/bias"])))
+    assert len(norms) == 4
+    assert norms.pop("grad_norm") == pytest.approx(np.linalg.norm(list(norms.values())))

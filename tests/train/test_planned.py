@@ -3,6 +3,7 @@
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
+from fgnet_jax.data import folds
 from fgnet_jax.train import defaults, planned, splits
 from tests.train import tiny
 
@@ -20,6 +21,7 @@ def test_a_corpus_that_is_there_says_all(tmp_path):
     data = splits.open_run(config)
     plan = planned.plan(config)
     assert (plan.aus, plan.steps) == (data.aus, 4)
+    assert plan.evaluated == 2 * len(data.select.indices) + len(data.test.indices)
     assert plan.remark == f"{len(data.train.indices)} faces to train on"
 
 
@@ -28,6 +30,7 @@ def test_an_absent_synthetic_corpus_is_not_rendered(tmp_path):
     plan = planned.plan(tiny.config(**{"data.dir": str(tmp_path)}))
     assert plan.aus == CORPUS_AUS["bp4d"] and plan.steps == 6
     assert plan.remark == f"synthetic_bp4d is not in {tmp_path}; 51 faces by data.frames, about"
+    assert plan.evaluated == 2 * 9 + 30
     assert not list(tmp_path.iterdir())
 
 
@@ -38,6 +41,22 @@ def test_of_the_published_corpora_the_published_numbers_are_taken(tmp_path):
     assert plan.steps == 7500
     assert plan.remark.startswith(f"disfa and bp4d are not in {tmp_path}; ")
     assert plan.remark.endswith(" faces by the published numbers, about")
+    frames = folds.PUBLISHED_FRAMES
+    others = sum(sum(frames[name][1:]) for name in ("disfa", "bp4d"))
+    assert plan.evaluated == 15 * int(0.15 * others) + frames["disfa"][0] + frames["bp4d"][0]
+
+
+def test_the_test_fold_may_be_evaluated_in_every_epoch(tmp_path):
+    """As published; or some of it."""
+    assert planned.plan(published("disfa", tmp_path, **{"train.select_on": "test"})).evaluated == 16 * 43545
+    some = {"train.select_on": "test", "train.eval_frames": 1000}
+    assert planned.plan(published("disfa", tmp_path, **some)).evaluated == 15 * 1000 + 43545
+
+
+def test_a_fold_that_there_is_not_is_refused(tmp_path):
+    """As a run would, with what there are."""
+    with pytest.raises(defaults.ConfigError, match="data: unknown fold 5: expected 0 to 2"):
+        planned.plan(published("bp4d", tmp_path, **{"data.fold": 5}))
 
 
 def test_a_number_of_samples_is_taken_as_given(tmp_path):

@@ -15,8 +15,9 @@ from fgnet_jax.runtime import files, sharding, sums
 from fgnet_jax.train import config as config_lib
 from fgnet_jax.train import workdirs
 from fgnet_jax.train.config import ConfigError
-from fgnet_jax.train.loop import best_meta, train
-from fgnet_jax.train.run import begin, prepare_run, unsplit, write_provenance
+from fgnet_jax.train.epoch_end import best_meta
+from fgnet_jax.train.loop import train
+from fgnet_jax.train.run import begin, disk_needed, prepare_run, unsplit, write_provenance
 from tests.train import tiny
 
 
@@ -205,3 +206,46 @@ def test_devices_that_cannot_share_parameters_are_named():
 def _layout(devices, shard_params):
     mesh = jax.sharding.AbstractMesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     return sharding.Sharding(mesh, shard_params)  # pyright: ignore[reportArgumentType]
+
+
+def test_results_of_fewer_epochs_are_not_left_behind(chain, tmp_path):
+    """Once epochs are added, results of the shorter run are not the configuration's; without, they are."""
+    config = tiny.short_run(chain / "data", **{"optim.schedule": "constant"})
+    _record(config, tmp_path / "run")
+    for epochs, remains in ((2, True), (3, False)):
+        (tmp_path / "run/results.json").write_text("{}")
+        longer = tiny.short_run(chain / "data", **{"optim.schedule": "constant", "train.epochs": epochs})
+        run = prepare_run(longer, tmp_path / "run")
+        assert any("goes on to 3 now" in line for line in run.remarks) is not remains
+        write_provenance(run)
+        assert (tmp_path / "run/results.json").exists() is remains
+
+
+def test_a_metric_without_a_value_cannot_select(chain, tmp_path):
+    """Where no held-out face shows an AU, or every one does; the keys that change them are named."""
+    config = tiny.short_run(chain / "data", **{"train.select_metric": "auc"})
+    assert prepare_run(config, tmp_path / "run").data.selection.startswith("best epoch by AUC on 4 held-out")
+    few = tiny.short_run(chain / "data", **{"train.select_metric": "auc", "train.eval_frames": 1})
+    with pytest.raises(
+        ConfigError, match='select_metric "auc" has no value for synthetic_bp4d held-out.*data.held_out'
+    ):
+        prepare_run(few, tmp_path / "run")
+
+
+def test_what_weighs_the_loss_is_said(chain, tmp_path):
+    """And a weight decay that has no effect."""
+    changes = {"loss.positive_weight": "inverse_frequency", "optim.name": "adam"}
+    run = prepare_run(tiny.short_run(chain / "data", **changes), tmp_path / "run")
+    labels = run.data.train.labels(run.data.aus)
+    weight = (labels[:, 0] == 0).sum() / (labels[:, 0] == 1).sum()
+    assert run.step.loss.positive_weights[0] == weight
+    assert any(line.startswith(f"Weighted loss: positive faces count {weight:.3g} (AU01), ") for line in run.remarks)
+    assert "optim.weight_decay 0.0005 has no effect: optax.adam has none" in run.remarks
+
+
+@pytest.mark.parametrize(("changes", "sets"), [({}, 11), ({"train.ema": 0.9}, 14), ({"train.keep_best": 3}, 13)])
+def test_space_for_averages_and_kept_weights(changes, sets):
+    """Three checkpoints of three or four sets of values, and one set of best weights more than are kept."""
+    config = tiny.config(**changes)
+    values = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(fgnet.abstract(config_lib.model_config(config))))
+    assert disk_needed(config, is_begun=False) == sets * values

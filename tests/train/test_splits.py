@@ -5,9 +5,11 @@ import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.data import folds
+from fgnet_jax.prepare import __main__ as prepare
 from fgnet_jax.runtime.files import NotWritableError
 from fgnet_jax.train import splits
 from fgnet_jax.train.config import ConfigError
+from tests.prepare.corpora import own_arguments, own_table
 from tests.train import tiny
 
 
@@ -58,6 +60,16 @@ def test_samples_are_the_beginning_of_one_permutation(directory):
     assert len(five) == 5 and len(twenty) == 20
     assert set(five) <= set(twenty) <= set(everything)
     np.testing.assert_array_equal(five, _open(directory, **{"data.samples": 5}).train.indices)
+
+
+def test_the_seed_of_a_run_does_not_move_its_data(directory):
+    """Held-out subjects and samples are drawn by data.seed, and so are rendered faces, of another corpus then."""
+    first, same = (_open(directory, **{"data.samples": 20, "seed": seed}) for seed in (0, 5))
+    np.testing.assert_array_equal(first.train.indices, same.train.indices)
+    np.testing.assert_array_equal(first.select.indices, same.select.indices)
+    other = _open(directory, **{"data.samples": 20, "data.seed": 1})
+    assert _subjects(other.select) != _subjects(first.select)
+    assert other.identities[0].fingerprint != first.identities[0].fingerprint == same.identities[0].fingerprint
 
 
 def test_evaluation_frames_are_evenly_spaced(directory):
@@ -143,3 +155,51 @@ def test_a_run_knows_the_identity_of_every_corpus(directory):
     data = _open(directory, **{"data.also_train": ("synthetic_disfa",)})
     assert [identity.name.split("/")[0] for identity in data.identities] == ["synthetic_bp4d", "synthetic_disfa"]
     assert data.identities[1].aus == CORPUS_AUS["disfa"] and len(data.identities[1].fingerprint) == 12
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Prepare corpora of four subjects, each a fold, and of the same in two folds; return their folder."""
+    root = own_table(tmp_path_factory.mktemp("own"), subjects=4)
+    data = root / "data"
+    assert prepare.main(own_arguments(root, data, "--folds", "subjects")) == 0
+    assert prepare.main(own_arguments(root, data, "--folds", "2", name="halves")) == 0
+    return data
+
+
+def test_one_subject_is_left_out(own):
+    """Each fold is a subject: the others are trained on, but for one who is held out."""
+    for fold in range(4):
+        data = _open(own, **{"data.corpus": "mine", "data.fold": fold})
+        train, select, test = map(_subjects, (data.train, data.select, data.test))
+        assert test == {f"p{fold}"} and len(select) == 1 and len(train) == 2
+        assert train | select | test == {f"p{k}" for k in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.corpus": "mine", "data.fold": 4}, "data: unknown fold 4: expected 0 to 3"),
+        (
+            {"data.corpus": "mine", "data.also_train": ("halves",)},
+            "mine has folds 0 to 3, and halves of data.also_train 0 to 1: prepare both with the same number of folds",
+        ),
+        ({"data.corpus": "mine", "data.fold": 3, "data.also_test": ("halves",)}, "halves has no split 'fold_3'"),
+    ],
+)
+def test_folds_that_a_corpus_does_not_have_are_refused(own, changes, message):
+    """The message says which there are."""
+    with pytest.raises(ConfigError, match=message):
+        _open(own, **changes)
+
+
+def test_a_single_subject_to_train_on_cannot_be_divided(tmp_path):
+    """Of two subjects and folds, one is tested: to hold out another leaves none."""
+    root = own_table(tmp_path / "own", subjects=2)
+    assert prepare.main(own_arguments(root, tmp_path / "data", "--folds", "subjects")) == 0
+    with pytest.raises(
+        ConfigError, match="cannot hold out a share of 0.* of 1 subject to train on: .*select_on='test'"
+    ):
+        _open(tmp_path / "data", **{"data.corpus": "mine"})
+    data = _open(tmp_path / "data", **{"data.corpus": "mine", "train.select_on": "test"})
+    assert _subjects(data.train) == {"p1"} and _subjects(data.test) == {"p0"}

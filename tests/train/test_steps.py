@@ -14,6 +14,8 @@ from fgnet_jax.models.interpreter import PixelInterpreter
 from fgnet_jax.models.ops.resize import shrink, upsample
 from fgnet_jax.runtime import sharding
 from fgnet_jax.train import evaluator, state, steps, targets
+from fgnet_jax.train import optimizer as optimizer_lib
+from fgnet_jax.train.losses import LossConfig, heatmap_loss
 from fgnet_jax.train.optimizer import OptimConfig, optimizer
 
 MODEL = ModelConfig(
@@ -249,3 +251,78 @@ def test_the_pixel_interpreters_first_layer_is_linear_over_the_concatenated_maps
     np.testing.assert_allclose(interpreter._first_layer(features), expected, rtol=1e-4, atol=1e-5)
     assert kernel.shape == (48, 128)
     assert interpreter(features).shape == (2, 8, 8, 8)
+
+
+def test_targets_of_intensity_are_drawn_at_their_heights():
+    """The loss is against them; an unknown label contributes none, whatever its intensity."""
+    config = dataclasses.replace(CONFIG, target=targets.INTENSITY)
+    faces = batch(unknown=[(0, 1)])
+    coded = jnp.where(faces["labels"] == 1, 4.0, 1.0).at[0, 1].set(5.0)
+    weak, strong = (faces | {"intensities": codes} for codes in (coded, jnp.where(faces["labels"] == 1, 2.0, 0.0)))
+    variables, key = _variables(MODEL), jax.random.key(0)
+    losses = [float(steps.batch_loss(config, variables, part, key)[0]) for part in (weak, strong)]
+    published = float(steps.batch_loss(CONFIG, variables, faces, key)[0])
+    assert len({*losses, published}) == 3
+    other = weak | {"intensities": coded.at[0, 1].set(0.0)}
+    assert float(steps.batch_loss(config, variables, other, key)[0]) == losses[0]
+
+
+def test_a_weighted_loss_is_the_same_in_parts():
+    """Unknown labels, which are more in one part than in the other, positive weights and a focal factor together."""
+    loss = LossConfig(positive_weights=(3.0, 0.5, 1.0, 8.0, 2.0), focal=1.0)
+    data = batch(unknown=[(0, 0), (2, 0), (0, 1), (1, 4), (2, 4), (3, 3)])
+    at_once, in_parts = (freeze("encoder", "interpreter", accumulate=count, loss=loss) for count in (1, 2))
+    (expected, expected_metrics), (actual, metrics) = step(at_once, data=data), step(in_parts, data=data)
+    for name, value in expected_metrics.items():
+        assert float(metrics[name]) == pytest.approx(float(value), rel=1e-4), name
+    for path, value in expected.params.items():
+        np.testing.assert_allclose(actual.params[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+    published = step(freeze("encoder", "interpreter"), data=data)[1]
+    assert float(published["loss"]) != pytest.approx(float(expected_metrics["loss"]), rel=1e-2)
+
+
+def test_averages_follow_what_is_trained():
+    """Parameters and BatchNorm's statistics, by a decay that grows from 1/10; frozen ones are evaluated as they are."""
+    config = freeze("encoder", ema=0.15)
+    current = state.create(_variables(MODEL), config.optim, optimizer(config.optim, 10), averaged=True)
+    averages = dict(current.averages)
+    assert set(averages) == {p for p in current.params if optimizer_lib.is_trained(p, config.optim)} | set(
+        current.batch_stats
+    )
+    for decay in (1 / 10, 0.15, 0.15):  # 2/11 and 3/12 are more
+        current, _ = step(config, current)
+        values = current.params | current.batch_stats
+        averages = {path: decay * old + (1 - decay) * values[path] for path, old in averages.items()}
+        for path, value in averages.items():
+            np.testing.assert_allclose(current.averages[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+    evaluated = current.evaluated
+    assert updated(current.params, evaluated.params) == {p for p in averages if p in current.params}
+    assert all(evaluated.params[path] is current.averages[path] for path in averages if path in current.params)
+    assert set(evaluated.batch_stats) == set(current.batch_stats)
+
+
+def test_without_averages_the_state_is_as_it_was():
+    """No array more, and what is evaluated is what is trained."""
+    current = start(CONFIG)
+    assert current.averages == {} and current.evaluated.params == current.params
+
+
+def test_frozen_modules_keep_their_bits():
+    """Within parts that are trained; their BatchNorm's statistics go on."""
+    config = dataclasses.replace(CONFIG, optim=dataclasses.replace(SGD, frozen=("encoder/body/0", "generator/mapping")))
+    before, (after, _) = start(config), step(config)
+    changed = updated(before.params, after.params)
+    assert changed and not any(path.startswith(("encoder/body/0/", "generator/mapping/")) for path in changed)
+    assert any(path.startswith("encoder/body/0/") for path in updated(before.batch_stats, after.batch_stats))
+
+
+def test_validation_errors_are_those_of_the_targets():
+    """By face and AU; their mean is the published loss of the same heatmaps."""
+    data = batch(unknown=[(1, 2)]) | {"index": jnp.arange(4), "valid": jnp.ones(4, bool)}
+    compiled = evaluator.compile_eval_steps(MODEL, len(AUS), sharding.create(), CONFIG)
+    found = {name: np.asarray(x) for name, x in compiled.score(_variables(MODEL), data).items()}
+    maps = compiled.heatmaps(_variables(MODEL), data)
+    expected = targets.targets(data["landmarks"], data["labels"], CONFIG.centres, size=8, image_size=16)
+    np.testing.assert_allclose(found["errors"], jnp.square(maps - expected).mean((1, 2)), rtol=1e-4, atol=1e-6)
+    scored = evaluator.ScoredFaces(found["scores"], found["labels"], found["index"], found["errors"])
+    assert scored.loss() == pytest.approx(float(heatmap_loss(maps, expected, data["labels"] >= 0)), rel=1e-5)

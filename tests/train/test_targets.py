@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.train.targets import au_centres, blob_centres, targets
+from fgnet_jax.train.targets import au_centres, blob_centres, intensity_heights, targets
 from tests.parity import reference
 
 
@@ -61,3 +61,35 @@ def test_an_au_without_centres_is_refused():
     """By its number, with the known ones."""
     with pytest.raises(ValueError, match=r"AU 43; known: \[1, 2, 4"):
         au_centres((1, 43))
+
+
+def test_the_height_of_a_target_grows_with_intensity_and_its_sign_is_the_labels():
+    """Present from 2 on; a corpus prepared with another threshold of presence keeps its labels' signs."""
+    coded = jnp.asarray([[0.0], [1.0], [1.99], [2.0], [3.0], [5.0]])
+    heights = intensity_heights((coded >= 2).astype(jnp.int8), coded)[:, 0]
+    np.testing.assert_allclose(heights, [-0.6, -0.4, -0.202, 0.4, 0.6, 1.0], atol=1e-6)
+    for threshold in range(1, 6):
+        codes = jnp.arange(6.0)[:, None]
+        heights = intensity_heights((codes >= threshold).astype(jnp.int8), codes)[:, 0]
+        assert ((heights > 0) == (codes[:, 0] >= threshold)).all() and (heights != 0).all()
+        assert (jnp.diff(heights) >= 0).all()
+
+
+def test_presence_without_an_intensity_has_the_height_of_the_middle_code_and_of_0():
+    """As on a corpus that codes presence alone; unknown labels have no height, whatever their intensity."""
+    labels = jnp.asarray([[1, 0, -1, -1]])
+    heights = intensity_heights(labels, jnp.asarray([[-1.0, -1.0, -1.0, 4.0]]))
+    np.testing.assert_allclose(heights, [[0.6, -0.6, 0, 0]], atol=1e-6)
+
+
+def test_targets_of_intensity_are_those_of_presence_times_their_height():
+    """Also where two blobs meet: no target is higher than its intensity says."""
+    # Both lip corners at one place: the published target is clipped at 1 there, from a sum of 2.
+    landmarks = _landmarks().at[0, 48].set(jnp.array([128.0, 128.0])).at[0, 54].set(jnp.array([128.0, 128.0]))
+    codes = jnp.asarray([[3.0], [5.0], [0.0]])
+    labels = (codes >= 2).astype(jnp.int8)
+    faces, centres = jnp.repeat(landmarks, 3, 0), au_centres((12,))
+    present = targets(faces, jnp.ones((3, 1), jnp.int8), centres)
+    drawn = targets(faces, labels, centres, intensities=codes)
+    np.testing.assert_allclose(drawn, present * jnp.asarray([0.6, 1.0, -0.6])[:, None, None, None], atol=1e-6)
+    assert float(drawn[0].max()) == pytest.approx(0.6)

@@ -1,5 +1,7 @@
 """The legend: one size for any number of faces, a row for every AU, bars for one face and a table for several."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,3 +40,14 @@ def test_the_legend_is_beside_the_image():
     assert canvas.size == (300 + legend.WIDTH, legend.height(2))
     top = (legend.height(2) - 60) // 2
     assert canvas.getpixel((0, top)) == (1, 2, 3) and canvas.getpixel((0, top - 1)) == painting.BACKGROUND
+
+
+def test_an_intensity_stands_in_the_scores_place():
+    """Without a sign; an AU that has none shows its score, and the title says what the numbers are."""
+    entry = dataclasses.replace(_entry("0"), intensities=np.array([3.24, np.nan]))
+    assert [entry.text(k) for k in range(2)] == ["3.2", "-0.100"]
+    assert [_entry("0").text(k, 2) for k in range(2)] == ["+0.20", "-0.10"]
+    assert legend._title(2, [entry], 0) == "1 of 2 present; intensity 0 to 5"
+    for count in (1, 3):
+        drawn = [legend.draw(AUS, [face] * count) for face in (entry, _entry("0"))]
+        assert drawn[0].size == drawn[1].size and drawn[0].tobytes() != drawn[1].tobytes()

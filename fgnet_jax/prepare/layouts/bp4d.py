@@ -80,6 +80,7 @@ def read(
         aus=tuple(aus),
         root=root,
         sequences=records.in_order(sequences, partition),
+        folds=records.folds_of(name, partition),
         problems=tuple(problems),
         notes=tuple(filter(None, notes)),
     )

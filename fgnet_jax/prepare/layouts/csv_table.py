@@ -4,7 +4,7 @@
     anna/0001.jpg,anna,0,1,
 
 Columns, in any order: `image` (or `picture`, `image_path`, `path`, `file`; relative to the table), `subject`, AUs by
-name (`au1`, `AU06`, `AU12_c`); optionally `sequence`, `frame` and `fold` (0 to 2).
+name (`au1`, `AU06`, `AU12_c`); optionally `sequence`, `frame` and `fold` (a whole number, of any number of folds).
 """
 
 import dataclasses
@@ -36,11 +36,21 @@ Datasets that are prepared already have it in their records and fingerprints, so
 _LONGEST_NAME = 255
 """Bytes of a file's name, at most, on every usual file system."""
 
+SUBJECTS = "subjects"
+"""Instead of a number of folds: one for each subject."""
+
 Faces = dict[tuple[str, str], dict[int, tuple[Path, list[float]]]]
 """Of each subject and sequence, image and AU values by frame number."""
 
 
-def read(file: Path, name: str, *, partition: Partition | None = None, threshold: float | None = None) -> CorpusRecords:
+def read(
+    file: Path,
+    name: str,
+    *,
+    partition: Partition | None = None,
+    folds: int | str | None = None,
+    threshold: float | None = None,
+) -> CorpusRecords:
     """Find images and labels.
 
     Args:
@@ -48,11 +58,13 @@ def read(file: Path, name: str, *, partition: Partition | None = None, threshold
       name: Name of the corpus.
       partition: Folds by subject; by default the column `fold`, else subjects are assigned to the three folds in turn,
         sorted by name.
+      folds: Number of folds to assign subjects to in turn, whatever the column `fold` says, or `SUBJECTS`: each subject
+        is a fold.
       threshold: If given, AU columns have intensities of 0 to 5, present from this one on; else they have 0 and 1.
 
     Raises:
       LayoutError: if the table cannot be read, lacks a column, or none of its images exists; if it has the name of BP4D
-        or DISFA, and not their subjects.
+        or DISFA, and not their subjects or folds; if there are more folds than subjects.
     """
     table = label_table.read(file)
     keys = _key_columns(table)
@@ -61,22 +73,27 @@ def read(file: Path, name: str, *, partition: Partition | None = None, threshold
     _refuse_without_images(file, rows, problems)
     subjects = sorted({key[0] for key in rows})
     recognition.refuse_borrowed_name(name, subjects, has_folds=partition is not None or keys.fold is not None)
-    folds = partition if partition is not None else _folds(table, keys, subjects)
+    if folds is not None and folds_lib.is_published(name):
+        raise LayoutError(f"--folds {folds}: {name} has three published folds; choose another --name")
+    note = ""
+    if partition is None:
+        partition, note = _partition(table, keys, subjects, folds)
     sequences = []
     for key, faces in rows.items():
-        if key[0] not in folds:
+        if key[0] not in partition:
             problems.append(
                 Problem(kind=records.NO_FOLD, where="/".join(key), detail="not in the partition", count=len(faces))
             )
         else:
-            sequences.append(_sequence(key, faces, folds[key[0]], threshold))
+            sequences.append(_sequence(key, faces, partition[key[0]], threshold))
     return CorpusRecords(
         name=name,
         aus=tuple(table.aus),
         root=file.parent,
-        sequences=records.in_order(sequences, folds),
+        sequences=records.in_order(sequences, partition),
+        folds=records.folds_of(name, partition),
         problems=tuple(problems),
-        notes=tuple(filter(None, [table.note([*dataclasses.astuple(keys), *table.aus.values()])])),
+        notes=tuple(filter(None, [note, table.note([*dataclasses.astuple(keys), *table.aus.values()])])),
     )
 
 
@@ -193,18 +210,29 @@ def _refuse_without_images(file: Path, rows: Faces, problems: list[Problem]) -> 
         raise LayoutError(f"{file}: none of its {len(paths)} images is there; looked for {paths[0]} and the like")
 
 
-def _folds(table: label_table.LabelTable, keys: _KeyColumns, names: list[str]) -> dict[str, int]:
-    """Return the folds by subject: of the column `fold`, else in turn."""
-    if keys.fold is None:
-        return {name: k % folds_lib.NUM_FOLDS for k, name in enumerate(names)}
+def _partition(
+    table: label_table.LabelTable, keys: _KeyColumns, names: list[str], folds: int | str | None
+) -> tuple[dict[str, int], str]:
+    """Return the folds by subject (of the column `fold`, else in turn), and a note, "" for none."""
+    if folds is None and keys.fold is not None:
+        return _column_of_folds(table, keys.subject, keys.fold), ""
+    number = len(names) if folds == SUBJECTS else int(folds or folds_lib.NUM_FOLDS)
+    if folds is not None and not 2 <= number <= len(names):
+        count = f"{len(names)} subject{'s' * (len(names) != 1)}"
+        raise LayoutError(
+            f"{table.path}: --folds {folds}, of a table with {count}: expected 2 folds or more, each with one"
+        )
+    note = "" if keys.fold is None else f"column {keys.fold!r} is not read: --folds {folds} says otherwise"
+    return {name: k % number for k, name in enumerate(names)}, note
+
+
+def _column_of_folds(table: label_table.LabelTable, subject: str, column: str) -> dict[str, int]:
+    """Return the folds by subject that a column has."""
     folds: dict[str, int] = {}
     for row in table.rows:
-        text = label_files.plain_number(row.cells[keys.fold])
-        if text not in map(str, range(folds_lib.NUM_FOLDS)):
-            raise LayoutError(
-                f"{table.path} line {row.line}: fold is {text!r}: expected 0 to {folds_lib.NUM_FOLDS - 1}"
-            )
-        name = row.cells[keys.subject]
+        text, name = label_files.plain_number(row.cells[column]), row.cells[subject]
+        if not re.fullmatch(r"\d{1,4}", text):
+            raise LayoutError(f"{table.path} line {row.line}: fold is {text!r}: expected a whole number, from 0 on")
         if folds.setdefault(name, int(text)) != int(text):
             raise LayoutError(f"{table.path} line {row.line}: {name} is in fold {folds[name]} as well as in {text}")
     return folds

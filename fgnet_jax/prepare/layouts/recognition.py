@@ -20,7 +20,7 @@ _PLUS = {
 _PLUS_TASKS = {"T1", "T6", "T7", "T8"}
 """Tasks of BP4D+ that are coded, as far as it is known; of BP4D all eight are."""
 
-_OWN = "prepare it as a corpus of its own: --name {name} --partition FILE, a JSON of three lists of its subjects"
+_OWN = "prepare it as a corpus of its own: --name {name} --partition FILE, a JSON of its folds, each a list of subjects"
 
 
 def partition_of(layout: str, name: str, partition: Partition | None) -> Partition:
@@ -38,8 +38,8 @@ def partition_of(layout: str, name: str, partition: Partition | None) -> Partiti
         raise LayoutError(f"--name {name}: that corpus has a layout of its own, this is that of {layout}")
     if partition is None and name != layout:
         raise LayoutError(
-            f"--name {name} needs --partition FILE, a JSON of three lists of its subjects: the published folds are "
-            f"those of the subjects of {layout}"
+            f"--name {name} needs --partition FILE, a JSON of its folds, each a list of subjects: the published folds "
+            f"are those of the subjects of {layout}"
         )
     return standard_partition(layout) if partition is None else partition
 

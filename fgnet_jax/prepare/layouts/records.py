@@ -97,6 +97,7 @@ class CorpusRecords:
       problems: Problems found while reading.
       notes: Lines for the report.
       recordings: The published corpus whose recordings these are, where that is known and it has another name.
+      folds: Its folds, ascending; a fold that has a face is a split, fold_0 and so on.
     """
 
     name: str
@@ -106,6 +107,7 @@ class CorpusRecords:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     recordings: str = ""
+    folds: tuple[int, ...] = tuple(range(folds_lib.NUM_FOLDS))
 
 
 def files_under(root: Path) -> list[PurePosixPath]:
@@ -177,25 +179,48 @@ def standard_partition(corpus: str) -> Partition:
     return {name: fold for fold, names in enumerate(folds_lib.FOLDS[corpus]) for name in names}
 
 
-def read_partition(path: Path) -> Partition:
+def read_partition(path: Path, num_folds: int | None = None) -> Partition:
     """Read a custom partition: JSON, a list of subjects per fold, `[["SN001", …], […], […]]`.
+
+    Args:
+      path: The file.
+      num_folds: Number of lists that there must be; any from two on if None.
 
     Raises:
       LayoutError: if the file is not of that form, or a subject is in two folds.
     """
-    form = f'expected {folds_lib.NUM_FOLDS} lists of subjects, [["SN001", ...], [...], [...]]'
+    form = f'expected {num_folds or "two or more"} lists of subjects, [["SN001", ...], [...], [...]]'
     try:
         folds = json.loads(path.read_bytes())  # in any UTF, with a byte order mark or without
     except (OSError, ValueError) as error:
         raise LayoutError(f"partition {path} cannot be read: {error}; {form}") from error
     is_list = isinstance(folds, list) and all(isinstance(fold, list) and fold for fold in folds)
-    if not is_list or len(folds) != folds_lib.NUM_FOLDS or not all(isinstance(s, str) for f in folds for s in f):
+    if not is_list or not all(isinstance(s, str) for f in folds for s in f):
         raise LayoutError(f"partition {path} is of another form: {form}")
+    if len(folds) < 2 or len(folds) != (num_folds or len(folds)):
+        hint = "; for other folds, give the corpus a --name of its own" if num_folds else ""
+        raise LayoutError(f"partition {path} has {len(folds)} lists: {form}{hint}")
     names = [name for fold in folds for name in fold]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise LayoutError(f"partition {path} has {', '.join(repeated)} more than once")
     return {name: k for k, fold in enumerate(folds) for name in fold}
+
+
+def folds_of(name: str, partition: Partition) -> tuple[int, ...]:
+    """Return the folds of a corpus, ascending: the three of a published one, or those that subjects are in.
+
+    Raises:
+      LayoutError: if subjects of a published corpus are in another than its three.
+    """
+    folds = tuple(sorted(set(partition.values())))
+    if not folds_lib.is_published(name):
+        return folds
+    published = tuple(range(folds_lib.NUM_FOLDS))
+    if others := set(folds) - set(published):
+        names = ", ".join(map(str, sorted(others)))
+        raise LayoutError(f"--name {name}: there are subjects in fold {names}: expected {folds_lib.listed(published)}")
+    return published
 
 
 def in_order(sequences: Iterable[LabelledSequence], partition: Partition) -> tuple[LabelledSequence, ...]:

@@ -191,7 +191,7 @@ def test_the_name_of_a_published_corpus_means_its_subjects_and_folds(tmp_path):
         ("image,subject,subject,au1\n", "has two columns 'subject'"),
         ("image,subject,au6\nx/1.jpg,ann,1\n", "none of its 1 images is there; looked for .*x/1.jpg"),
         ("image,subject,au6\n", "no row can be used; there is none"),
-        ("image,subject,au6,fold\na/1.jpg,ann,1,3\n", "line 2: fold is '3': expected 0 to 2"),
+        ("image,subject,au6,fold\na/1.jpg,ann,1,-1\n", "line 2: fold is '-1': expected a whole number, from 0 on"),
         ("image,subject,au6,fold\na/1.jpg,ann,1,1\na/2.jpg,ann,1,0\n", "line 3: ann is in fold 1 as well as in 0"),
     ],
 )

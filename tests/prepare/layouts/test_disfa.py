@@ -317,13 +317,14 @@ def test_a_custom_partition(tmp_path):
     corpus = disfa.read(tmp_path, partition=records.read_partition(file))
     assert [(sequence.subject, sequence.fold) for sequence in corpus.sequences] == [("SN014", 0), ("SN001", 2)]
     for text, message in (
-        ('[["SN001"], ["SN002"]]', "is of another form: expected 3 lists"),
+        ('[["SN001"], "SN002"]', "is of another form: expected 3 lists"),
+        ('[["SN001"], ["SN002"]]', "has 2 lists: expected 3 lists.*give the corpus a --name of its own"),
         ('[["SN001"], ["SN001"], ["SN003"]]', "has SN001 more than once"),
         ("{", "cannot be read"),
     ):
         file.write_text(text)
         with pytest.raises(LayoutError, match=message):
-            records.read_partition(file)
+            records.read_partition(file, num_folds=3)
 
 
 def test_order_is_by_fold_and_the_partitions_order(tmp_path):
