@@ -116,8 +116,8 @@ def make_plan(config_texts: Sequence[str], output: Path, data_dir: Path | None) 
 
     Args:
       config_texts: Configurations with arguments, as `--config` takes them, one for each corpus: `disfa:seeds=3`. One
-        that takes a corpus and is given none (`synthetic:steps=50`) stands for both synthetic corpora. There is a
-        curve over samples where the first one takes samples and updates.
+        of a synthetic corpus that takes a corpus and is given none (`synthetic:steps=50`) stands for both of these.
+        There is a curve over samples where the first one takes samples and updates.
       output: Folder of runs and reports.
       data_dir: Folder of the corpora; None for that of the configurations, OUTPUT/data where all are synthetic.
 
@@ -125,7 +125,11 @@ def make_plan(config_texts: Sequence[str], output: Path, data_dir: Path | None) 
       ConfigError: A file does not exist, a configuration takes no folds, or several are of one corpus.
     """
     texts = [text for given in config_texts for text in _of_each_corpus(given)]
-    by_text = {text: [_load(single) for single in study_arguments.expanded(_with_folds(text))] for text in texts}
+    place_of_folds = [f"--config.data.dir={data_dir}"] if data_dir else []
+    by_text = {
+        text: [_load(single) for single in study_arguments.expanded(_with_folds(text), place_of_folds)]
+        for text in texts
+    }
     firsts = [configs[0] for configs in by_text.values()]
     corpora = [first.data.corpus for first in firsts]
     if len(set(corpora)) < len(corpora):
@@ -141,11 +145,18 @@ def make_plan(config_texts: Sequence[str], output: Path, data_dir: Path | None) 
 
 
 def _of_each_corpus(text: str) -> list[str]:
-    """Return a configuration for each corpus, where it takes one and is given none."""
+    """Return a configuration for each synthetic corpus, where it takes one, is given none and has one of these."""
     if any(item.startswith("corpus=") for item in text.partition(":")[2].split(",")):
         return [text]
     variants = [_with(text, corpus=corpus) for corpus in CORPORA]
-    return variants if all(_takes(variant) for variant in variants) else [text]
+    is_synthetic = all(map(_takes, variants)) and _load(_of_one_run(text)).data.corpus.startswith(SYNTHETIC)
+    return variants if is_synthetic else [text]
+
+
+def _of_one_run(text: str) -> str:
+    """Return a configuration without the arguments that name several runs."""
+    name, _, arguments = text.partition(":")
+    return f"{name}:{train_command_line.without_several(arguments)}"
 
 
 def _with(text: str, **values: str | int) -> str:
@@ -168,8 +179,10 @@ def _with_folds(text: str) -> str:
     """Return a configuration with all of its folds.
 
     Raises:
-      ConfigError: It names folds itself.
+      ConfigError: It names folds, or a number of samples, itself.
     """
+    if any(item.startswith("samples=") and item != "samples=0" for item in text.partition(":")[2].split(",")):
+        raise ConfigError(f"--config {text}: all protocols need all samples; leave samples=… out")
     if any(item.startswith("fold=") and item != "fold=all" for item in text.partition(":")[2].split(",")):
         raise ConfigError(f"--config {text}: all protocols need all folds; leave fold=… out")
     return text if "fold=all" in text else _with(text, fold=study_arguments.ALL)
@@ -194,8 +207,7 @@ def _common_dir(configs: Sequence[Config], output: Path) -> Path:
 
 def _few_samples(text: str, first: Config, data_dir: Path) -> list[Config]:
     """Return the runs on few samples of fold 0 that a curve needs; none where the configuration takes no samples."""
-    name, _, arguments = text.partition(":")
-    text = f"{name}:{train_command_line.without_several(arguments)}"
+    text = _of_one_run(text)
     if not _takes(_with(text, fold=0, samples=SAMPLES[0], updates="equal")):
         return []
     seed = {"seed": first.seed} if first.seed else {}

@@ -179,6 +179,8 @@ def _notes(
     yield f"{frames.frames:,} frames of {len(result.subjects)} subjects, which both methods have."
     yield from (f"{line}." for line in frames.left_out)
     for method in both:
+        if others := sorted({*method.aus} - {*frames.aus}):
+            yield f"{method.name}: left out, also of the mean, for want of the other's or of labels: {_listed(others)}."
         yield f"{method.name}: present {method.rule if 'table' in method.rule else f'above {method.rule}'}."
         yield from (f"{method.name}: {line}." for line in method.remarks)
     for method, scored in zip(both, frames.methods, strict=True):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = (0.36, 0.74, 1.0)  # right ends of the columns of values
-_HEAD = 14  # letters of a heading
+_HEAD = 11  # letters of a heading: what fits between two columns
 
 
 def draw(

@@ -7,6 +7,7 @@ frame has as many predictions.
 import dataclasses
 import glob
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,10 +164,26 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _at(method: Method, threshold: str) -> Method:
     """Return a method at another threshold: a number for all AUs, or those of a file."""
-    try:
-        return at_thresholds(method, np.full(len(method.aus), float(threshold)), f"{float(threshold):g}")
-    except ValueError:
-        stored = thresholds.read(threshold)
+    if (number := _number(threshold)) is not None:
+        return at_thresholds(method, np.full(len(method.aus), number), f"{number:g}")
+    stored = thresholds.read(threshold)
     subjects, corpus = set(method.subjects.tolist()), method.recordings
-    check_fitted_on(stored.fitted_on, corpus=corpus, subjects=subjects, source=f"those of {threshold}")
+    # Whose recordings a table shows is not known: subjects of any corpus with these names may be those.
+    fitted_on = stored.fitted_on if corpus else {"": sorted({name for k in stored.fitted_on.values() for name in k})}
+    check_fitted_on(fitted_on, corpus=corpus, subjects=subjects, source=f"those of {threshold}")
     return at_thresholds(method, stored.of(method.aus), f"those of {threshold}")
+
+
+def _number(threshold: str) -> float | None:
+    """Return a threshold that is a number; None for the name of a file.
+
+    Raises:
+      EvaluationError: It is not finite: nothing, or everything, would be present.
+    """
+    try:
+        number = float(threshold)
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        raise EvaluationError(f"--threshold {threshold}: expected a finite number, or a file of thresholds")
+    return number

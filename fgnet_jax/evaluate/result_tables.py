@@ -79,13 +79,27 @@ def read(paths: Sequence[Path], *, source: str, inputs: str = "") -> Method:
         shown = ", ".join(f"{path} ({tool})" for tool, path in tools.items())
         raise EvaluationError(f"{source}: tables of several tools: {shown}")
     aus = tuple(au for au in headers[0].present if all(au in header.present for header in headers))
+    if not aus:
+        raise EvaluationError(f"{source}: no AU is in all of its {len(headers)} tables")
     pattern = _pattern(inputs) if inputs else None
     parts = [_read_table(header, aus, pattern) for header in headers]
     joined: dict[str, Any] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     confidence, origins = joined.pop("confidence"), joined.pop("origins")
     method, remarks = _with_presence(Method(aus=aus, **joined), headers[0].tool)
     method, doubled = _one_face_per_frame(method, confidence, origins)
-    return dataclasses.replace(method, remarks=(*remarks, *doubled, UNKNOWN_SUBJECTS))
+    warnings = tuple(_from_0(method, headers))
+    return dataclasses.replace(method, remarks=(*remarks, *doubled, UNKNOWN_SUBJECTS), warnings=warnings)
+
+
+def _from_0(method: Method, headers: Sequence[_Header]) -> Iterator[str]:
+    """Yield that frames may be one off, where a table has subjects and a frame 0: its tool's number, or the corpus'."""
+    has_numbers = any(header.frame and "subject" in header.names for header in headers)
+    for subject in method.subjects[method.frames == 0][:1]:
+        if has_numbers:
+            yield (
+                f"There is a frame 0 of {subject} in a table with a column subject, whose frames are taken as the "
+                "corpus numbers them. Corpora number a video's frames from 1: add 1 if these are a tool's own numbers."
+            )
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -37,14 +37,8 @@ def load(name: str, predictor: Path, min_confidence: float | None = None) -> tup
 
 def load_largest(name: str, predictor: Path, min_confidence: float | None = None) -> LargestDetector:
     """Load a detector of the largest face alone, which searches no more than it must; arguments as in `load`."""
-    detect = (dlib_detector if name == "dlib" else cnn_detector).load_largest(predictor)
-    least = MIN_CONFIDENCE[name] if min_confidence is None else min_confidence
-
-    def detect_certain(image: np.ndarray) -> Face | None:
-        face = detect(image)
-        return face if face is not None and face.confidence >= least else None
-
-    return detect_certain
+    module = dlib_detector if name == "dlib" else cnn_detector
+    return module.load_largest(predictor, MIN_CONFIDENCE[name] if min_confidence is None else min_confidence)
 
 
 def describe(name: str, min_confidence: float | None = None) -> dict[str, Any]:

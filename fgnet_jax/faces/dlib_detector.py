@@ -103,15 +103,19 @@ def load(predictor: Path, upsample: int = 1) -> FaceDetector:
     return functools.partial(_detect, load_predictor(predictor), upsample)
 
 
-def load_largest(predictor: Path) -> LargestDetector:
+def load_largest(predictor: Path, min_confidence: float = 0.0) -> LargestDetector:
     """Load a detector of the largest face, which enlarges an image only where it finds none in it as it is.
 
     A quarter of the pixels is searched where that face has 80 pixels or more.
 
+    Args:
+      predictor: See `find_predictor`.
+      min_confidence: Faces of less confidence are none, however large.
+
     Raises:
       DetectorError: as `load`.
     """
-    return functools.partial(_largest, load_predictor(predictor))
+    return functools.partial(_largest, load_predictor(predictor), min_confidence)
 
 
 def load_nearby(predictor: Path) -> NearbyDetector:
@@ -176,9 +180,11 @@ def _detect(predictor: Predictor, upsample: int, image: np.ndarray) -> list[Face
     return [_face(predictor, grey, _enlarged(box, 1 / factor), score) for box, score in zip(boxes, scores, strict=True)]
 
 
-def _largest(predictor: Predictor, image: np.ndarray) -> Face | None:
+def _largest(predictor: Predictor, min_confidence: float, image: np.ndarray) -> Face | None:
     """Detect the largest face of an image, enlarged only where there is none otherwise."""
-    return largest(_detect(predictor, 0, image)) or largest(_detect(predictor, 1, image))
+    searches = (_detect(predictor, upsample, image) for upsample in (0, 1))
+    certain = ([face for face in faces if face.confidence >= min_confidence] for faces in searches)
+    return largest(next(filter(None, certain), []))
 
 
 def _nearby(predictor: Predictor, image: np.ndarray, box: Box) -> Face | None:

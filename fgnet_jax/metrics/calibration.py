@@ -147,7 +147,9 @@ def fit(
 def _presence_threshold(intensities: np.ndarray, labels: np.ndarray) -> float:
     """Return the intensity from which on an AU is present: 2, unless the corpus was prepared with another one."""
     present, absent = (intensities[(labels == value) & (intensities >= 0)] for value in (1, 0))
-    lowest, highest = present.min(initial=MAX_INTENSITY), absent.max(initial=0)
+    highest = absent.max(initial=0)
+    # Without a present frame, the lowest intensity that none of the absent ones has.
+    lowest = present.min() if present.size else min(max(highest + 1, PRESENT_INTENSITY), MAX_INTENSITY)
     return float(PRESENT_INTENSITY if highest < PRESENT_INTENSITY <= lowest else lowest)
 
 

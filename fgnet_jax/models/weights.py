@@ -195,7 +195,7 @@ def _stored_meta(directory: str | Path) -> dict[str, Any]:
     """Read and verify what `meta/model.json` holds."""
     path, name = absolute(directory), f"meta/{_META_FILE}"
     if not path.is_dir():
-        raise WeightsError(f"{directory}: no such weights directory; make one with `python -m convert_weights`")
+        raise WeightsError(f"{directory}: no such weights directory; make one with `fgnet-jax convert`")
     has_sums = sums.has_sums(path)
     if has_sums:
         _refuse(directory, sums.verify(path, only=[name]))

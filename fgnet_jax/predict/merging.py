@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fgnet_jax.predict.columns import TableColumns
 
 _SHOWN = 8  # shards or inputs that a message names
+_OUTPUTS = ("heatmaps", "heatmaps_on", "overlays", "aligned_faces")  # arguments of results that must have all rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,10 @@ def merge(request: PredictionRequest) -> int:
         raise RequestError(str(error)) from error
     _check_devices(shards)
     if not request.outputs.per_input:
-        _write(request, shards, columns)
+        try:
+            _write(request, shards, columns)
+        except (heatmap_files.ArchiveError, result_table.TableError) as error:
+            raise RequestError(f"{request.outputs.table} cannot be merged: {error}") from error
     names = {1: "1 shard"}.get(len(shards), f"{len(shards)} shards")
     request.report(f"{request.outputs.table} is complete{'' if request.outputs.per_input else f': of {names}'}")
     return 0
@@ -112,13 +116,11 @@ def _tables_per_input(request: PredictionRequest) -> ShardResult:
     Raises:
       RequestError: Some are missing or not complete; the message names them.
     """
-    own = (([source], range(k, k + 1)) for k, source in enumerate(request.sources))
-    every = tuple(request.sources)
     bad, records = [], []
-    for sources, part in own:
-        named = dataclasses.replace(request.outputs, part=(every, part))
-        result = _result(dataclasses.replace(request, sources=sources, outputs=named))
-        bad += [sources[0].name] if isinstance(result, str) else []
+    for source, table in zip(request.sources, request.outputs.tables(request.sources), strict=True):
+        own = dataclasses.replace(request.outputs, table=table, per_input=None)
+        result = _result(dataclasses.replace(request, sources=[source], outputs=own))
+        bad += [source.name] if isinstance(result, str) else []
         records += [result.record] if isinstance(result, ShardResult) else []
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
@@ -145,6 +147,7 @@ def _check(shard: ShardResult, first: ShardResult, known: Mapping[str, Any], sum
     try:
         run_record.check_same(table, {key: record.get(key) for key in known}, dict(known))
         run_record.check_same(table, record, first.record)
+        resuming.check_content(shard.request, record, shard.request.sources)
     except RunRecordError as error:
         raise RunRecordError(str(error).replace("cannot be resumed", "cannot be merged")) from error
     if sums is not None and record.get("weights_sums") != sums:
@@ -152,7 +155,22 @@ def _check(shard: ShardResult, first: ShardResult, known: Mapping[str, Any], sum
     names = list(dict.fromkeys(source.name for source in shard.request.sources))
     if list(record.get("inputs") or {}) != names:
         raise RunRecordError(f"{table} cannot be merged: its inputs are others than those of this command")
-    resuming.check_content(shard.request, record, shard.request.sources)
+    _check_outputs(shard)
+
+
+def _check_outputs(shard: ShardResult) -> None:
+    """Refuse a shard with other results beside its table: there may be some of an earlier run in their place.
+
+    Raises:
+      RunRecordError: It has.
+    """
+    former, now = shard.record.get("arguments") or {}, vars(shard.request.arguments)
+    for key in _OUTPUTS:
+        is_path = key != "heatmaps_on"  # which may be written otherwise
+        then, today = (bool(values.get(key)) if is_path else values.get(key) for values in (former, now))
+        if then != today:
+            what = ("with" if then else "without") if is_path else f"with another value ({then}) of"
+            raise RunRecordError(f"{shard.request.outputs.table} cannot be merged: it was written {what} --{key}")
 
 
 def _check_devices(shards: Sequence[ShardResult]) -> None:
@@ -170,6 +188,9 @@ def _write(request: PredictionRequest, shards: Sequence[ShardResult], columns: "
     if request.outputs.archive:
         parts = [shard.request.outputs.archive or "" for shard in shards]
         heatmap_files.join(request.outputs.archive, parts, on_image=request.outputs.on_image)
+    # Of an earlier run: if this one is killed, neither may be taken for what belongs to the new table.
+    run_record.path_of(table).unlink(missing_ok=True)
+    result_table.remove_rows(table, columns.faceless)
     result_table.join(table, [shard.request.outputs.table for shard in shards], columns)
     record = _united([shard.record for shard in shards]) | {"arguments": vars(request.arguments)}
     RecordFiles(request.outputs, request.sources).write(

@@ -1,5 +1,6 @@
 """The JSON files of a run: one beside its table, or one beside each of its tables (`--per_input`), about that input."""
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ class RecordFiles:
     def __init__(self, outputs: OutputOptions, sources: Sequence[Source]):
         """Write nothing yet."""
         self.tables = outputs.tables(sources)
+        self._whole = dataclasses.replace(outputs, part=None), (outputs.part or (sources,))[0]  # with other shards'
         self.is_active = has_record(self.tables[0])
         self._faceless: Faceless = faceless_of(outputs.dialect)
         self._names = [source.name for source in sources] if outputs.per_input else None
@@ -72,9 +74,11 @@ class RecordFiles:
 
     def otherwise_named(self) -> str | None:
         """Return a table of one of the inputs from before another input of its name came; None if there is none."""
+        outputs, sources = self._whole
+        every = set(outputs.tables(sources) if self._names else ())
         for name, table in zip(self._names or (), self.tables, strict=False):
             plain = os.path.join(os.path.dirname(table), file_names.stems([name])[0] + os.path.splitext(table)[1])
-            if plain not in self.tables and name in ((run_record.read(plain) or {}).get("inputs") or {}):
+            if plain not in every and name in ((run_record.read(plain) or {}).get("inputs") or {}):
                 return plain
         return None
 

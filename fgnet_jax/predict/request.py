@@ -127,6 +127,10 @@ def _check_sharing(request: PredictionRequest) -> None:
         (arguments.webcam is not None, "a camera cannot be shared"),
         (arguments.identities, "--identities numbers people over all inputs, which one machine must see"),
         (outputs.video is not None, "--video is drawn of a single input"),
+        (
+            bool(outputs.per_input and outputs.archive),
+            "--heatmaps of all inputs needs one table of all: with --csv FILE, the parts of both are joined",
+        ),
         (bool(arguments.merge and arguments.resume), "--resume does not apply: merging is done at once"),
     )
     for holds, reason in reasons:

@@ -43,10 +43,10 @@ def named(path: str, shard: Shard) -> str:
 
 def counts(table: str) -> list[int]:
     """Return the numbers of shards that a table's shards are of, as far as any has begun; one number, usually."""
-    stem, suffix = os.path.splitext(table)
+    stem, suffix = os.path.splitext(os.path.normpath(table))
     found = glob.glob(f"{glob.escape(stem)}.shard-*-of-*{glob.escape(suffix)}.json")
     every = {shard for path in found if (shard := shards.of_name(path[len(stem) :]))}
-    return sorted({shard.count for shard in every if str(run_record.path_of(named(table, shard))) in found})
+    return sorted({shard.count for shard in every if str(run_record.path_of(named(stem + suffix, shard))) in found})
 
 
 def _weight(source: Source) -> int:

@@ -16,6 +16,8 @@ from fgnet_jax.runtime.topologies import GIB, Chip, Target
 Tree = Any
 """A pytree of `jax.ShapeDtypeStruct`, with shardings where it is passed to a program."""
 
+_OUTSIDE_LOOPS = 3  # the optimiser moves its state twice, and the gradients, a third of it: so often at most
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -76,12 +78,13 @@ def compile_program(lowered: Callable[[], jax.stages.Lowered], target: Target, *
       lowered: Traces the program for the target's devices.
       target: The target.
       **known: `images`, `arguments` (bytes) and `beside` of it; `float32`, the precision of products in float32, where
-        these are computed; `options`, the compiler's, where its `jax.jit` has none.
+        these are computed; `options`, the compiler's, where its `jax.jit` has none; `repeats`, how often the loop runs
+        that nearly all of the program is, such as over the parts of a batch.
 
     Returns:
       The program's figures; where the compiler refuses it because of its memory, those that are known.
     """
-    precision, options = known.pop("float32", None), known.pop("options", None)
+    precision, options, repeats = known.pop("float32", None), known.pop("options", None), known.pop("repeats", 1)
     try:
         compiled = lowered().compile(options)
     except jax.errors.JaxRuntimeError as error:
@@ -97,11 +100,15 @@ def compile_program(lowered: Callable[[], jax.stages.Lowered], target: Target, *
         results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes if is_tpu else 0,
-        collectives=roofline.collectives(text),
-        exchanged=sum(exchange.times * exchange.bytes for exchange in roofline.exchanges(text)),
+        collectives=roofline.collectives(text, repeats),
+        exchanged=sum(exchange.times * exchange.bytes for exchange in roofline.exchanges(text, repeats)),
         text=text,
     )
-    costs = _gpu_costs(text, target.chip) if target.platform == "gpu" else _costs(compiled, target.chip, precision)
+    if target.platform == "gpu":
+        costs = _gpu_costs(text, target.chip)
+    else:
+        flops, moved = _costs(compiled, repeats, outside=_OUTSIDE_LOOPS * program.arguments)
+        costs = {"flops": flops, "moved": moved, "seconds": _seconds(flops, moved, target.chip, precision)}
     return with_exchanges(dataclasses.replace(program, **costs), target)
 
 
@@ -123,15 +130,28 @@ def _gpu_costs(text: str, chip: Chip) -> dict[str, Any]:
     }
 
 
-def _costs(compiled: jax.stages.Compiled, chip: Chip, precision: str | None) -> dict[str, Any]:
-    """Return costs as XLA counts them, whose FLOPs are one for a product in float32, however it is computed."""
+def _costs(compiled: jax.stages.Compiled, repeats: int, *, outside: float) -> tuple[float | None, float | None]:
+    """Return FLOPs and bytes as XLA counts them: a product in float32 is one FLOP, however it is computed.
+
+    XLA counts what is in a loop once, however often it runs.
+
+    Args:
+      compiled: The program.
+      repeats: How often the loop runs that nearly all of the program is.
+      outside: Bytes that are moved outside of it, at most; its FLOPs are nearly all.
+    """
     costs = compiled.cost_analysis() or {}
     flops, moved = costs.get("flops"), costs.get("bytes accessed")
-    seconds = None
-    if chip.rate and flops and moved:
-        rate = chip.rate_of("float32" if precision else "bfloat16", precision or "default")
-        seconds = max(moved / chip.bandwidth, flops / rate)
-    return {"flops": flops, "moved": moved, "seconds": seconds}
+    in_loop = 0.0 if moved is None else max(0.0, moved - outside)
+    return flops and flops * repeats, moved and moved + (repeats - 1) * in_loop
+
+
+def _seconds(flops: float | None, moved: float | None, chip: Chip, precision: str | None) -> float | None:
+    """Return the least time of a run; None if a figure is not known."""
+    if not (chip.rate and flops and moved):
+        return None
+    rate = chip.rate_of("float32" if precision else "bfloat16", precision or "default")
+    return max(moved / chip.bandwidth, flops / rate)
 
 
 def bytes_named(refusal: str) -> int | None:

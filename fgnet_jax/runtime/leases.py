@@ -50,7 +50,7 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
         own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
         _take(path, own)
         ended = threading.Event()
-        thread = threading.Thread(target=_touch, args=(_lease(path), ended), name="lease", daemon=True)
+        thread = threading.Thread(target=_touch, args=(path, own, ended), name="lease", daemon=True)
         thread.start()
         try:
             yield
@@ -92,6 +92,8 @@ def _take(path: Path, own: Holder) -> None:
         other, age = _read(path), _age(path, touch=True)
     if other and _is_believed(other, age):
         raise files.LockedError(f"{path} is in use by {_words(other, age)}")
+    if not other and age < LEASE_SECONDS:  # created, and its holder's name is not written yet
+        raise files.LockedError(f"{path} is in use by another process")
     files.write_text(_lease(path), json.dumps(own))
     if other and other["machine"] == own["machine"]:
         return  # of a process that was killed here: the kernel's lock keeps all others of this machine away
@@ -130,13 +132,17 @@ def _words(other: Holder, age: float) -> str:
     return f"process {other['pid']} on {other['host']}, which was alive {max(0, age):.0f} s ago"
 
 
-def _touch(lease: Path, ended: threading.Event) -> None:
-    """Touch a lease until the event is set."""
+def _touch(path: Path, own: Holder, ended: threading.Event) -> None:
+    """Touch a lease until the event is set, or the lease is another's."""
+    lease, log = _lease(path), logging.getLogger(__name__)
     while not ended.wait(_BEAT_SECONDS):
         try:
+            if (now := _read(path)) not in (None, own):
+                log.warning("%s was taken by %s: both may do the same work; stop one", lease, _words(now, 0.0))
+                return
             os.utime(lease)
         except FileNotFoundError:
-            logging.getLogger(__name__).warning("%s was removed: another process may take the same work", lease)
+            log.warning("%s was removed: another process may take the same work", lease)
             return
         except OSError as error:  # a server that is gone for a while
-            logging.getLogger(__name__).warning("%s: %s", lease, error)
+            log.warning("%s: %s", lease, error)

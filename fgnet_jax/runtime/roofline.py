@@ -112,22 +112,27 @@ def kernels(text: str) -> list[Kernel]:
     ]
 
 
-def exchanges(text: str) -> list[Exchange]:
-    """Return the exchanges of data between devices that one run of a compiled program makes."""
+def exchanges(text: str, repeats: int = 1) -> list[Exchange]:
+    """Return the exchanges of data between devices that one run of a compiled program makes.
+
+    Args:
+      text: The program, as HLO.
+      repeats: How often an outermost loop runs where the program does not say so: those for TPUs do not.
+    """
     computations, entry = _computations(text)
     partitions = re.search(r"num_partitions=(\d+)", text)
     devices = int(partitions[1]) if partitions else 1
     return [
         exchange
-        for run in _runs(computations, entry, 1)
+        for run in _runs(computations, entry, 1, repeats)
         for exchange in _exchanges_of(run, computations, devices=devices)
     ]
 
 
-def collectives(text: str) -> dict[str, int]:
-    """Count the exchanges of data between devices that one run of a compiled program makes, by operation."""
+def collectives(text: str, repeats: int = 1) -> dict[str, int]:
+    """Count the exchanges of data between devices that one run of a program makes, by operation; see `exchanges`."""
     counts: dict[str, int] = {}
-    for exchange in exchanges(text):
+    for exchange in exchanges(text, repeats):
         counts[exchange.kind] = counts.get(exchange.kind, 0) + exchange.times
     return counts
 
@@ -166,20 +171,24 @@ def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
     return found, entry
 
 
-def _runs(computations: Mapping[str, Sequence[Instruction]], name: str, times: int) -> Iterator[_Run]:
-    """Yield what a computation executes, fusions as one; loops' and others' bodies in their place."""
+def _runs(computations: Mapping[str, Sequence[Instruction]], name: str, times: int, repeats: int = 1) -> Iterator[_Run]:
+    """Yield what a computation executes, fusions as one; loops' and others' bodies in their place.
+
+    A loop that does not say how often it runs does so `repeats` times, or once within another such loop.
+    """
     shapes = {row.name: row.shape for row in computations[name]}
     for row in computations[name]:
         if row.opcode in _FREE or row.opcode.endswith(("-done", "-update")):
             continue
         if row.opcode == "while":
             trips = _TRIPS.search(row.rest)
+            inside = (times * int(trips[1]), repeats) if trips else (times * repeats, 1)
             for body in row.called("body"):
-                yield from _runs(computations, body, times * (int(trips[1]) if trips else 1))
+                yield from _runs(computations, body, *inside)
         elif row.opcode in ("call", "conditional", "async-start"):
             called = row.called("to_apply") + row.called("calls") + row.called("branch_computations")
             for other in called:
-                yield from _runs(computations, other, times)
+                yield from _runs(computations, other, times, repeats)
         else:
             yield _Run(row, times, [shapes.get(operand, "") for operand in row.operands])
 

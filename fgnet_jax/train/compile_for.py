@@ -65,8 +65,9 @@ class Prepared:
 
     def training(self) -> Program:
         """Compile the training step."""
-        size = self.config.train.batch_size
-        return self._compile(lambda: self._steps.train.lower(*self.arguments), size, arguments=self.argument_bytes)
+        size, parts = self.config.train.batch_size, self.config.train.accumulate
+        known = {"arguments": self.argument_bytes, "repeats": parts}
+        return self._compile(lambda: self._steps.train.lower(*self.arguments), size, **known)
 
     def evaluation(self) -> Program:
         """Compile the evaluation of a batch; the optimiser's state stays in memory beside it."""

@@ -65,7 +65,7 @@ def optim_config(config: Config) -> OptimConfig:
             values[f"lr_{part}"] = None
     with _naming("optim"):
         values["options"] = _parse_options(values["options"])
-        values["frozen"] = tuple(map(str, values["frozen"]))
+        values["frozen"] = tuple(str(name).rstrip("/") for name in values["frozen"])
         optim = OptimConfig(**values)
     if not optim.trained:
         raise ConfigError("optim: every part has rate 0, so nothing would be trained")
@@ -204,6 +204,9 @@ def check_divides(config: Config, devices: int) -> None:
     for key in counts:
         if train[key] < 1:
             raise ConfigError(f"train.{key} must be at least 1, got {train[key]}")
+    for key in ("patience", "eval_frames"):
+        if train[key] < 0:
+            raise ConfigError(f"train.{key} must be at least 0, got {train[key]}")
     if train.evaluate_steps < 0:
         raise ConfigError(f"train.evaluate_steps must be at least 0, for epochs' ends, got {train.evaluate_steps}")
     if train.batch_size % (devices * train.accumulate):

@@ -58,6 +58,9 @@ class OptimConfig:
 
     def __post_init__(self):
         optimizer_names.check(self.name, self.options)
+        for key in ("weight_decay", "clip", "warmup_steps"):
+            if not getattr(self, key) >= 0:  # NaN is none of these, either
+                raise ValueError(f"optim.{key} must be at least 0, got {getattr(self, key)}")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"optim.layer_decay must be above 0, and 1 at most, got {self.layer_decay}")
         if self.schedule not in ("constant", "cosine"):

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 _RATE, _DECAY = "learning_rate", "weight_decay"
@@ -42,7 +44,7 @@ def _arguments(name: str) -> tuple[str, ...]:
 
 
 def check(name: str, options: Sequence[tuple[str, Any]]) -> None:
-    """Refuse an optimiser that is not known, or an argument that it does not take.
+    """Refuse an optimiser that is not known, or an argument that it does not take, by its name or its value.
 
     Raises:
       ValueError: naming `optim.name` or `optim.options`, with the nearest name there is.
@@ -60,6 +62,22 @@ def check(name: str, options: Sequence[tuple[str, Any]]) -> None:
         if option not in own:
             taken = f"optax.{name} takes {', '.join(own) or 'none'}"
             raise ValueError(f"optim.options: optax.{name} has no argument {option!r}{_hint(option, own)}; {taken}")
+        if [other for other, _ in options].count(option) > 1:
+            raise ValueError(f"optim.options: {option!r} is named twice")
+    if options:
+        _check_values(name, options)
+
+
+def _check_values(name: str, options: Sequence[tuple[str, Any]]) -> None:
+    """Refuse values that the optimiser cannot compute an update with, which it may notice in the first step alone."""
+    tx = build(name, 1.0, weight_decay=0.0, options=options)
+    try:
+        hash(tuple(options))  # programs are kept by what they were compiled for
+        jax.eval_shape(
+            lambda params: tx.update(params, tx.init(params), params), {"x": jax.ShapeDtypeStruct((2, 2), jnp.float32)}
+        )
+    except (TypeError, ValueError) as error:
+        raise _not_taken(name, options, error) from error
 
 
 def _hint(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
@@ -90,4 +108,9 @@ def build(
     try:
         return OPTIMIZERS[name](rate, **decay, **dict(options))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"optim.options: optax.{name} does not take {dict(options)}: {error}") from error
+        raise _not_taken(name, options, error) from error
+
+
+def _not_taken(name: str, options: Sequence[tuple[str, Any]], error: Exception) -> ValueError:
+    text = str(error).split("\n", 1)[0]
+    return ValueError(f"optim.options: optax.{name} does not take {dict(options)}: {text}")

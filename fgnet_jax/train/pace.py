@@ -1,7 +1,9 @@
 """How fast training is on this machine, by the times that runs of the same kind have written into metrics.jsonl."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -101,7 +103,13 @@ def of_runs(config: Config, folder: Path, devices: Mapping[str, Any]) -> Pace | 
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes of a folder's files, which another process may remove meanwhile: it may add epochs."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total
 
 
 def _similar(config: Config, folder: Path, devices: Mapping[str, Any]) -> Iterator[Path]:

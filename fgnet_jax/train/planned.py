@@ -21,7 +21,8 @@ class PlannedRun:
       aus: AUs that are trained.
       steps: Steps of all epochs; None if the number of faces is not known.
       remark: What these were taken from.
-      evaluated: Faces that are scored, those of the selection set in every epoch; None if not known.
+      evaluated: Faces that are scored, those of the selection set in every epoch, or as often as
+        `train.evaluate_steps` says; None if not known.
     """
 
     aus: tuple[int, ...]
@@ -40,17 +41,24 @@ def plan(config: Config) -> PlannedRun:
         data = splits.open_run(config)
         faces = len(data.train.indices)
         tested = sum(len(subset.indices) for subset in (data.test, *data.also_test))
-        evaluated = config.train.epochs * len(data.select.indices) + tested
-        return PlannedRun(data.aus, config_lib.schedule(config, faces).total, f"{faces:,} faces to train on", evaluated)
+        schedule = config_lib.schedule(config, faces)
+        evaluated = _evaluated(schedule, len(data.select.indices), tested)
+        return PlannedRun(data.aus, schedule.total, f"{faces:,} faces to train on", evaluated)
     aus, remark = _known_aus(config)
-    trained, evaluated, source = _known_faces(config)
+    trained, scored, source = _known_faces(config)
     if config.data.samples:
         trained, source = config.data.samples, "data.samples"
     if trained is None:
         return PlannedRun(aus, None, f"{remark}; without it the number of steps is not known (--config.data.samples=N)")
-    return PlannedRun(
-        aus, config_lib.schedule(config, trained).total, f"{remark}; {trained:,} faces by {source}", evaluated
-    )
+    schedule = config_lib.schedule(config, trained)
+    evaluated = _evaluated(schedule, *scored) if scored else None
+    return PlannedRun(aus, schedule.total, f"{remark}; {trained:,} faces by {source}", evaluated)
+
+
+def _evaluated(schedule: config_lib.Schedule, selected: int, tested: int) -> int:
+    """Return how many faces a run scores: those of its selection set each time, and all of the test set at the end."""
+    every = schedule.evaluate_steps or schedule.steps_per_epoch
+    return -(-schedule.total // every) * selected + tested
 
 
 def missing_corpora(config: Config) -> list[str]:
@@ -92,13 +100,13 @@ def _known_aus(config: Config) -> tuple[tuple[int, ...], str]:
     return tuple(aus), missing
 
 
-def _known_faces(config: Config) -> tuple[int | None, int | None, str]:
-    """Return the numbers of faces to train on and to evaluate, and what says so; None if nothing does.
+def _known_faces(config: Config) -> tuple[int | None, tuple[int, int] | None, str]:
+    """Return the numbers of faces to train on, and to select by and to test on, and what says so; None if nothing does.
 
     Raises:
       ConfigError: There is no such fold.
     """
-    data, fold, epochs = config.data, config.data.fold, config.train.epochs
+    data, fold = config.data, config.data.fold
     counts = {name: _faces_by_fold(name, config) for name in _corpora(config)}
     trained_on = [counts[name] for name in dict.fromkeys((data.corpus, *data.also_train))]
     if not all(trained_on):
@@ -111,10 +119,10 @@ def _known_faces(config: Config) -> tuple[int | None, int | None, str]:
     is_held_out = config.train.select_on == "held_out"
     selected = int(data.held_out * faces) if is_held_out else trained_on[0][fold]
     tested = sum(count[fold] for count in counts.values() if count)
-    evaluated = epochs * min(selected, config.train.eval_frames or selected) + tested
+    scored = min(selected, config.train.eval_frames or selected), tested
     is_rendered = all(name.startswith(SYNTHETIC) for name in (data.corpus, *data.also_train))
     source = "data.frames, about" if is_rendered else "the published numbers, about"
-    return faces - selected * is_held_out, evaluated if all(counts.values()) else None, source
+    return faces - selected * is_held_out, scored if all(counts.values()) else None, source
 
 
 def _faces_by_fold(name: str, config: Config) -> tuple[int, ...]:

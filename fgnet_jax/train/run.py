@@ -145,10 +145,9 @@ def unsplit(layout: sharding.Sharding, model: ModelConfig) -> str:
 
 def undecayed(optim: OptimConfig) -> str:
     """Return the line that says that a weight decay has no effect, although it was configured; or nothing."""
-    # Of plain descent, which is there for comparisons, nobody expects one.
-    if optim.name == "sgd" or not optim.weight_decay or optimizer_names.decays(optim.name):
+    if not optim.weight_decay or optimizer_names.decays(optim.name):
         return ""
-    return f"optim.weight_decay {optim.weight_decay:g} has no effect: optax.{optim.name} has none"
+    return f"optim.weight_decay {optim.weight_decay:g} has no effect: optax.{optim.name} takes no weight_decay"
 
 
 def open_data(config: Config, workdir: Path, earlier: Sequence[Link]) -> tuple[splits.RunData, tuple[str, ...]]:

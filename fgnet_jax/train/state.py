@@ -21,7 +21,8 @@ class TrainState:
       batch_stats: BatchNorm's running statistics.
       buffers: Noise maps and average latent, never changed.
       opt_state: Optimiser state over the trained parameters.
-      averages: Moving averages of the trained parameters and of `batch_stats`, by path; empty where none are kept.
+      averages: Moving averages of the trained parameters and of `batch_stats`, by path, in float32 at least: a step of
+        an average is smaller than bfloat16 resolves. Empty where none are kept.
     """
 
     step: jax.Array
@@ -40,7 +41,7 @@ class TrainState:
     def evaluated(self) -> Variables:
         """The variables that are evaluated, selected and saved: averages, where they are kept."""
         params, batch_stats = (
-            {path: self.averages.get(path, value) for path, value in group.items()}
+            {path: _as_dtype(self.averages.get(path, value), value.dtype) for path, value in group.items()}
             for group in (self.params, self.batch_stats)
         )
         return Variables(params, batch_stats, self.buffers)
@@ -58,14 +59,19 @@ def create(
       averaged: Whether averages are kept; they begin with these variables.
     """
     trained, _ = split(variables.params, optim)
+    values = trained | variables.batch_stats if averaged else {}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables.params,
         batch_stats=variables.batch_stats,
         buffers=variables.buffers,
         opt_state=tx.init(trained),
-        averages=trained | variables.batch_stats if averaged else {},
+        averages={path: _as_dtype(x, jnp.promote_types(x.dtype, jnp.float32)) for path, x in values.items()},
     )
+
+
+def _as_dtype(value: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def averaged(averages: Arrays, values: Arrays, *, step: jax.Array, decay: float) -> Arrays:

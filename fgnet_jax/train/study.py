@@ -126,10 +126,17 @@ def train(study: Study, say: Say, *, after_run: Callable[[], None] = lambda: Non
 
 
 def train_one(study: Study, say: Say) -> Outcome:
-    """Train the first run of a study that is neither done nor held; wait for none. See `train`."""
-    remaining = _remaining(study, Outcome())
-    ended = _train_first_free(study, remaining, say)
-    return ended or Outcome(held=dict(_holders(study, remaining)))
+    """Train the first run of a study that is neither done nor held; wait for none. See `train`.
+
+    Where its loss is not finite, the next one is trained: the tasks of a job array would else all try the same.
+    """
+    outcome = Outcome()
+    while not outcome.trained and (remaining := _remaining(study, outcome)):
+        ended = _train_first_free(study, remaining, say)
+        if ended is None:
+            return dataclasses.replace(outcome, held=dict(_holders(study, remaining)))
+        outcome = _joined(outcome, ended)
+    return outcome
 
 
 def _remaining(study: Study, outcome: Outcome) -> list[str]:

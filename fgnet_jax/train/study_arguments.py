@@ -63,6 +63,7 @@ def expanded(config_text: str, overrides: Sequence[str] = ()) -> list[str]:
     """
     name, colon, text = config_text.partition(":")
     given = _items(text)
+    _refuse_repeated(config_text, text)
     if not {"fold", "seed", "seeds"} & given.keys():
         return [config_text]
     if "seed" in given and "seeds" in given:
@@ -72,6 +73,15 @@ def expanded(config_text: str, overrides: Sequence[str] = ()) -> list[str]:
     seeds = _seeds(config_text, given)
     chosen = [[*folds_item, *seeds_item] for seeds_item in seeds for folds_item in folds]
     return [f"{name}{colon}{','.join([*rest, *more])}" for more in chosen]
+
+
+def _refuse_repeated(config_text: str, text: str) -> None:
+    """Refuse folds or seeds that are given twice: the last one alone would count."""
+    keys = [item.partition("=")[0] for item in text.split(",")]
+    for key in ("fold", "seed", "seeds"):
+        if keys.count(key) > 1:
+            example = "seeds=3" if key == "seeds" else f"{key}=0+2"
+            raise ConfigError(f"--config {config_text}: {key} is given twice: expected one, such as {example}")
 
 
 def _items(text: str) -> dict[str, str]:
@@ -117,8 +127,8 @@ def _numbers(where: str, text: str, *further: str) -> list[int]:
     for part in text.split("+"):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
-            expected = ", ".join([*further, "0", "0-2", "0+2"])
-            raise ConfigError(f"--config {where}: expected numbers, such as {expected}")
+            others = "".join(f"{word} or " for word in further)
+            raise ConfigError(f"--config {where}: expected {others}numbers, such as 0, 0-2, 0+2")
         numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
     return list(dict.fromkeys(numbers))
 

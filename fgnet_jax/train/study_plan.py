@@ -1,5 +1,6 @@
 """The plan of a study, before any work: what is done, what will be trained, for how long, and on how much disk."""
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import jax
 
+from fgnet_jax.aus import SYNTHETIC
 from fgnet_jax.data import folds
-from fgnet_jax.data.corpus import CorpusError, corpus_folds
+from fgnet_jax.data.corpus import CorpusError, corpus_folds, find_corpus
 from fgnet_jax.models import weights
 from fgnet_jax.runtime.files import NotWritableError
 from fgnet_jax.train import ancestry, initial_weights, pace, planned, run, workdirs
@@ -120,7 +122,7 @@ def _plan(study: Study, name: str, measured: Pace | None) -> RunPlan:
         if study.is_done(name):
             return RunPlan(name, is_done=True)
         config_lib.check_divides(config, jax.device_count())
-        _check_fold(config)
+        _check_corpora(config)
         faces = planned.plan(config)
         refusal = _check(config, workdir, faces.aus)
     except _REFUSALS as error:
@@ -142,10 +144,14 @@ def _plan(study: Study, name: str, measured: Pace | None) -> RunPlan:
     )
 
 
-def _check_fold(config: Config) -> None:
-    """Refuse a fold that a run's corpus does not have, if its folds are known."""
+def _check_corpora(config: Config) -> None:
+    """Refuse corpora that are there more than once, and a fold that a run's corpus does not have, if they are known."""
+    data = config.data
     try:
-        folds.train_splits(config.data.fold, corpus_folds(config.data.corpus, config.data.dir))
+        for name in (data.corpus, *data.also_train, *data.also_test):
+            with contextlib.suppress(FileNotFoundError):
+                _ = name.startswith(SYNTHETIC) or find_corpus(name, data.dir)
+        folds.train_splits(data.fold, corpus_folds(data.corpus, data.dir))
     except FileNotFoundError:
         return  # `_check` says that it is missing
     except ValueError as error:
@@ -178,15 +184,17 @@ def as_text(plan: StudyPlan) -> str:
     lines = [_counts(plan), *_run_lines(plan)]
     absent = dict.fromkeys(run_plan.faces for run_plan in plan.remaining if not run_plan.is_prepared)
     lines += [f"Steps: {line}" for line in absent if line]
-    if plan.remaining:
+    if any(not run_plan.refusal for run_plan in plan.remaining):
         lines += [time_line(plan), _disk_line(plan)]
     return "\n".join(lines)
 
 
 def _counts(plan: StudyPlan) -> str:
     done, begun = len(plan.runs) - len(plan.remaining), sum(1 for run_plan in plan.remaining if run_plan.saved)
-    rest = len(plan.remaining) - begun
-    return f"{len(plan.runs)} runs in {plan.folder}: {done} done, {begun} begun, {rest} to begin"
+    refused = sum(1 for run_plan in plan.remaining if run_plan.refusal and not run_plan.saved)
+    rest = len(plan.remaining) - begun - refused
+    text = f"{_runs(len(plan.runs))} in {plan.folder}: {done} done, {begun} begun, {rest} to begin"
+    return text + (f", {refused} that cannot be" if refused else "")
 
 
 def _run_lines(plan: StudyPlan) -> list[str]:
@@ -200,7 +208,8 @@ def _state(run_plan: RunPlan) -> str:
     if run_plan.refusal:
         return f"cannot be trained: {run_plan.refusal}"
     steps = NOT_KNOWN if run_plan.steps is None else f"{run_plan.steps:,}"
-    parts = [f"step {run_plan.saved:,} of {steps}" if run_plan.saved else f"{steps} steps"]
+    to_begin = f"{steps} steps" if run_plan.steps is not None else f"steps {NOT_KNOWN}"
+    parts = [f"step {run_plan.saved:,} of {steps}" if run_plan.saved else to_begin]
     parts.append("time not known" if run_plan.seconds is None else duration(run_plan.seconds))
     parts += [run_plan.faces] if run_plan.is_prepared else []
     return ", ".join(parts) + (f"; trained now by {run_plan.holder}" if run_plan.holder else "")
@@ -215,8 +224,12 @@ def time_line(plan: StudyPlan) -> str:
             f"Time: {NOT_KNOWN}: no run of this network and corpus has measured it in {plan.folder} on such a machine"
         )
     by = f"one process, at most about, by {'; by '.join(plan.paces)}"
-    rest = f"; {unknown} more runs: {NOT_KNOWN}" if unknown else ""
-    return f"Time: {duration(sum(known))} for {len(known)} runs by {by}{rest}"
+    rest = f"; {unknown} more {'run' if unknown == 1 else 'runs'}: {NOT_KNOWN}" if unknown else ""
+    return f"Time: {duration(sum(known))} for {_runs(len(known))} by {by}{rest}"
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _disk_line(plan: StudyPlan) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fgnet_jax.data import corpus
 from fgnet_jax.evaluate import all_protocols, evaluation, report_folder
 from fgnet_jax.evaluate.request import EvalOptions
 from fgnet_jax.evaluate.runs import EvaluationError
@@ -62,12 +63,22 @@ def test_a_configuration_without_samples_has_no_curve():
         (["disfa:fold=0"], "all protocols need all folds; leave fold=… out"),
         (["disfa", "disfa:seeds=2"], "expected configurations of different corpora, got those of disfa, disfa"),
         (["disfa:seed=x"], "seed=x: expected numbers"),
+        (["disfa:samples=100"], "all protocols need all samples; leave samples=… out"),
     ],
 )
 def test_configurations_of_other_arguments_are_refused(configs, message):
     """Report the configuration or the argument."""
     with pytest.raises(ConfigError, match=message):
         all_protocols.make_plan(configs, Path("out"), None)
+
+
+def test_folds_are_those_of_the_corpus_in_the_folder_that_is_given(tmp_path, monkeypatch):
+    """Of one's own corpus, which is not replaced by synthetic ones although its name is an argument."""
+    places = []
+    monkeypatch.setattr(corpus, "corpus_folds", lambda name, folder: places.append((name, str(folder))) or (0, 1, 2, 3))
+    plan = all_protocols.make_plan(["own"], Path("out"), tmp_path)
+    assert list(plan.study.configs) == [f"my_corpus_f{fold}" for fold in range(4)]
+    assert places == [("my_corpus", str(tmp_path))]
 
 
 def test_configurations_with_corpora_in_several_folders_are_refused(tmp_path):

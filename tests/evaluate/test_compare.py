@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.evaluate import __main__ as evaluate
-from fgnet_jax.evaluate import compare, comparison_report
+from fgnet_jax.evaluate import compare, comparison_report, leakage
 from fgnet_jax.evaluate.compare import CompareOptions
 from fgnet_jax.evaluate.inspected import inspect
 from fgnet_jax.evaluate.methods import MethodOptions
@@ -94,6 +94,18 @@ def test_tables_of_another_tool(folders, tmp_path):
         )
 
 
+def test_aus_of_one_method_alone_are_named(folders, tmp_path):
+    """They are not in its mean either, which is then not that of its own report."""
+    tables = compared.openface(tmp_path / "openface", compared.scores(0.8, 3))
+    for path in tables.glob("*.csv"):
+        rows = list(csv.reader(path.read_text().splitlines()))
+        columns = [k for k, name in enumerate(rows[0]) if "AU04" not in name]
+        path.write_text("".join(",".join(row[k] for k in columns) + "\n" for row in rows))
+    done = _compare(folders[1], tables, (MethodOptions(), MethodOptions(inputs=INPUTS)))
+    assert done.result.aus == (1, 12)
+    assert "strong: left out, also of the mean, for want of the other's or of labels: AU04." in done.notes
+
+
 def test_thresholds_that_are_given(folders, tmp_path):
     """A number, or a file; a file that was fitted on the subjects is refused."""
     moved = _compare(folders[0], folders[1], (MethodOptions(threshold="0.3"), MethodOptions()), metrics=("f1",))
@@ -108,6 +120,15 @@ def test_thresholds_that_are_given(folders, tmp_path):
     file.write_text(file.read_text().replace("s1", "someone"))
     again = _compare(folders[0], folders[1], (MethodOptions(threshold=str(file)), MethodOptions()), metrics=("f1",))
     assert again.result.differences["f1"].first[0] == moved.result.differences["f1"].first[0]
+
+
+def test_thresholds_of_a_table_are_of_others(folders, tmp_path):
+    """Refuse those that were fitted on a tested subject of any corpus: whose recordings a table shows is not known."""
+    tables = compared.openface(tmp_path / "openface", compared.scores(0.8, 3))
+    file = tmp_path / "thresholds.json"
+    file.write_text(json.dumps({"thresholds": {"AU01": 0.3, "AU04": 0, "AU12": 0}, "fitted_on": {"mine": ["s1"]}}))
+    with pytest.raises(leakage.LeakageError, match="fitted on 1 of the subjects that are tested: s1"):
+        _compare(tables, folders[1], (MethodOptions(inputs=INPUTS, threshold=str(file)), MethodOptions(inputs=INPUTS)))
 
 
 def test_seeds_are_one_method(folders, tmp_path):
@@ -188,6 +209,11 @@ def test_tables_are_in_percent(folders):
     [
         (["nowhere", "{strong}"], "nowhere: no such file or folder"),
         (["{strong}", "{strong}", "--threshold", "nosuch.json"], "nosuch.json: cannot read thresholds"),
+        (["{strong}", "{strong}", "--threshold", "nan"], "--threshold nan: expected a finite number"),
+        (
+            ["{tables}", "{weak}", "--inputs", INPUTS, "--threshold", "0.5", "--threshold", "0"],
+            "openface: there are no scores of AU12 to apply a threshold to",
+        ),
         (
             ["{strong}", "{weak}", "--inputs", "a", "--inputs", "b", "--inputs", "c"],
             "--inputs: expected one, or one for each",
@@ -211,6 +237,9 @@ def test_tables_are_in_percent(folders):
 def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys, words, message):
     """In one line, with status 2."""
     tables = compared.openface(tmp_path / "openface", compared.scores(0.8, 3))
+    if "--threshold" in words:
+        for path in tables.iterdir():
+            path.write_text(path.read_text().replace("AU12_r", "gaze"))
     places = {"weak": folders[0], "strong": folders[1], "tables": tables}
     assert evaluate.main(["compare", *(word.format(**places) for word in words)]) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]

@@ -13,7 +13,7 @@ from fgnet_jax.aus import CORPUS_AUS, SHARED_AUS
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.data import folds
 from fgnet_jax.evaluate import __main__ as evaluate
-from fgnet_jax.evaluate import frame_predictions, reproduce, runs, scoring
+from fgnet_jax.evaluate import frame_predictions, partial_scores, reproduce, runs
 from fgnet_jax.metrics import bootstrap, thresholds
 from fgnet_jax.models import weights
 from fgnet_jax.train import loop
@@ -142,7 +142,7 @@ def test_one_network_on_its_fold(results, tmp_path, capsys):
     assert values.any()
     fitted = _report(tmp_path / "a")
     assert list(fitted["rows"][0]["runs"][0]["thresholds"].values()) == values.tolist()
-    [file] = (tmp_path / "a/predictions").iterdir()
+    [file] = (tmp_path / "a/predictions").glob("*.parquet")
     table = pyarrow.parquet.read_table(file)
     for au, threshold in zip(CORPUS_AUS["bp4d"], values, strict=True):
         predicted, scores = (np.asarray(table[f"{au_label(au)}_{kind}"]) for kind in ("c", "score"))
@@ -212,7 +212,7 @@ def test_what_is_finished_is_not_done_again(results, monkeypatch):
 
     before = _report(results / "within_synthetic_bp4d")
     monkeypatch.setattr(loop, "train", fail)
-    monkeypatch.setattr(scoring, "score", fail)
+    monkeypatch.setattr(partial_scores, "score", fail)
     words = ["protocol", "all", "--config", str(results / "small.py"), "--output", str(results), *FEW_RESAMPLES]
     assert evaluate.main(words) == 0
     assert _report(results / "within_synthetic_bp4d")["aus"] == before["aus"]
@@ -237,7 +237,7 @@ def test_a_report_again_bit_for_bit(results, tmp_path, capsys):
 
 def test_a_report_from_predictions_alone(results, tmp_path, capsys, monkeypatch):
     """Make the same figures and plots for every protocol; without sheets of mistakes, and say so."""
-    monkeypatch.setattr(scoring, "score", None)
+    monkeypatch.setattr(partial_scores, "score", None)
     monkeypatch.setattr(runs, "load", None)
     for folder in (path.parent for path in sorted(results.glob("*/report.json"))):
         words = ["from-predictions", str(folder), "--output", str(tmp_path / folder.name)]

@@ -103,6 +103,23 @@ def test_images_have_their_frame_in_their_name(tmp_path):
         result_tables.read([path], source="", inputs=r"(?P<subject>[FM]\d+)")
 
 
+def test_a_frame_0_beside_subjects_is_flagged(tmp_path):
+    """Py-Feat counts from 0, and a column of subjects may have been added without adding 1: all frames then shift."""
+    (tmp_path / "a.csv").write_text("subject,frame,AU01\nanna,0,1\nanna,1,0\nbob,1,0\n")
+    [warning] = result_tables.read([tmp_path / "a.csv"], source="").warnings
+    assert "a frame 0 of anna" in warning and "column subject" in warning
+    (tmp_path / "a.csv").write_text("subject,frame,AU01\nanna,1,1\n")
+    assert result_tables.read([tmp_path / "a.csv"], source="").warnings == ()
+
+
+def test_tables_without_a_common_au_are_refused(tmp_path):
+    """They are no one method either."""
+    (tmp_path / "a.csv").write_text("subject,frame,AU01_c\na,1,1\n")
+    (tmp_path / "b.csv").write_text("subject,frame,AU02_c\na,2,1\n")
+    with pytest.raises(EvaluationError, match=r"both: no AU is in all of its 2 tables"):
+        result_tables.read([tmp_path / "a.csv", tmp_path / "b.csv"], source="both")
+
+
 def test_a_table_with_subjects(tmp_path):
     """Has the corpus' own numbers of frames."""
     (tmp_path / "a.csv").write_text("subject,sequence,frame,split,AU01\nanna,x,0,fold_0,1\nbob,y,4,fold_1,0\n")

@@ -10,7 +10,7 @@ from skimage import data
 
 from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.faces import cnn_detector, detection, detectors, dlib_detector, yunet
-from fgnet_jax.faces.detection import DETECTORS, MIN_CONFIDENCE, DetectorError
+from fgnet_jax.faces.detection import DETECTORS, MIN_CONFIDENCE, DetectorError, Face
 from tests.miniature import empty, place
 
 
@@ -85,6 +85,18 @@ def test_a_certain_face_is_not_searched_for_elsewhere(predictor, monkeypatch):
     find = detectors.load_largest("yunet", predictor)
     assert find(data.astronaut()) is not None and not searched
     assert find(np.rot90(data.astronaut(), 2)) is None and searched == [(512, 512, 3)]
+
+
+@pytest.mark.parametrize(("name", "module"), [("yunet", cnn_detector), ("dlib", dlib_detector)])
+def test_what_is_hardly_a_face_hides_no_smaller_one(predictor, monkeypatch, name, module):
+    """As in a search for all faces, the largest is that of those that are certain enough."""
+    landmarks = np.zeros((68, 2), np.float32)
+    doubtful, certain = Face(landmarks, (0, 0, 200, 200), 0.3), Face(landmarks, (0, 0, 80, 80), 0.99)
+    monkeypatch.setattr(module, "_detect", lambda *arguments: [doubtful, certain])
+    image = np.zeros((300, 300, 3), np.uint8)
+    assert detectors.load_largest(name, predictor)(image) == certain
+    assert detectors.load_largest(name, predictor, 0.0)(image) == doubtful
+    assert detectors.load_largest(name, predictor, 1.0)(image) is None
 
 
 @pytest.mark.parametrize("height", [24, 60, 150])

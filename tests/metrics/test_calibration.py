@@ -52,6 +52,16 @@ def test_a_corpus_with_another_threshold_of_presence_keeps_it(threshold):
     np.testing.assert_array_equal(values >= threshold, [False, False, True, True])
 
 
+def test_a_corpus_of_another_threshold_that_shows_nobody_with_an_au_has_the_lowest_threshold_that_fits():
+    """Absent up to 2, and never present: present from 3 on, not from 5."""
+    scores, coded, _ = _held_out()
+    coded = np.minimum(coded, 2)
+    values = calibration.fit(scores, coded, np.zeros(coded.shape, np.int8), aus=(1, 12)).intensities(
+        np.array([[0.05]]), (1,)
+    )
+    np.testing.assert_allclose(values, 3)
+
+
 def test_a_side_without_a_held_out_frame_ends_at_2():
     """No score was above 0: nothing says how much higher intensities are there."""
     scores, coded, labels = _held_out()

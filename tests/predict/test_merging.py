@@ -16,6 +16,7 @@ from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.predict import __main__ as predict
 from fgnet_jax.predict import result_table, sharing
+from fgnet_jax.predict.record_files import RecordFiles
 from fgnet_jax.runtime.shards import Shard
 from tests.media.test_video import write_video
 
@@ -113,6 +114,17 @@ def test_tables_of_each_input_are_those_of_one_run(directory, inputs, tmp_path, 
         assert own | {"input_count": 0} == expected | {"input_count": 0}
 
 
+def test_an_input_that_is_given_twice_is_in_two_shards(directory, inputs, tmp_path, monkeypatch):
+    """With --resume from the start, as arrays of jobs have it: the other's table is not taken for its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("b.png").write_bytes(Path(inputs[1]).read_bytes())
+    twice = ["b.png", "b.png"]
+    for number in (1, 2):
+        assert run(directory, twice, "--per_input", "parts", "--shard", f"{number}/2", "--resume") == 0
+    assert run(directory, twice, "--per_input", "parts", "--merge") == 0
+    assert sorted(path.name for path in Path("parts").glob("*.csv")) == ["b-2.csv", "b.csv"]
+
+
 def test_missing_and_unfinished_shards_are_named(directory, inputs, tmp_path, monkeypatch, capsys):
     """And nothing is written."""
     monkeypatch.chdir(tmp_path)
@@ -177,7 +189,43 @@ def test_shards_of_other_inputs_are_refused(halves, directory, inputs, tmp_path,
         assert run(directory, copies, "--csv", "s.csv", "--shard", f"{number}/2") == 0
     Path(copies[1]).write_bytes(Path(inputs[0]).read_bytes() + b" ")
     assert run(directory, copies, "--csv", "s.csv", "--merge") == 2
-    assert "1.png has changed" in capsys.readouterr().err
+    assert "s.shard-1-of-2.csv cannot be merged: 1.png has changed" in capsys.readouterr().err
+
+
+def test_shards_with_other_results_are_refused(halves, directory, inputs, capsys):
+    """An archive of an earlier run may be in their place; a table with other columns has no traceback."""
+    assert run(directory, inputs, "--csv", "r.csv", "--merge", "--overlays", "drawn") == 2
+    assert "r.shard-1-of-2.csv cannot be merged: it was written without --overlays" in capsys.readouterr().err
+    for number in (1, 2):
+        shard = ("--csv", "r.csv", "--shard", f"{number}/2", "--overwrite")
+        assert run(directory, inputs, *shard, "--heatmaps", "r.npz") == 0
+    assert run(directory, inputs, "--csv", "r.csv", "--merge") == 2
+    assert "r.shard-1-of-2.csv cannot be merged: it was written with --heatmaps" in capsys.readouterr().err
+    assert run(directory, inputs, *shard) == 0
+    assert run(directory, inputs, "--csv", "r.csv", "--heatmaps", "r.npz", "--merge") == 2
+    assert "r.shard-2-of-2.csv cannot be merged: it was written without --heatmaps" in capsys.readouterr().err
+    assert not (halves / "r.npz").exists() and not (halves / "r.csv").exists()
+
+
+def test_nothing_of_an_earlier_run_stays_beside_a_merged_table(halves, directory, inputs, monkeypatch):
+    """Neither its record, where merging is killed on the way, nor its rows, which --resume would go on from."""
+    assert run(directory, inputs, "--csv", "r.csv", "--every", "2") == 0
+
+    def killed(*arguments: object, **options: object) -> None:
+        assert Path("r.csv").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordFiles, "write", killed)
+    assert run(directory, inputs, "--csv", "r.csv", "--merge", "--overwrite") == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(halves)
+    assert not Path("r.csv.json").exists()
+    words = ("--csv", "l.csv", "--dialect", "libreface")
+    assert run(directory, inputs, *words, "--shard", "1/1") == 0
+    Path("l.csv.rows.csv").write_text("rows of a run that was killed")
+    assert run(directory, inputs, *words, "--merge", "--overwrite") == 0
+    assert not Path("l.csv.rows.csv").exists()
+    assert run(directory, inputs, "--csv", f"{halves}//r.csv", "--merge", "--overwrite") == 0
 
 
 @pytest.mark.parametrize(
@@ -188,6 +236,8 @@ def test_shards_of_other_inputs_are_refused(halves, directory, inputs, tmp_path,
         (("--csv", "r.csv", "--shard", "1/2", "--merge"), "one or the other"),
         (("--csv", "r.csv", "--shard", "1/2", "--video", "v.mp4"), "--video is drawn of a single input"),
         (("--csv", "r.csv", "--merge", "--resume"), "--resume does not apply"),
+        (("--per_input", "r", "--heatmaps", "r.npz", "--shard", "1/2"), "--heatmaps of all inputs needs one table"),
+        (("--per_input", "r", "--heatmaps", "r.npz", "--merge"), "--heatmaps of all inputs needs one table"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(directory, inputs, capsys, words, reason):

@@ -30,6 +30,25 @@ def test_a_program_is_measured():
     assert program.collectives == {} and program.seconds is None and program.refusal == ""
 
 
+def test_a_loop_is_counted_as_often_as_it_runs():
+    """XLA counts it once. Bytes are those of the loop, without what an optimiser may move outside of it."""
+
+    def products(x: jax.Array) -> jax.Array:
+        grown = jnp.tile(x, (1, 64))
+        return jax.lax.fori_loop(0, 8, lambda k, y: x @ y + k, grown).sum(0)
+
+    target = dataclasses.replace(topologies.open_target("cpu"), chip=Chip(bandwidth=1e12, rate=1e9))
+    lower = lambda: jax.jit(products).lower(X)  # noqa: E731
+    once, program = (
+        compiled.compile_program(lower, target, images=1, arguments=0, repeats=repeats) for repeats in (1, 8)
+    )
+    flops = 8 * 2 * 64**3 * 64
+    assert program.flops is not None and program.flops == pytest.approx(flops, rel=0.1)
+    assert program.seconds is not None and program.seconds == pytest.approx(flops / 1e9, rel=0.1)
+    assert program.moved is not None and once.moved is not None
+    assert program.moved == pytest.approx(once.moved + 7 * (once.moved - 3 * X.nbytes))
+
+
 def test_a_refusal_for_memory_is_a_result():
     """With the bytes that the compiler named."""
 

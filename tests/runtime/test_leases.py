@@ -82,6 +82,31 @@ def test_of_two_machines_that_take_a_stale_lease_one_gets_it(tmp_path, monkeypat
         pass
 
 
+def test_a_lease_that_is_not_written_yet_is_another_machines(tmp_path, monkeypatch):
+    """Its file is created before it has a name in it; whoever comes in between must not take it for none."""
+    monkeypatch.setattr(leases, "_SETTLING_SECONDS", 0.0)
+    lease = tmp_path / "run.alive"
+    lease.touch()
+    with pytest.raises(files.LockedError, match="in use by another process"), leases.held(tmp_path / "run"):
+        pass
+    assert lease.read_text() == ""
+    os.utime(lease, times=(0, time.time() - leases.LEASE_SECONDS - 1))  # killed before it was
+    with leases.held(tmp_path / "run"):
+        assert json.loads(lease.read_text())["machine"] == leases.machine()
+
+
+def test_a_lease_that_another_machine_has_taken_is_said(tmp_path, monkeypatch, caplog):
+    """While this one was suspended for too long: both may now do the same work; the other's lease is left to it."""
+    monkeypatch.setattr(leases, "_BEAT_SECONDS", 0.01)
+    with leases.held(tmp_path / "run"):
+        _other_machine_holds(tmp_path / "run")
+        for _ in range(1000):
+            if not caplog.messages:
+                time.sleep(0.01)
+    assert "process 4 on node7" in caplog.messages[0] and "may do the same work" in caplog.messages[0]
+    assert json.loads((tmp_path / "run.alive").read_text()) == OTHER
+
+
 def test_a_lease_is_touched_while_it_is_held(tmp_path, monkeypatch):
     """Again and again, until the block ends."""
     monkeypatch.setattr(leases, "_BEAT_SECONDS", 0.01)

@@ -159,6 +159,14 @@ def test_an_exchange_that_is_spread_over_fusions_counts_once():
     assert roofline.collectives(ASYNC) == {"all-gather": 1, "all-reduce": 6}
 
 
+def test_a_loop_that_does_not_say_how_often_it_runs_is_known_otherwise():
+    """Programs for TPUs do not."""
+    untold = ASYNC.replace(', backend_config={"known_trip_count":{"n":"5"}}', "")
+    assert untold != ASYNC and roofline.collectives(untold, repeats=5) == roofline.collectives(ASYNC)
+    assert roofline.collectives(ASYNC, repeats=3) == roofline.collectives(ASYNC)
+    assert sum(roofline.collectives(untold).values()) == sum(roofline.collectives(ASYNC).values()) - 4
+
+
 def test_bytes_of_exchanges_are_those_that_a_device_sends_in_a_ring():
     """A share to each of three others; a sum needs two rounds of quarters, or of halves between two devices."""
     gather, loop, scatter = roofline.exchanges(ASYNC)

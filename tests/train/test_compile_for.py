@@ -6,7 +6,7 @@ import re
 import jax
 import pytest
 
-from fgnet_jax.runtime import sharding, topologies
+from fgnet_jax.runtime import compiled, sharding, topologies
 from fgnet_jax.runtime.compiled import Program
 from fgnet_jax.runtime.topologies import Chip, Target
 from fgnet_jax.train import compile_for, run
@@ -81,6 +81,22 @@ def test_the_arguments_of_a_setting_are_known_without_its_devices(prepared, monk
     split = compile_for._argument_bytes(prepared, dataclasses.replace(two, shard_params=True))
     saved = prepared.argument_bytes - half - split
     assert saved == pytest.approx(3 * sum(x.size * 4 for x in kernels) / 2, rel=0.1)
+
+
+def test_all_parts_of_a_batch_are_counted(prepared, monkeypatch):
+    """XLA counts the loop over them once: a step in two parts would seem to take half as long."""
+    known: list[dict[str, object]] = []
+
+    def compile_program(lowered: object, target: Target, **given: object) -> Program:
+        known.append(given)
+        return Program(images=4, arguments=0)
+
+    monkeypatch.setattr(compiled, "compile_program", compile_program)
+    halved = config(prepared.config.data.dir, **{"train.accumulate": 2})
+    in_parts = compile_for.Prepared(halved, CPU, prepared.aus, steps=None)
+    in_parts.training()
+    in_parts.evaluation()
+    assert [given.get("repeats", 1) for given in known] == [2, 1]
 
 
 def test_evaluation_has_the_optimiser_beside_it(prepared):

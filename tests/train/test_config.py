@@ -24,6 +24,14 @@ def test_a_negative_rate_means_the_common_one():
     assert optim.trained == ("generator", "interpreter")
 
 
+def test_a_part_that_is_frozen_by_the_name_of_its_folder_is_frozen_whole():
+    """Its BatchNorm, too."""
+    for name in ("encoder", "encoder/"):
+        optim = config_lib.optim_config(tiny.config(**{"optim.frozen": (name, "generator/mapping/")}))
+        assert optim.trained == ("generator", "interpreter")
+        assert optim.frozen == ("encoder", "generator/mapping")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -39,6 +47,12 @@ def test_a_negative_rate_means_the_common_one():
         ({"optim.name": "adamx"}, 'optim: optim.name must be "adamw" .* did you mean "adamax"'),
         ({"optim.options": (("epss", 0.5),)}, "optim: optim.options: optax.adamw has no argument 'epss'; did you mean"),
         ({"optim.options": ("b1", 0.5)}, "optim: optim.options: .* is not rows of \\(name, value\\)"),
+        ({"optim.options": (("b1", 0.5), ("b1", 0.9))}, "optim.options: 'b1' is named twice"),
+        ({"optim.options": (("b1", "high"),)}, "optim.options: optax.adamw does not take {'b1': 'high'}"),
+        ({"optim.options": (("mask", {"a": True}),)}, "optim.options: optax.adamw does not take {'mask': {'a': True}}"),
+        ({"optim.clip": -1.0}, "optim: optim.clip must be at least 0, got -1.0"),
+        ({"optim.weight_decay": float("nan")}, "optim: optim.weight_decay must be at least 0, got nan"),
+        ({"optim.warmup_steps": -1}, "optim: optim.warmup_steps must be at least 0, got -1"),
         ({"optim.layer_decay": 0.0}, "optim.layer_decay must be above 0, and 1 at most, got 0.0"),
         (
             {"optim.frozen": ("encoder/bodies",)},
@@ -71,6 +85,8 @@ def test_what_cannot_be_run_is_refused(changes, message):
         ({"train.accumulate": 0}, "train.accumulate must be at least 1, got 0"),
         ({"train.checkpoint_steps": 0}, "train.checkpoint_steps must be at least 1, got 0"),
         ({"train.keep_best": 0}, "train.keep_best must be at least 1, got 0"),
+        ({"train.patience": -1}, "train.patience must be at least 0, got -1"),
+        ({"train.eval_frames": -1}, "train.eval_frames must be at least 0, got -1"),
         ({"train.evaluate_steps": -1}, "train.evaluate_steps must be at least 0, for epochs' ends, got -1"),
     ],
 )

@@ -1,6 +1,7 @@
 """The pace of this machine: measured from the times of runs of the same kind, and not known without any."""
 
 import json
+import os
 import socket
 from datetime import UTC, datetime
 
@@ -44,6 +45,23 @@ def test_steps_evaluations_and_ends_are_measured(tmp_path):
     assert found.source == "metrics.jsonl of a, b, on 1 × cpu: 2 s a step, 30 s an evaluation"
     assert found.seconds(steps=100, evaluations=5) == pytest.approx(100 * 2 + 5 * 30 + 150, abs=1)
     assert found.disk and found.disk > 100
+
+
+def test_a_file_that_is_removed_while_sizes_are_added_is_none(tmp_path, monkeypatch):
+    """Another process adds epochs to a run that is finished, and removes its old checkpoints."""
+    _write(tmp_path / "a", tiny.config())
+    before = pace.of_runs(tiny.config(), tmp_path, DEVICES)
+    (tmp_path / "a/checkpoint").write_text("x" * 1000)
+    stat = os.stat
+
+    def vanishing(path, **how):
+        if str(path).endswith("checkpoint"):
+            raise FileNotFoundError(path)
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", vanishing)
+    after = pace.of_runs(tiny.config(), tmp_path, DEVICES)
+    assert before and after and after.disk == before.disk
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def test_the_test_fold_may_be_evaluated_in_every_epoch(tmp_path):
     assert planned.plan(published("disfa", tmp_path, **some)).evaluated == 15 * 1000 + 43545
 
 
+def test_evaluations_between_epochs_are_counted(tmp_path):
+    """Every 200 of 320 // 16 * 15 = 300 steps, and after the last one."""
+    changes = {"data.samples": 320, "train.select_on": "test", "train.evaluate_steps": 200}
+    assert planned.plan(published("disfa", tmp_path, **changes)).evaluated == 2 * 43545 + 43545
+
+
 def test_a_fold_that_there_is_not_is_refused(tmp_path):
     """As a run would, with what there are."""
     with pytest.raises(defaults.ConfigError, match="data: unknown fold 5: expected 0 to 2"):

@@ -17,7 +17,8 @@ from fgnet_jax.train import workdirs
 from fgnet_jax.train.config import ConfigError
 from fgnet_jax.train.epoch_end import best_meta
 from fgnet_jax.train.loop import train
-from fgnet_jax.train.run import begin, disk_needed, prepare_run, unsplit, write_provenance
+from fgnet_jax.train.optimizer import OptimConfig
+from fgnet_jax.train.run import begin, disk_needed, prepare_run, undecayed, unsplit, write_provenance
 from tests.train import tiny
 
 
@@ -240,7 +241,21 @@ def test_what_weighs_the_loss_is_said(chain, tmp_path):
     weight = (labels[:, 0] == 0).sum() / (labels[:, 0] == 1).sum()
     assert run.step.loss.positive_weights[0] == weight
     assert any(line.startswith(f"Weighted loss: positive faces count {weight:.3g} (AU01), ") for line in run.remarks)
-    assert "optim.weight_decay 0.0005 has no effect: optax.adam has none" in run.remarks
+    assert "optim.weight_decay 0.0005 has no effect: optax.adam takes no weight_decay" in run.remarks
+
+
+@pytest.mark.parametrize(
+    ("optim", "is_said"),
+    [
+        (OptimConfig("sgd"), True),  # PyTorch's has one
+        (OptimConfig("adafactor"), True),
+        (OptimConfig("sgd", weight_decay=0.0), False),
+        (OptimConfig("lion"), False),
+    ],
+)
+def test_a_weight_decay_that_has_no_effect_is_said(optim, is_said):
+    """Whatever the optimiser."""
+    assert bool(undecayed(optim)) is is_said
 
 
 @pytest.mark.parametrize(("changes", "sets"), [({}, 11), ({"train.ema": 0.9}, 14), ({"train.keep_best": 3}, 13)])

@@ -87,6 +87,23 @@ def test_a_run_that_diverges_does_not_stop_the_others(runs, trained, monkeypatch
     assert outcome.trained == ("a", "c") and outcome.diverged == {"b": "not finite at step 4"}
 
 
+def test_a_run_that_diverges_does_not_keep_job_arrays_from_the_others(runs, trained, monkeypatch):
+    """Each task would try it again, as the first that is free, and none would come to the next."""
+    train = loop.train
+
+    def diverging(config, workdir):
+        if workdir.name == "a":
+            raise NotFiniteError(3, "not finite at step 4")
+        return train(config, workdir)
+
+    monkeypatch.setattr(loop, "train", diverging)
+    outcome = study.train_one(runs, print)
+    assert outcome.trained == ("b",) and outcome.diverged == {"a": "not finite at step 4"}
+    with leases.held(runs.lock("c")):
+        outcome = study.train_one(runs, print)
+    assert outcome.trained == () and list(outcome.diverged) == ["a"] and list(outcome.held) == ["c"]
+
+
 def test_a_folder_of_another_run_is_refused(runs, tmp_path):
     """Whether that one is done or not: its results are not those of the study."""
     _finish(runs.configs["a"], runs.workdir("a"))

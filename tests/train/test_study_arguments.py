@@ -52,12 +52,13 @@ def test_one_run_is_no_study(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--config=disfa:fold=one"], "fold=one: expected numbers, such as all, 0, 0-2, 0\\+2"),
-        (["--config=disfa:fold=2-0"], "fold=2-0: expected numbers"),
+        (["--config=disfa:fold=one"], "fold=one: expected all or numbers, such as 0, 0-2, 0\\+2"),
+        (["--config=disfa:fold=2-0"], "fold=2-0: expected all or numbers"),
         (["--config=disfa:seed=all"], "seed=all: expected numbers, such as 0, 0-2"),
         (["--config=disfa:seeds=0"], "seeds=0: expected their number, at least 1"),
         (["--config=disfa:seeds=2,seed=1"], "seed or seeds, one or the other"),
         (["--config=own:fold=all", "--config.data.dir=nowhere"], "fold=all: no prepared corpus 'my_corpus' in nowhere"),
+        (["--config=disfa:fold=0,fold=2,seeds=2"], "fold is given twice: expected one, such as fold=0\\+2"),
         (["--config=disfa:fold=all,fld=1"], "fld=1: expected key=value with a key of fold, seed, samples"),
         (["--config=disfa:fold=0-1", "--config.optim.lrr=1"], "did you mean --config.optim.lr\\?"),
         (["--config=disfa:fold=0-1", "--config.optim.lr=fast"], "could not convert string to float: 'fast'"),

@@ -56,12 +56,22 @@ def test_times_by_the_pace_of_this_machine(tmp_path, monkeypatch):
     )
 
 
+def test_a_corpus_that_is_there_twice_is_refused_in_the_plan(tmp_path):
+    """As a single run refuses it; published corpora too, whose folds are known without looking."""
+    for side in ("left", "right"):
+        (tmp_path / "data/disfa" / side / "1.0.0").mkdir(parents=True)
+        (tmp_path / "data/disfa" / side / "1.0.0/dataset_info.json").write_text("{}")
+    plan = study_plan.make(_study(tmp_path, **{"data.corpus": "disfa"}))
+    assert "a: data: 'disfa' was prepared more than once" in plan.refusal
+    assert "; and 2 more of the study's runs cannot be trained" in plan.refusal
+
+
 def test_time_of_a_part_is_not_said_of_all():
     """Where one corpus has runs and another has none."""
     runs = (RunPlan("a", steps=5, seconds=3600.0), RunPlan("b", steps=5), RunPlan("c", steps=None))
     text = study_plan.as_text(StudyPlan(Path.cwd(), runs, ("metrics.jsonl of z",)))
-    assert "Time: 1 h 0 min for 1 runs by" in text and "; 2 more runs: not known" in text
-    assert "c  not known steps" in text
+    assert "Time: 1 h 0 min for 1 run by" in text and "; 2 more runs: not known" in text
+    assert "c  steps not known" in text
 
 
 def test_disk_is_that_of_checkpoints_and_best_weights(tmp_path):
@@ -96,7 +106,9 @@ def test_too_little_disk_is_said():
 def test_what_cannot_be_trained_is_refused_before_any_work(tmp_path, changes, message):
     """And is a line of the plan, beside the other runs."""
     plan = study_plan.make(_study(tmp_path, **changes))
-    assert re.search(message, plan.refusal) and "cannot be trained: " in study_plan.as_text(plan)
+    text = study_plan.as_text(plan)
+    assert re.search(message, plan.refusal) and "cannot be trained: " in text
+    assert "0 done, 0 begun, 0 to begin, 3 that cannot be\n" in text and "Time:" not in text and "Disk:" not in text
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
