@@ -41,7 +41,7 @@ def test_wrong_arguments_are_refused(train, tmp_path):
     }.items():
         assert train(tmp_path / "run", word, status=2).splitlines() == [f"fgnet_jax.train: {message}"]
     output = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
-    expected = "--config …:fld=1: expected key=value with a key of fold, samples, select_on, updates"
+    expected = "--config …:fld=1: expected key=value with a key of fold, seed, samples, select_on, updates"
     assert output.strip() == f"fgnet_jax.train: error: {expected}"
     assert not (tmp_path / "run").exists()
 

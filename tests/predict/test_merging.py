@@ -189,7 +189,7 @@ def test_shards_of_other_inputs_are_refused(halves, directory, inputs, tmp_path,
         assert run(directory, copies, "--csv", "s.csv", "--shard", f"{number}/2") == 0
     Path(copies[1]).write_bytes(Path(inputs[0]).read_bytes() + b" ")
     assert run(directory, copies, "--csv", "s.csv", "--merge") == 2
-    assert "s.shard-1-of-2.csv cannot be merged: 1.png has changed" in capsys.readouterr().err
+    assert f"s.shard-1-of-2.csv cannot be merged: {copies[1]} has changed" in capsys.readouterr().err
 
 
 def test_shards_with_other_results_are_refused(halves, directory, inputs, capsys):
