@@ -127,14 +127,17 @@ def test_a_batch_is_a_number_or_symbolic(batch, capsys):
 
 
 def test_each_platform_has_its_own_paths(detector):
-    """Convolutions are products by taps on CPUs, in cuDNN's order on GPUs, and in the order of the weights on TPUs."""
+    """Convolutions are in cuDNN's order on GPUs; style blocks are side by side, in groups, there and on TPUs alone."""
     text = export.program(detector, 2).mlir_module()
     choices = re.split(r'\n    %\S+ = "stablehlo.case"', text)
     branches = dict(zip(export.PLATFORMS, re.split(r"\n    \}, \{\n", max(choices, key=len)), strict=True))
     convolutions = {name: re.findall(r"stablehlo.convolution.*x\[(.*?)\]->", part) for name, part in branches.items()}
     assert "o, 0, 1, i" in convolutions["cuda"]
     assert set(convolutions["cpu"]) == set(convolutions["tpu"]) == {"0, 1, i, o"}
-    assert len(convolutions["cpu"]) < 0.6 * len(convolutions["tpu"])
+    groups = {name: set(re.findall(r"feature_group_count = (\d+)", part)) for name, part in branches.items()}
+    assert groups["cpu"] == {"1"} and {"2", "6", "9"} <= groups["cuda"] & groups["tpu"]
+    products = {name: part.count("stablehlo.dot_general") for name, part in branches.items()}
+    assert products["cpu"] > 1.5 * products["tpu"], "taps"
 
 
 def test_the_description_has_the_function_from_scores_to_intensities(directory, tmp_path):
