@@ -98,7 +98,10 @@ def _reports(tmp_path, monkeypatch, configs):
     plan = all_protocols.make_plan(configs, tmp_path, None)
     monkeypatch.setattr(all_protocols.study, "train", lambda *_: Outcome())
     monkeypatch.setattr(all_protocols, "open_run", lambda path: untrained.run(plan.study.configs[path.name]))
-    by_networks = lambda _, spec: evaluation.evaluate(untrained.Predictor(), spec)  # noqa: E731
+
+    def by_networks(_, spec):
+        return evaluation.evaluate(untrained.Predictor(), spec)
+
     monkeypatch.setattr(all_protocols.evaluation, "by_networks", by_networks)
     monkeypatch.setattr(report_folder, "_draw_sheets", lambda *_: {})
     line = all_protocols.run(plan, output=tmp_path, options=EvalOptions(resamples=10))

@@ -73,30 +73,28 @@ def test_runs_that_others_hold_are_waited_for_and_taken_over(runs, trained, monk
     assert "Every run that is left is held. Waiting for a (process " in capsys.readouterr().out
 
 
-def test_a_run_that_diverges_does_not_stop_the_others(runs, trained, monkeypatch):
-    """It is named at the end, and not tried again by this process."""
+def _let_diverge(name, monkeypatch):
+    """Let the run of this name diverge at its fourth step."""
     train = loop.train
 
     def diverging(config, workdir):
-        if workdir.name == "b":
+        if workdir.name == name:
             raise NotFiniteError(3, "not finite at step 4")
         return train(config, workdir)
 
     monkeypatch.setattr(loop, "train", diverging)
+
+
+def test_a_run_that_diverges_does_not_stop_the_others(runs, trained, monkeypatch):
+    """It is named at the end, and not tried again by this process."""
+    _let_diverge("b", monkeypatch)
     outcome = study.train(runs, print)
     assert outcome.trained == ("a", "c") and outcome.diverged == {"b": "not finite at step 4"}
 
 
 def test_a_run_that_diverges_does_not_keep_job_arrays_from_the_others(runs, trained, monkeypatch):
     """Each task would try it again, as the first that is free, and none would come to the next."""
-    train = loop.train
-
-    def diverging(config, workdir):
-        if workdir.name == "a":
-            raise NotFiniteError(3, "not finite at step 4")
-        return train(config, workdir)
-
-    monkeypatch.setattr(loop, "train", diverging)
+    _let_diverge("a", monkeypatch)
     outcome = study.train_one(runs, print)
     assert outcome.trained == ("b",) and outcome.diverged == {"a": "not finite at step 4"}
     with leases.held(runs.lock("c")):

@@ -74,7 +74,10 @@ def test_devices_that_share_images_compute_their_own():
     text, (result,) = _program(by_image, IMAGES, KERNEL, images=images)
     assert "f32[2,64] = dot_general[" in text and "gather" not in text
     assert result.shape == (16, 64)
-    loss = lambda x, kernel: jnp.square(by_image(x, kernel)).sum()  # noqa: E731
+
+    def loss(x, kernel):
+        return jnp.square(by_image(x, kernel)).sum()
+
     text, (of_kernel,) = _program(jax.grad(loss, argnums=1), IMAGES, KERNEL, images=images)
     assert text.count("psum[") == 1 and "gather" not in text
     assert of_kernel.shape == KERNEL.shape
