@@ -3,7 +3,6 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,7 +12,7 @@ from fgnet_jax.evaluate import __main__ as evaluate
 from fgnet_jax.metrics import calibration
 from fgnet_jax.models import weights
 from fgnet_jax.predict import __main__ as predict
-from fgnet_jax.prepare import __main__ as prepare
+from tests.end_to_end.own_corpus import prepare_corpus
 
 pytestmark = pytest.mark.slow  # a whole training
 
@@ -22,15 +21,7 @@ pytestmark = pytest.mark.slow  # a whole training
 def data(tmp_path_factory):
     """Return a folder of corpora with one of six subjects that codes presence alone: AU 12, and AU 43 of one's own."""
     root = tmp_path_factory.mktemp("presence")
-    images, points, _ = random_faces("synthetic_bp4d", 24, seed=1)
-    rows = ["image,subject,au12,au43"]
-    for k, (image, landmarks) in enumerate(zip(images, points, strict=True)):
-        Image.fromarray(image).save(root / f"{k}.png")
-        np.save(root / f"{k}.npy", landmarks)
-        rows.append(f"{k}.png,subject{k % 6},{k // 6 % 2},{k // 12}")
-    (root / "table.csv").write_text("\n".join(rows))
-    words = ["csv", "--source", str(root), "--name", "presence", "--landmarks", str(root), "--workers", "1"]
-    assert prepare.main([*words, "--data_dir", str(root / "data")]) == 0
+    prepare_corpus("presence", root, root / "data")
     return root / "data"
 
 

@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fgnet_jax.aus import CORPUS_AUS
-from fgnet_jax.data.synthetic.corpus import random_faces
 from fgnet_jax.models import weights
-from fgnet_jax.prepare import __main__ as prepare
 from tests.end_to_end import command
+from tests.end_to_end.own_corpus import prepare_corpus
 
 pytestmark = pytest.mark.slow  # a whole training
 
@@ -20,15 +18,7 @@ def custom(train):
     """Prepare a corpus of six subjects: AU 12 and AU 43, which is not among the fifteen; return its name."""
     root = train.shared / "custom"
     root.mkdir()
-    images, points, _ = random_faces("synthetic_bp4d", 24, seed=1)
-    rows = ["image,subject,au12,au43"]
-    for k, (image, landmarks) in enumerate(zip(images, points, strict=True)):
-        Image.fromarray(image).save(root / f"{k}.png")
-        np.save(root / f"{k}.npy", landmarks)
-        rows.append(f"{k}.png,subject{k % 6},{k // 6 % 2},{k // 12}")
-    (root / "table.csv").write_text("\n".join(rows))
-    words = ["csv", "--source", str(root), "--name", "custom", "--landmarks", str(root), "--workers", "1"]
-    assert prepare.main([*words, "--data_dir", str(train.shared / "data")]) == 0
+    prepare_corpus("custom", root, train.shared / "data")
     return "custom"
 
 
