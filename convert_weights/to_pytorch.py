@@ -27,13 +27,17 @@ def export(directory: Path, model: Path, overwrite: bool = False) -> list[str]:
       The number of tensors of each state dict, in lines for the user.
 
     Raises:
-      ConversionError: if PyTorch is not installed, or the file exists.
+      ConversionError: if PyTorch is not installed, the file exists, or the weights are no FG-Net's.
       fgnet_jax.models.weights.WeightsError: if it is not a weights directory, or damaged.
     """
     torch = _torch()
     if model.is_dir() or (model.exists() and not overwrite):
         raise ConversionError(f"{model} exists; give another name, or --overwrite to replace it")
     config, variables, _ = weights.load(directory)
+    if not isinstance(config, ModelConfig):
+        raise ConversionError(
+            f"{directory} holds a student, which the published code does not have: expected an FG-Net"
+        )
     parts = {part: state_dict(part, config, variables) for part in FGNET_PARTS}
     model.parent.mkdir(parents=True, exist_ok=True)
     with replacing(model) as temporary, temporary.open("wb") as file:  # a path's name would be written into the file

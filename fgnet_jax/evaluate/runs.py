@@ -14,7 +14,7 @@ from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.folds import base_name
 from fgnet_jax.data.identity import CorpusIdentity
 from fgnet_jax.models import fgnet, lineage, weights
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.runtime import sharding
 from fgnet_jax.train import ancestry, workdirs
@@ -80,7 +80,7 @@ class EvaluatedRun:
 class LoadedNetwork:
     """A network whose weights are on the devices, with the SHA-256 of their values."""
 
-    config: ModelConfig
+    config: NetworkConfig
     variables: fgnet.Variables
     checksum: str
 

@@ -30,7 +30,7 @@ from fgnet_jax.evaluate.runs import (
     load,
     shared_aus,
 )
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import network_config
 from fgnet_jax.runtime import sharding
 from fgnet_jax.runtime.progress import Progress
 from fgnet_jax.runtime.version import __version__
@@ -323,7 +323,7 @@ def _loader_config(data: EvalData, run: EvaluatedRun, corpus: Corpus) -> LoaderC
     batch_size = -(-data.batch_size // devices) * devices
     return LoaderConfig(
         batch_size=batch_size,
-        image_size=ModelConfig.from_dict(run.meta.model).image_size,
+        image_size=network_config(run.meta.model).image_size,
         threads=data.threads,
         columns=corpus.columns(run.meta.aus),
     )
@@ -340,7 +340,7 @@ def _metadata(run: EvaluatedRun, opened: Corpus, *, corpus: str, folder: Path, s
         "run": run.name,
         "weights_sha256": checksum(run),
         "dtype": run.meta.model["dtype"],
-        "precision": ModelConfig.from_dict(run.meta.model).precision,
+        "precision": network_config(run.meta.model).precision,
         "corpus": corpus,
         "prepared_sha256": hashlib.sha256((folder / "dataset_info.json").read_bytes()).hexdigest(),
         CORPORA: [identity.to_dict() for identity in opened.identities],

@@ -1,7 +1,8 @@
-"""Configuration of the network: one frozen dataclass, whose defaults are the published sizes."""
+"""Configurations of the networks: FG-Net's, whose defaults are the published sizes, and its student's."""
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 COARSE_STYLES = 3
@@ -16,6 +17,15 @@ pass of bfloat16 on TPUs, unless a configuration names a lower precision."""
 
 PRECISIONS = ("default", "high", "highest")
 """Precisions of float32 products, by their names in JAX."""
+
+BLOCKS = ("residual", "partial", "inverted")
+"""Kinds of blocks that a student may be made of (`StudentConfig.block`)."""
+
+STUDENT = "student"
+"""Value of "network" in the stored configuration of a student; FG-Net's has no such key."""
+
+STUDENT_STRIDE = 4
+"""Pixels of the face, along a side, for each pixel of a student's heatmaps."""
 
 REMATS = ("none", "blocks")
 """Policies of rematerialisation (gradient checkpointing), by how much is recomputed."""
@@ -79,8 +89,7 @@ class ModelConfig:
             raise ValueError("generator_channels needs four entries (a 32x32 generator) at least")
         if self.interpreter not in ("pyramid", "pixel"):
             raise ValueError(f'interpreter must be "pyramid" or "pixel", got {self.interpreter!r}')
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        _check_precision(self.precision)
         if self.remat == REMOVED_REMAT:
             raise ValueError(
                 f'remat "{self.remat}" was removed: use "blocks", and train.accumulate to save more memory'
@@ -91,7 +100,7 @@ class ModelConfig:
     @property
     def matmul_precision(self) -> str:
         """Value of `jax.default_matmul_precision` for the network: bfloat16 gains nothing from a higher one."""
-        return self.precision if self.dtype == "float32" else "default"
+        return _matmul_precision(self.dtype, self.precision)
 
     @property
     def generator_size(self) -> int:
@@ -115,19 +124,127 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return _plain(dataclasses.asdict(self))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Create the configuration from what `to_dict` returned.
 
         Raises:
           ValueError: for a key that is not a field, and for sizes that fit no network.
         """
-        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            raise ValueError(f"model configuration has unknown keys: {', '.join(unknown)}")
+        _check_keys(cls, values)
         return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentConfig:
+    """Sizes and number formats of a student: a small network that has learnt FG-Net's heatmaps.
+
+    Frozen and hashable, so it can be a static argument of `jax.jit`.
+
+    Attributes:
+      image_size: Side of the aligned face in pixels, a power of two; heatmaps are computed at a quarter of it.
+      channels: Widths at a quarter, an eighth and a sixteenth of the face's side.
+      units: Blocks at each of these sides.
+      block: Kind of the blocks: "residual", two 3x3 convolutions (ResNet's); "partial", a 3x3 convolution of a quarter
+        of the channels and two 1x1 convolutions of all (FasterNet's); "inverted", a depthwise convolution between two
+        1x1 convolutions (MobileNetV2's).
+      decoder: Width of the maps that the three sides are joined in.
+      heatmap_size: Side of the heatmaps; beyond a quarter of `image_size` they are enlarged.
+      num_heatmaps: Heatmaps, one per AU.
+      dtype: Number format of computation, as in `ModelConfig`.
+      param_dtype: Number format of parameters.
+      precision: Precision of float32 products, as in `ModelConfig`.
+    """
+
+    image_size: int = 128
+    channels: tuple[int, ...] = (32, 64, 128)
+    units: tuple[int, ...] = (2, 3, 3)
+    block: str = "residual"
+    decoder: int = 48
+    heatmap_size: int = 32
+    num_heatmaps: int = 12
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+    precision: str = "highest"
+
+    def __post_init__(self):
+        for name in ("channels", "units"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.channels) != 3 or len(self.units) != 3:
+            raise ValueError("channels and units need one entry for each of three sides")
+        for name in ("image_size", "heatmap_size"):
+            if not math.log2(getattr(self, name)).is_integer():
+                raise ValueError(f"{name} must be a power of two, got {getattr(self, name)}")
+        if self.image_size < 32 or self.heatmap_size < self.map_size:
+            raise ValueError(
+                f"image_size must be at least 32, and heatmap_size at least a quarter of it, "
+                f"got {self.image_size} and {self.heatmap_size}"
+            )
+        if self.block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {self.block!r}")
+        _check_precision(self.precision)
+
+    @property
+    def map_size(self) -> int:
+        """Side that heatmaps are computed at."""
+        return self.image_size // STUDENT_STRIDE
+
+    @property
+    def matmul_precision(self) -> str:
+        """Value of `jax.default_matmul_precision` for the network."""
+        return _matmul_precision(self.dtype, self.precision)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, for JSON, with the kind of network."""
+        return {"network": STUDENT} | _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StudentConfig":
+        """Create the configuration from what `to_dict` returned.
+
+        Raises:
+          ValueError: for a key that is not a field, and for sizes that fit no network.
+        """
+        fields = {name: value for name, value in values.items() if name != "network"}
+        _check_keys(cls, fields)
+        return cls(**fields)
+
+
+NetworkConfig = ModelConfig | StudentConfig
+"""The configuration of any network that detects AUs."""
+
+
+def network_config(values: Mapping[str, Any]) -> NetworkConfig:
+    """Create a configuration from what its `to_dict` returned, of whichever network it is.
+
+    Raises:
+      ValueError: There is no such kind of network, or it has an unknown key or sizes that fit no network.
+    """
+    kind = values.get("network")
+    if kind not in (None, STUDENT):
+        raise ValueError(f"network must be {STUDENT!r}, or absent for FG-Net, got {kind!r}")
+    return StudentConfig.from_dict(values) if kind == STUDENT else ModelConfig.from_dict(values)
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+
+
+def _matmul_precision(dtype: str, precision: str) -> str:
+    return precision if dtype == "float32" else "default"
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def _check_keys(kind: type, values: Mapping[str, Any]) -> None:
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(kind)})
+    if unknown:
+        raise ValueError(f"model configuration has unknown keys: {', '.join(unknown)}")
 
 
 TINY = ModelConfig(
@@ -141,3 +258,6 @@ TINY = ModelConfig(
     num_heatmaps=16,
 )
 """The same architecture, small enough to build and run in a second: for tests."""
+
+TINY_STUDENT = StudentConfig(image_size=32, channels=(8, 16, 16), units=(1, 1, 1), decoder=8, heatmap_size=8)
+"""The student's architecture, small enough to build and run in a second: for tests."""

@@ -1,6 +1,6 @@
-"""FG-Net: encoder, generator and interpreter joined, and pure functions of its variables.
+"""FG-Net: encoder, generator and interpreter joined; and pure functions of any network's variables.
 
-Inside, the networks are flax.nnx modules. Outside, a model is a `ModelConfig` and `Variables`, flat dictionaries
+Inside, the networks are flax.nnx modules. Outside, a model is a `NetworkConfig` and `Variables`, flat dictionaries
 ("encoder/body/0/conv1/kernel": array) that `jax.jit`, optax and Orbax accept as they are.
 """
 
@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import ModelConfig, NetworkConfig, StudentConfig
 from fgnet_jax.models.initializers import initial
 from fgnet_jax.models.interpreter import Interpreter, PixelInterpreter
 from fgnet_jax.models.layers import Buffer
 from fgnet_jax.models.psp import Encoder
+from fgnet_jax.models.student import Student
 from fgnet_jax.models.stylegan2 import Generator
 
 Arrays = dict[str, Any]
@@ -79,20 +80,20 @@ class FGNet(nnx.Module):
         return self.generator.map(codes) if self.map_codes else codes
 
 
-def init(config: ModelConfig, seed: int = 0) -> Variables:
+def init(config: NetworkConfig, seed: int = 0) -> Variables:
     """Initialise a network of NumPy arrays; the same seed gives the same bytes on every machine."""
     shapes = abstract(config)
     groups = (shapes.params, shapes.batch_stats, shapes.buffers)
     return Variables(*({path: initial(path, s.shape, s.dtype, seed) for path, s in group.items()} for group in groups))
 
 
-def abstract(config: ModelConfig) -> Variables:
+def abstract(config: NetworkConfig) -> Variables:
     """Return shapes and dtypes of a network's variables, without allocating them."""
     _, states = _abstract_model(config)
     return Variables(*({_name(path): _struct(variable) for path, variable in state} for state in states))
 
 
-def merge(config: ModelConfig, variables: Variables) -> FGNet:
+def merge(config: NetworkConfig, variables: Variables) -> FGNet | Student:
     """Build the module from these variables: call it, or one of its parts, inside `jax.jit`.
 
     Raises:
@@ -105,7 +106,7 @@ def merge(config: ModelConfig, variables: Variables) -> FGNet:
     return nnx.merge(graph, *states)
 
 
-def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray) -> jax.Array:
+def apply(config: NetworkConfig, variables: Variables, images: jax.Array | np.ndarray) -> jax.Array:
     """Predict heatmaps (N, heatmap_size, heatmap_size, num_heatmaps) float32, not clipped, of images in [-1, 1].
 
     It computes in the precision of `config`.
@@ -115,7 +116,7 @@ def apply(config: ModelConfig, variables: Variables, images: jax.Array | np.ndar
         return merge(config, variables)(images)
 
 
-def au_heatmaps(config: ModelConfig, variables: Variables, images: jax.Array | np.ndarray, count: int) -> jax.Array:
+def au_heatmaps(config: NetworkConfig, variables: Variables, images: jax.Array | np.ndarray, count: int) -> jax.Array:
     """Predict heatmaps (N, heatmap_size, heatmap_size, count) float32, not clipped: the first `count` channels.
 
     Args:
@@ -128,7 +129,7 @@ def au_heatmaps(config: ModelConfig, variables: Variables, images: jax.Array | n
 
 
 def apply_train(
-    config: ModelConfig,
+    config: NetworkConfig,
     variables: Variables,
     images: jax.Array | np.ndarray,
     dropout_key: jax.Array | None,
@@ -155,15 +156,15 @@ def scores(heatmaps: jax.Array | np.ndarray) -> jax.Array:
 
 @functools.cache
 def _abstract_model(
-    config: ModelConfig,
-) -> tuple[nnx.GraphDef[FGNet], tuple[tuple[tuple[tuple, nnx.Variable], ...], ...]]:
+    config: NetworkConfig,
+) -> tuple[nnx.GraphDef, tuple[tuple[tuple[tuple, nnx.Variable], ...], ...]]:
     """Return the module's structure, and paths with variables of each kind."""
-    model = nnx.eval_shape(lambda: FGNet(config))
+    model = nnx.eval_shape(lambda: Student(config) if isinstance(config, StudentConfig) else FGNet(config))
     graph, *states = nnx.split(model, *_KINDS)
     return graph, tuple(tuple(nnx.to_flat_state(state)) for state in states)
 
 
-def split(model: FGNet) -> Variables:
+def split(model: FGNet | Student) -> Variables:
     """Return the variables of a module: the inverse of `merge`."""
     states = nnx.split(model, *_KINDS)[1:]
     return Variables(*({_name(path): variable[...] for path, variable in nnx.to_flat_state(state)} for state in states))

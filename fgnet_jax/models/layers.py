@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.ops import moments, platforms
 from fgnet_jax.models.ops.conv import conv2d
 from fgnet_jax.models.ops.dtypes import to_accum_dtype
@@ -38,7 +38,7 @@ class Conv(nnx.Module):
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: NetworkConfig,
         features_in: int,
         features_out: int,
         kernel: int,
@@ -67,7 +67,7 @@ class Conv(nnx.Module):
 class Linear(nnx.Module):
     """Linear layer without bias: x @ kernel, kernel being (in, out)."""
 
-    def __init__(self, config: ModelConfig, features_in: int, features_out: int):
+    def __init__(self, config: NetworkConfig, features_in: int, features_out: int):
         self.kernel = nnx.Param(jnp.zeros((features_in, features_out), jnp.dtype(config.param_dtype)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -165,7 +165,7 @@ class EqualLinear(nnx.Module):
       bias: (out,).
     """
 
-    def __init__(self, config: ModelConfig, features_in: int, features_out: int, lr_mul: float = 1.0):
+    def __init__(self, config: NetworkConfig, features_in: int, features_out: int, lr_mul: float = 1.0):
         param_dtype = jnp.dtype(config.param_dtype)
         self.kernel = nnx.Param(jnp.zeros((features_in, features_out), param_dtype))
         self.bias = nnx.Param(jnp.zeros((features_out,), param_dtype))

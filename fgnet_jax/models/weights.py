@@ -25,7 +25,7 @@ import tensorstore
 from etils import epath
 from jax.experimental import multihost_utils
 
-from fgnet_jax.models.config import REMOVED_REMAT, ModelConfig
+from fgnet_jax.models.config import REMOVED_REMAT, NetworkConfig, network_config
 from fgnet_jax.models.fgnet import Arrays, Variables, abstract
 from fgnet_jax.runtime import sums
 from fgnet_jax.runtime.version import __version__
@@ -51,7 +51,7 @@ class WeightsMeta:
     """Metadata of a weights directory.
 
     Attributes:
-      model: `ModelConfig.to_dict()` of the network (filled in by `save`).
+      model: `NetworkConfig.to_dict()` of the network (filled in by `save`).
       aus: AU of each heatmap channel, in order; empty if the interpreter is not trained.
       corpus: Name of the corpus that the AUs belong to, or None.
       sources: Files that the weights were converted from: {"file": name, "sha256": hex digest}.
@@ -79,7 +79,7 @@ class WeightsMeta:
         return cls(**fields)
 
 
-def save(directory: str | Path, config: ModelConfig, variables: Variables, meta: WeightsMeta) -> None:
+def save(directory: str | Path, config: NetworkConfig, variables: Variables, meta: WeightsMeta) -> None:
     """Write a network as a weights directory; `meta.model` and `meta.version` are filled in."""
     meta = dataclasses.replace(meta, model=config.to_dict(), version=__version__)
     save_weights(directory, groups(variables), meta)
@@ -109,7 +109,9 @@ def save_weights(directory: str | Path, groups: Mapping[str, Arrays], meta: Weig
 
 def _save_args(groups: Mapping[str, Arrays], meta: WeightsMeta) -> ocp.args.Composite:
     items: dict[str, Any] = {
-        name: ocp.args.PyTreeSave(dict(groups[name]), ocdbt_target_data_file_size=DATA_FILE_BYTES) for name in GROUPS
+        name: ocp.args.PyTreeSave(dict(groups[name]), ocdbt_target_data_file_size=DATA_FILE_BYTES)
+        for name in GROUPS
+        if groups[name]  # a student has no buffers, and Orbax saves nothing that is empty
     }
     return ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta.to_dict() | {_ARRAYS: array_sums(groups)}))
 
@@ -146,7 +148,7 @@ def _remove(*directories: epath.Path) -> None:
             directory.rmtree()
 
 
-def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
+def load(directory: str | Path) -> tuple[NetworkConfig, Variables, WeightsMeta]:
     """Load a network from a weights directory.
 
     Returns:
@@ -160,14 +162,14 @@ def load(directory: str | Path) -> tuple[ModelConfig, Variables, WeightsMeta]:
     return config, Variables(**load_weights(directory, groups(abstract(config)))), meta
 
 
-def load_config(directory: str | Path, meta: WeightsMeta) -> ModelConfig:
+def load_config(directory: str | Path, meta: WeightsMeta) -> NetworkConfig:
     """Return the configuration that a weights directory's metadata have.
 
     Raises:
       WeightsError: It is of no network that this version knows.
     """
     try:
-        return ModelConfig.from_dict(meta.model)
+        return network_config(meta.model)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
 
@@ -269,7 +271,9 @@ def _read_arrays(
     into its closed loop: tracebacks after the error, and now and then a process that hangs.
     """
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        opened = {name: _open_group(absolute(directory) / name) for name in GROUPS}
+        folders = {name: absolute(directory) / name for name in GROUPS}
+        has_none = {name for name, path in folders.items() if not expected[name] and not path.exists()}
+        opened = {name: {} if name in has_none else _open_group(path) for name, path in folders.items()}
         stored = {name: {key: store.shape for key, store in group.items()} for name, group in opened.items()}
         _check_shapes(directory, stored, expected)
         stores = {(name, key): store for name, group in opened.items() for key, store in group.items()}

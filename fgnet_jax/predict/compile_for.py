@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from fgnet_jax.models import fgnet
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.predict import detector, network
 from fgnet_jax.runtime import compiled, sharding
@@ -74,7 +74,7 @@ def at_least(program: Program, share: float) -> float:
     return program.needed - (1 - share) * temporaries
 
 
-def _compiled(config: ModelConfig, count: int, target: Target, report: Report, size: int) -> Program:
+def _compiled(config: NetworkConfig, count: int, target: Target, report: Report, size: int) -> Program:
     """Compile the network for batches of `size`, and report it."""
     report(f"compiling for batches of {size}")
     program, seconds = compiled.timed(lambda: compile_network(config, count, target, size))
@@ -88,7 +88,7 @@ def _devices(target: Target, size: int) -> Sequence[Device]:
     return target.devices if size % len(target.devices) == 0 else target.devices[:1]
 
 
-def compile_network(config: ModelConfig, count: int, target: Target, size: int) -> Program:
+def compile_network(config: NetworkConfig, count: int, target: Target, size: int) -> Program:
     """Compile the network as `Network` does, for batches of `size` faces, of which each device has its share."""
     devices = _devices(target, size)
     layout = sharding.create(devices=devices)

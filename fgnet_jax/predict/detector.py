@@ -23,7 +23,7 @@ from fgnet_jax.media.sources import Source
 from fgnet_jax.metrics import calibration as calibration_lib
 from fgnet_jax.metrics.calibration import Calibration
 from fgnet_jax.models import weights
-from fgnet_jax.models.config import DTYPES, ModelConfig
+from fgnet_jax.models.config import DTYPES, NetworkConfig
 from fgnet_jax.predict import pipeline, predictions
 from fgnet_jax.predict.network import Network, check_images, default_batch_size, to_devices
 from fgnet_jax.predict.predictions import Predictions
@@ -118,7 +118,7 @@ class WeightsDescription:
     """
 
     directory: str
-    config: ModelConfig
+    config: NetworkConfig
     meta: weights.WeightsMeta
 
     @property
@@ -169,7 +169,7 @@ def describe(directory: str | os.PathLike[str], *, dtype: str | None = None) -> 
     return described
 
 
-def _check_aus(directory: str | os.PathLike[str], config: ModelConfig, meta: weights.WeightsMeta) -> None:
+def _check_aus(directory: str | os.PathLike[str], config: NetworkConfig, meta: weights.WeightsMeta) -> None:
     """Check that weights are for detection: that they have AUs, and a heatmap for each."""
     if not meta.aus:
         raise weights.WeightsError(f"{directory}: these weights detect no AUs: they are for training to start from")

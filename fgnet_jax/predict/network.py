@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.models.weights import WeightsMeta
@@ -45,7 +45,7 @@ class Params:
     """
 
     variables: fgnet.Variables
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
+    config: NetworkConfig = dataclasses.field(metadata={"static": True})
     aus: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
 
@@ -64,7 +64,7 @@ def apply(params: Params, images: jax.Array | np.ndarray) -> tuple[jax.Array, ja
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def forward(
-    config: ModelConfig, count: int, platform: str, variables: fgnet.Variables, images: jax.Array
+    config: NetworkConfig, count: int, platform: str, variables: fgnet.Variables, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Compute scores (N, count) and clipped heatmaps (N, size, size, count) of images (N, S, S, 3), 0 to 255."""
     with platforms.tracing_for(platform):
@@ -73,7 +73,7 @@ def forward(
 
 
 def split_forward(
-    config: ModelConfig, count: int, platform: str, images: jax.ShapeDtypeStruct
+    config: NetworkConfig, count: int, platform: str, images: jax.ShapeDtypeStruct
 ) -> tuple[Callable[[fgnet.Variables], Prepared], Callable[[Prepared, jax.Array], tuple[jax.Array, jax.Array]]]:
     """Split `forward` into what is done once, with the weights, and what is done with each batch; neither is compiled.
 
@@ -138,7 +138,7 @@ class Network:
       layout: Placement of arrays on the devices.
     """
 
-    config: ModelConfig
+    config: NetworkConfig
     meta: WeightsMeta
     variables: fgnet.Variables
     batch_size: int

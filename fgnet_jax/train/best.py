@@ -16,7 +16,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from fgnet_jax.models import weights
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.fgnet import Variables
 from fgnet_jax.models.weights import WeightsMeta
 
@@ -78,7 +78,7 @@ def folder(workdir: Path, rank: int) -> Path:
     return workdir / ("best" if rank == 0 else f"best_{rank + 1}")
 
 
-def save(workdir: Path, ranking: Ranking, *, config: ModelConfig, variables: Variables, meta: WeightsMeta) -> None:
+def save(workdir: Path, ranking: Ranking, *, config: NetworkConfig, variables: Variables, meta: WeightsMeta) -> None:
     """Write the weights of an evaluation into its folder; those behind it move on, and the last are removed.
 
     Every process calls this. After a kill at any moment, the same evaluation is done again, and puts the folders right.

@@ -11,7 +11,7 @@ import numpy as np
 from fgnet_jax.data.corpus import Corpus
 from fgnet_jax.data.pipeline import LoaderConfig, ProcessShard, eval_batches
 from fgnet_jax.metrics.classification import confusion, count_metrics, f1, mean_f1, rank_metrics
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import NetworkConfig
 from fgnet_jax.models.fgnet import Variables, au_heatmaps, scores
 from fgnet_jax.models.ops import gathering, platforms
 from fgnet_jax.models.ops.cpu import compiler_options
@@ -48,7 +48,7 @@ class EvalSteps:
 
 
 @functools.lru_cache(maxsize=4)  # several runs of one process compile once
-def compile_eval_steps(model: ModelConfig, count: int, layout: Sharding, step: StepConfig | None = None) -> EvalSteps:
+def compile_eval_steps(model: NetworkConfig, count: int, layout: Sharding, step: StepConfig | None = None) -> EvalSteps:
     """Jit the evaluation of a network on the first `count` channels of its output, those of the AUs.
 
     Args:

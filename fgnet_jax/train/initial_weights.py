@@ -9,7 +9,7 @@ import numpy as np
 
 from fgnet_jax.aus import label as au_label
 from fgnet_jax.models import initializers, weights
-from fgnet_jax.models.config import ModelConfig
+from fgnet_jax.models.config import ModelConfig, network_config
 from fgnet_jax.models.fgnet import Variables
 from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train import config as config_lib
@@ -63,9 +63,13 @@ def check_network(meta: WeightsMeta, model: ModelConfig, source: str | Path) -> 
       ConfigError: They are not; the message lists the keys.
     """
     try:
-        stored = ModelConfig.from_dict(meta.model)
+        stored = network_config(meta.model)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: not a network that this version knows: {error}") from error
+    if not isinstance(stored, ModelConfig):
+        raise ConfigError(
+            f"{source} holds a student: training begins from an FG-Net; `fgnet-jax distill` trains students"
+        )
     free = (*_FREE, "num_heatmaps") if meta.aus else _FREE
     expected = dataclasses.replace(model, **{name: getattr(stored, name) for name in free})
     if stored != expected:
