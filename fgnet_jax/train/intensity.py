@@ -43,6 +43,7 @@ def remarks(config: Config, data: RunData) -> Iterator[str]:
             "calibrated on them; hold out more (data.held_out), or others (data.seed)"
         )
     yield from _presence_alone(train, data.aus)
+    yield from _contradictions(select, data.aus)
     if missing := [au for au, can in zip(data.aus, calibrated, strict=True) if not can]:
         yield (
             f"{_names(missing)}: {select.name} have no different intensities, so scores are not calibrated: no "
@@ -68,6 +69,19 @@ def _presence_alone(faces: FaceSubset, aus: Sequence[int]) -> Iterator[str]:
         yield (
             f"{names}: {100 * share:.0f} % of the labels have no intensity, only presence: their targets have the "
             f"height of intensity {PRESENT_AS:g} where present, of 0 where absent"
+        )
+
+
+def _contradictions(faces: FaceSubset, aus: Sequence[int]) -> Iterator[str]:
+    """Yield a line where an intensity counts as present on some faces and as absent on others, as joined corpora may."""
+    labels = faces.corpus.index.labels[faces.indices][:, list(faces.corpus.columns(aus))]
+    intensities = coded(faces.corpus, faces.indices, aus)
+    present, absent = (intensities[(labels == value) & (intensities >= 0)] for value in (1, 0))
+    if present.size and absent.size and absent.max() >= present.min():
+        yield (
+            f"{faces.name}: intensity {present.min():g} counts as present on some faces, and {absent.max():g} as absent on "
+            "others, as in corpora that were prepared with different thresholds of presence: scores are calibrated to "
+            f"intensities as if an AU were present from {present.min():g} on"
         )
 
 

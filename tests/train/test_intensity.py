@@ -59,6 +59,13 @@ def test_an_au_that_cannot_be_calibrated_is_said():
     assert line.startswith("AU12: held-out subjects have no different intensities, so scores are not calibrated")
 
 
+def test_intensities_that_are_present_here_and_absent_there_are_said():
+    """Of joined corpora with different thresholds of presence, each intensity means two things."""
+    mixed = _faces([[0, 3], [2, 0], [2, 1], [1, 4]], "held-out subjects", labels=[[0, 1], [1, 0], [0, 0], [1, 1]])
+    (line,) = _remarks(_faces(CODED), mixed)
+    assert line.startswith("held-out subjects: intensity 1 counts as present on some faces, and 2 as absent on others")
+
+
 def test_a_corpus_of_presence_is_refused():
     """There is nothing to learn intensities from, or to calibrate on."""
     with pytest.raises(ConfigError, match="disfa has no coded intensities, only presence; train on presence"):
