@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 Item = Any
@@ -180,11 +181,30 @@ def _one_thread_each() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
-def cores() -> int:
-    """Return how many cores this process may use: of a Slurm job, its own, not those of the machine."""
-    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def cores(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: of a Slurm job or a container its own, not those of the machine.
+
+    Args:
+      control_groups: Where Linux says how much processor time a container may take.
+    """
+    # Linux alone has it
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, round(_quota(control_groups) or count)))
+
+
+def _quota(control_groups: Path) -> float | None:
+    """Return how many cores' time a container may take (`docker run --cpus`); None where nothing says so."""
+    for names in (
+        ("cpu.max",),
+        ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+    ):  # control groups' second version, first
+        try:
+            quota, period = " ".join((control_groups / name).read_text() for name in names).split()
+        except (OSError, ValueError):  # absent, or of another form
+            continue
+        if quota.isdecimal():  # not "max", nor -1
+            return int(quota) / int(period)
+    return None
 
 
 def end_with_parent() -> None:

@@ -73,15 +73,16 @@ def _presence_alone(faces: FaceSubset, aus: Sequence[int]) -> Iterator[str]:
 
 
 def _contradictions(faces: FaceSubset, aus: Sequence[int]) -> Iterator[str]:
-    """Yield a line where an intensity counts as present on some faces and as absent on others, as joined corpora may."""
+    """Yield a line where an intensity counts as present on some faces and as absent on others."""
     labels = faces.corpus.index.labels[faces.indices][:, list(faces.corpus.columns(aus))]
     intensities = coded(faces.corpus, faces.indices, aus)
     present, absent = (intensities[(labels == value) & (intensities >= 0)] for value in (1, 0))
     if present.size and absent.size and absent.max() >= present.min():
+        lowest, highest = present.min(), absent.max()
         yield (
-            f"{faces.name}: intensity {present.min():g} counts as present on some faces, and {absent.max():g} as absent on "
-            "others, as in corpora that were prepared with different thresholds of presence: scores are calibrated to "
-            f"intensities as if an AU were present from {present.min():g} on"
+            f"{faces.name}: intensity {lowest:g} counts as present on some faces, and {highest:g} as absent on others, "
+            "as in corpora that were prepared with different thresholds of presence: scores are calibrated to "
+            f"intensities as if an AU were present from {lowest:g} on"
         )
 
 
