@@ -122,6 +122,8 @@ def run_steps(
             stop.begin()
             best = end_epoch(run, writer, progress, current=current, best=best)
         pending = None
+        if first < schedule.total:
+            progress.say("Compiling the training step: seconds for a small network, minutes for the published one")
         for step in range(first + 1, schedule.total + 1):
             if settings.patience and best.since >= settings.patience:
                 progress.say(f"No better epoch in the last {settings.patience}: stopped early")

@@ -61,6 +61,10 @@ class OptimConfig:
         for key in ("weight_decay", "clip", "warmup_steps"):
             if not getattr(self, key) >= 0:  # NaN is none of these, either
                 raise ValueError(f"optim.{key} must be at least 0, got {getattr(self, key)}")
+        for key in ("lr", *(f"lr_{part}" for part in PARTS)):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"optim.{key} must be a finite number, at least 0, got {value}")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"optim.layer_decay must be above 0, and 1 at most, got {self.layer_decay}")
         if self.schedule not in ("constant", "cosine"):

@@ -50,6 +50,8 @@ def test_a_part_that_is_frozen_by_the_name_of_its_folder_is_frozen_whole():
         ({"optim.options": (("b1", 0.5), ("b1", 0.9))}, "optim.options: 'b1' is named twice"),
         ({"optim.options": (("b1", "high"),)}, "optim.options: optax.adamw does not take {'b1': 'high'}"),
         ({"optim.options": (("mask", {"a": True}),)}, "optim.options: optax.adamw does not take {'mask': {'a': True}}"),
+        ({"optim.lr": float("nan")}, "optim: optim.lr must be a finite number, at least 0, got nan"),
+        ({"optim.lr_encoder": float("inf")}, "optim: optim.lr_encoder must be a finite number, at least 0, got inf"),
         ({"optim.clip": -1.0}, "optim: optim.clip must be at least 0, got -1.0"),
         ({"optim.weight_decay": float("nan")}, "optim: optim.weight_decay must be at least 0, got nan"),
         ({"optim.warmup_steps": -1}, "optim: optim.warmup_steps must be at least 0, got -1"),
