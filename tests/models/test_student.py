@@ -9,6 +9,7 @@ import pytest
 import fgnet_jax
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import BLOCKS, TINY, TINY_STUDENT, ModelConfig, StudentConfig, network_config
+from fgnet_jax.models.ops import platforms
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
@@ -93,3 +94,22 @@ def test_what_is_no_student_is_refused(values, problem):
     """With the key, and what was expected."""
     with pytest.raises(ValueError, match=problem):
         StudentConfig.from_dict(TINY_STUDENT.to_dict() | values)
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_every_platforms_path_gives_the_same(platform):
+    """Forwards and backwards, traced as for that platform and run here."""
+    config = TINY_STUDENT
+    variables, images = fgnet.init(config, seed=1), fgnet.normalise(FACES)
+
+    def loss(params: fgnet.Arrays) -> jax.Array:
+        heatmaps, _ = fgnet.apply_train(config, dataclasses.replace(variables, params=params), images, None)
+        return (heatmaps**2).mean()
+
+    expected = jax.jit(jax.value_and_grad(loss))(variables.params)
+    found = jax.jit(platforms.traced_for(platform, jax.value_and_grad(loss)))(variables.params)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    largest = max(float(np.abs(gradient).max()) for gradient in expected[1].values())
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    for path, gradient in expected[1].items():
+        np.testing.assert_allclose(found[1][path], gradient, atol=1e-5 * largest, err_msg=path)
