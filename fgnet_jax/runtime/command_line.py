@@ -28,10 +28,27 @@ SCRIPT = "fgnet-jax"
 """The command that has all others as its subcommands."""
 
 
+class Once(argparse.Action):
+    """Stores a flag's values, and refuses the flag where it is given again: argparse would drop the former ones."""
+
+    def __call__(self, parser, namespace, values, option_string=None):  # noqa: ANN001, ANN204, D102 - as argparse has it
+        assert isinstance(parser, Parser)
+        if option_string is not None:
+            if self.dest in parser.given:
+                several = f"; several follow one: {option_string} A B" if self.nargs in ("+", "*") else ""
+                raise argparse.ArgumentError(self, f"given twice{several}")
+            parser.given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose help is a module's docstring: the first paragraph above the options, the rest below.
 
-    Flags may be spelled with `_` or with `-`, and not abbreviated. Parsers of subcommands are of this class, too.
+    Flags may be spelled with `_` or with `-`, and not abbreviated, and are given once each. Parsers of subcommands are
+    of this class, too.
+
+    Attributes:
+      given: The flags of the command line that is being parsed, by the names of their values.
     """
 
     def __init__(self, doc: str = "", prog: str | None = None, **options: Any):  # noqa: ANN401 - argparse's own
@@ -51,6 +68,9 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **options,
         )
+        self.given: set[str] = set()
+        for name in (None, "store"):
+            self.register("action", name, Once)
         self.add_argument("--version", action="version", version=f"fgnet_jax {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):  # noqa: ANN001, ANN201 - as argparse has it
@@ -60,6 +80,7 @@ class Parser(argparse.ArgumentParser):
             words = [expanded(word) for word in words]
         except ValueError as error:
             self.error(str(error))
+        self.given = set()
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:

@@ -17,6 +17,8 @@ from ml_collections import ConfigDict, FieldReference
 Config: TypeAlias = Any
 """An `ml_collections.ConfigDict` with the keys of `get_config`, whose types a type checker cannot know."""
 
+_OF_STUDENTS = ("student",)  # configurations with a name that are `distill`'s
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key and what was expected."""
@@ -121,11 +123,15 @@ def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:  # noqa: ANN
     Raises:
       ValueError: for a key that is not among the defaults, or a value that is not of its type.
     """
-    values = dict(defaults)
+    values, given = dict(defaults), set()
     for item in filter(None, (text or "").split(",")):
         key, equals, value = item.partition("=")
         if not equals or key not in defaults:
             raise ValueError(f"--config …:{item}: expected key=value with a key of {', '.join(defaults)}")
+        if key in given:
+            several = f", such as {key}=0+2" if key in ("fold", "seed") else ""
+            raise ValueError(f"--config …:{item}: {key} is given twice: expected one{several}")
+        given.add(key)
         try:
             values[key] = type(defaults[key])(value)
         except ValueError as error:
@@ -178,13 +184,17 @@ def run_name(name: str, seed: int) -> str:
     return f"{name}_s{seed}" if seed else name
 
 
-def config_files() -> dict[str, Path]:
-    """Return the configurations that have a name, with their files: the package's, in a checkout those beside it."""
+def config_files(of_students: bool = False) -> dict[str, Path]:
+    """Return the configurations that have a name, with their files: the package's, in a checkout those beside it.
+
+    Args:
+      of_students: Whether those of `fgnet-jax distill` are meant, instead of those of `fgnet-jax train`.
+    """
     for folder in (Path(__file__).with_name("configs"), Path(__file__).parents[2] / "configs"):
         files = {file.stem: file for file in sorted(folder.glob("*.py")) if file.stem.isidentifier()}
         files.pop("__init__", None)
         if files:
-            return files
+            return {name: file for name, file in files.items() if (name in _OF_STUDENTS) == of_students}
     return {}
 
 
@@ -197,7 +207,7 @@ def find_config_file(name: str) -> Path:
     Raises:
       ConfigError: for a file that does not exist, with the nearest name there is.
     """
-    named = config_files()
+    named = config_files() | config_files(of_students=True)
     path = named.get(name, Path(name))
     if path.is_file():
         return path
@@ -226,12 +236,13 @@ def load_config_file(name: str) -> ModuleType:
     return module
 
 
-def check_config(name: str, text: str | None) -> None:
-    """Refuse a configuration that cannot be loaded, in one line.
+def check_config(name: str, text: str | None, *, of_student: bool = False) -> Config:
+    """Load a configuration, and refuse in one line what cannot be loaded.
 
     Args:
       name: A configuration's name, or a file.
       text: Its arguments; None where none are given.
+      of_student: Whether it has to be one of `fgnet-jax distill`; else one of `fgnet-jax train`.
 
     Raises:
       ConfigError: naming the file, and the line where it is the file's.
@@ -240,11 +251,15 @@ def check_config(name: str, text: str | None) -> None:
     if text is not None and not inspect.signature(module.get_config).parameters:
         raise ConfigError(f"--config {name}:{text}: this configuration takes no arguments")
     try:
-        module.get_config(*([] if text is None else [text]))
+        config = module.get_config(*([] if text is None else [text]))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     except Exception as error:  # whatever the file raises
         raise _config_error(find_config_file(name), error) from error
+    if isinstance(config, ConfigDict) and ("distill" in config) != of_student:
+        whose, command = ("no student's", "train") if of_student else ("a student's", "distill")
+        raise ConfigError(f"--config {name}: is {whose} configuration: `fgnet-jax {command}` takes it")
+    return config
 
 
 def _config_error(path: Path, error: Exception) -> ConfigError:

@@ -148,6 +148,7 @@ def test_argument_of_the_tiny_one():
         ("fld=1", "expected key=value with a key of fold, seed, samples, select_on, updates"),
         ("updates=many", "updates=many: expected published or equal"),
         ("fold", "expected key=value"),
+        ("fold=0,fold=2", "fold is given twice"),
         ("fold=one", "fold must be of type int"),
         ("fold=all", "fold must be of type int; of several runs, one each"),
     ],

@@ -67,6 +67,27 @@ def test_flags_are_not_abbreviated(capsys):
     assert exit_.value.code == 2 and "--data" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--data_dir", "a", "--data-dir", "b"], ["--data_dir=a", "x", "--data_dir=a"]])
+def test_a_flag_is_given_once(words, capsys):
+    """The last one alone would count, without a word; a parser parses any number of command lines."""
+    command = parser()
+    for _ in range(2):
+        assert command.parse_args(["--data_dir", "a"]).data_dir == "a"
+    with pytest.raises(SystemExit, match="2"):
+        command.parse_args(words)
+    assert capsys.readouterr().err.splitlines()[-1] == "measure: error: argument --data_dir: given twice"
+
+
+def test_a_flag_of_several_values_is_given_once(capsys):
+    """Here the message says how several are given."""
+    command = parser()
+    command.add_argument("--runs", nargs="+")
+    assert command.parse_args(["--runs", "a", "b"]).runs == ["a", "b"]
+    with pytest.raises(SystemExit, match="2"):
+        command.parse_args(["--runs", "a", "--runs", "b"])
+    assert "argument --runs: given twice; several follow one: --runs A B" in capsys.readouterr().err
+
+
 def test_subcommands_spell_flags_alike():
     """Their parsers are of the same class, with `--version`, too."""
     command = Parser(DOC, "measure")
