@@ -15,9 +15,9 @@ SPLITS = ("fold_0", "fold_1", "fold_2")
 
 
 def arguments(mini: Miniature, data: Path, *more: str) -> list[str]:
-    """Return the command's arguments, without the layout, for landmarks on disk and one process."""
-    where = ["--source", str(mini.root), "--landmarks", str(mini.landmarks), "--data_dir", str(data), "--workers", "1"]
-    return [*where, *more]
+    """Return the command's arguments, without the layout, for landmarks on disk and, unless told else, one process."""
+    where = ["--source", str(mini.root), "--landmarks", str(mini.landmarks), "--data_dir", str(data)]
+    return [*where, *(() if "--workers" in more else ("--workers", "1")), *more]
 
 
 def report_of(data: Path, corpus: str) -> dict[str, Any]:
