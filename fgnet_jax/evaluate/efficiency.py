@@ -38,9 +38,9 @@ def efficiency(predictor: Predictor, options: EvalOptions, *, runs: Sequence[Eva
     """Evaluate runs on few and on all samples, each on the fold that it left out: a curve per way to count updates.
 
     Every point is the mean over the same folds: those that have a run at every point. Other runs are left out, and
-    named in the report.
+    named in the report; so are those of all seeds but the first that has runs on few samples.
     """
-    groups = group_runs(runs, corpus)
+    groups = group_runs(of_one_seed(runs), corpus)
     folds = common_folds(groups)
     rows: list[ReportRow] = []
     curves: Curves = {}
@@ -68,12 +68,20 @@ def efficiency(predictor: Predictor, options: EvalOptions, *, runs: Sequence[Eva
     evaluation = dataclasses.replace(
         evaluation, report=dataclasses.replace(evaluation.report, extra=extra), curves=curves
     )
-    return with_left_out(evaluation, runs, "their fold has no run at every point of the curve")
+    other = "they are of another seed, or " if len({run.seed for run in runs}) > 1 else ""
+    return with_left_out(evaluation, runs, f"{other}their fold has no run at every point of the curve")
 
 
 def folds_text(folds: Sequence[int]) -> str:
     """Return folds in words: `fold 0`, or `folds 0, 1, 2`."""
     return f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
+
+
+def of_one_seed(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
+    """Return the runs of the lowest seed that has runs on few samples; of the lowest of all if none has."""
+    with_few = {run.seed for run in runs if run.trained_on.get("samples")}
+    seed = min(with_few or {run.seed for run in runs}, default=0)
+    return [run for run in runs if run.seed == seed]
 
 
 def group_runs(runs: Sequence[EvaluatedRun], corpus: str) -> Groups:

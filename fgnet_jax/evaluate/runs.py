@@ -71,6 +71,11 @@ class EvaluatedRun:
         return self.meta.extra.get("selection", "not said by the weights")
 
     @property
+    def seed(self) -> int:
+        """The run's seed; 0 where that is not known."""
+        return int((self.config or {}).get("seed", 0))
+
+    @property
     def trained_on(self) -> dict[str, Any]:
         """The training data, as training recorded it; empty for converted weights."""
         return self.meta.extra.get("trained_on", {})

@@ -144,7 +144,7 @@ def by_fold_and_seed(runs: Sequence[EvaluatedRun], corpus: str, folds: Sequence[
     for run in runs:
         if not leakage.same_corpus(run.meta.corpus or "", corpus) or run.fold is None:
             raise EvaluationError(f"{run.weights} was trained on {run.meta.corpus}, not on a fold of {corpus}")
-        place = run.fold, _seed(run)
+        place = run.fold, run.seed
         if place in grid:
             both = f"{grid[place].weights} and {run.weights}"
             raise EvaluationError(f"two runs of fold {place[0]} with seed {place[1]}: {both}; name one with --runs")
@@ -157,10 +157,6 @@ def by_fold_and_seed(runs: Sequence[EvaluatedRun], corpus: str, folds: Sequence[
             "Train what is missing, or name the runs of fewer seeds with --runs"
         )
     return grid
-
-
-def _seed(run: EvaluatedRun) -> int:
-    return int((run.config or {}).get("seed", 0))
 
 
 def _splits(predictor: Predictor, fold: int, target: str, is_within: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """The data-efficiency curve: which runs make its points, on which folds, and how these are named."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def test_every_point_is_of_the_same_folds():
     assert all(row.name.endswith(", fold 0") for row in done.report.rows)
     assert "Left out, since their fold has no run at every point of the curve: f1, f2." in done.report.notes
     assert [tested.run.name for tested in done.tested] == ["f0_n100", "f0"]
+
+
+def test_a_study_of_several_seeds_makes_a_curve_of_the_first():
+    """Studies keep their seeds in one folder; the first is that which has runs on few samples."""
+    runs = [_trained("few_s1", 100, 8), *(_trained(name, 0, 80) for name in ("all", "all_s1", "all_s2"))]
+    seeds = {"few_s1": 1, "all_s1": 1, "all_s2": 2}
+    seeded = [dataclasses.replace(run, config={"seed": seeds.get(run.name, 0)}) for run in runs]
+    assert [run.name for run in efficiency.of_one_seed(seeded)] == ["few_s1", "all_s1"]
+    assert [run.name for run in efficiency.of_one_seed(runs)] == [run.name for run in runs]
+    assert efficiency.of_one_seed([]) == []
 
 
 def test_a_curve_without_a_fold_at_every_point_is_refused():
