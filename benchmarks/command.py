@@ -3,6 +3,7 @@
     python -m benchmarks                            all parts that concern the network
     python -m benchmarks inference training         some of them
     python -m benchmarks preparation media          its input: preparing a corpus, videos
+    python -m benchmarks live                       a student, end to end
 
 inference    the network and its stages, at each batch size and dtype, beside PyTorch in the same run
 training     a training step, in the same way
@@ -13,6 +14,7 @@ start        cold start to the first prediction; faces rendered and loaded per s
 preparation  the face detector's error, and how fast a corpus is prepared
 media        tracking of faces in videos, and how fast videos are read
 detection    each face detector: faces found by size and rotation, false ones, landmarks' error, pace
+live         a student from a video file to its table, and on a camera: frames a second, latency, frames dropped
 
     python -m benchmarks gpu                        one measurement of a GPU of under eight minutes, where nothing is
                                                     installed but JAX, Flax, Optax, Orbax and PyTorch: see its --help
@@ -31,7 +33,7 @@ from fgnet_jax.faces.detection import DETECTORS
 from fgnet_jax.models.config import REMATS
 from fgnet_jax.runtime.command_line import Parser
 
-OTHERS = ("preparation", "media", "detection")
+OTHERS = ("preparation", "media", "detection", "live")
 """Parts that are measured only if they are named."""
 
 

@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import os
 import pathlib
-import platform
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ def describe() -> dict[str, Any]:
     record = provenance.provenance()
     if has_torch():
         record["versions"]["torch"] = provenance.version("torch")
-    return record | {"processor": _processor(), "cores": os.cpu_count() or 1}
+    return record | {"processor": provenance.processor(), "cores": os.cpu_count() or 1}
 
 
 def has_torch() -> bool:
@@ -82,11 +81,3 @@ def _torch_product(size: int, dtype: str) -> Callable[[], object]:
             torch.cuda.synchronize()
 
     return run
-
-
-def _processor() -> str:
-    info = pathlib.Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()

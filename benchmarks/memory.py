@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks import flops
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
+from fgnet_jax.runtime import flops
 from fgnet_jax.train import optimizer, state, steps, targets
 
 

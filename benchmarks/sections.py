@@ -142,6 +142,15 @@ def detection(options: Options) -> dict[str, Any]:
     return {"detectors": [dataclasses.asdict(result) for result in results]}
 
 
+def live(options: Options) -> dict[str, Any]:
+    """Measure a student's pace end to end, on a file and on a camera, and the camera's latency."""
+    from benchmarks import live as live_lib
+
+    paces = live_lib.measure(30 if options.tiny else 600, is_tiny=options.tiny)
+    print(live_lib.table(paces))
+    return {"paces": [dataclasses.asdict(pace) for pace in paces]}
+
+
 PARTS: dict[str, Callable[[Options], Any]] = {
     "inference": inference,
     "training": training,
@@ -152,6 +161,7 @@ PARTS: dict[str, Callable[[Options], Any]] = {
     "preparation": preparation,
     "media": media,
     "detection": detection,
+    "live": live,
 }
 """Parts by their names on the command line."""
 

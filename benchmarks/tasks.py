@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import flops
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.predict import partial_evaluation
+from fgnet_jax.runtime import flops
 from fgnet_jax.train import optimizer as optimizer_lib
 from fgnet_jax.train import state, steps, targets
 

@@ -24,11 +24,13 @@ COMMANDS = {
     "predict": Command("fgnet_jax.predict.__main__", "action units in images and videos: tables, heatmaps, overlays"),
     "app": Command("fgnet_jax.app.__main__", "the same in the browser, on a local page"),
     "train": Command("fgnet_jax.train.__main__", "train on a prepared corpus, or on synthetic faces"),
+    "distill": Command("fgnet_jax.distill.__main__", "a small student of a network, for real time, from any faces"),
     "evaluate": Command("fgnet_jax.evaluate.__main__", "metrics with confidence intervals, and the paper's protocols"),
     "inspect": Command("fgnet_jax.evaluate.inspection", "where weights, runs and corpora come from; are they intact?"),
     "prepare": Command("fgnet_jax.prepare.__main__", "BP4D, DISFA or your own corpus to aligned faces with labels"),
     "convert": Command("convert_weights.__main__", "download published weights, convert them, or write them back"),
-    "export": Command("fgnet_jax.export", "the network for other programs, as StableHLO or ONNX"),
+    "benchmark": Command("fgnet_jax.benchmark", "how fast weights are here: faces a second, latency, memory"),
+    "export": Command("fgnet_jax.export.__main__", "the network for other programs, as StableHLO or ONNX"),
 }
 """Commands by name, in the order of the help."""
 

@@ -8,15 +8,16 @@ import signal
 import pytest
 
 from fgnet_jax.app import private_folder
+from tests import compiling
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 _folder = contextlib.ExitStack()  # of this process: neither of a caller, nor of the process that started this worker
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile tiny networks without optimisation, in half the time; runs of full-size tests keep it."""
+    """Compile tiny networks cheaply; runs of full-size tests are optimised."""
     if "full_size" not in config.option.markexpr.replace("not full_size", ""):
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("XLA_FLAGS", compiling.cheaply())
     if CACHE not in os.environ:
         # Workers and the commands that tests start inherit it, so that each program is compiled by one of them alone.
         os.environ[CACHE] = str(_folder.enter_context(private_folder.private_folder("fgnet_jax_compiled_")))
@@ -25,6 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # as `timeout` ends a run: with fixtures torn down, too
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files of slow tests: at the end, one of them would keep one worker busy while the others have none."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_unconfigure() -> None:

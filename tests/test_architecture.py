@@ -35,10 +35,15 @@ ROOMS: dict[str, set[str]] = {
     "train": {"aus", "data", "data.synthetic", "metrics", "models", "models.ops", "runtime", "visualization"},
     # commands on top of these
     "app": {"aus", "faces", "media", "metrics", "models", "predict", "runtime", "visualization"},
+    "benchmark": {"models", "predict", "runtime"},
+    "distill": {
+        *("aus", "data", "faces", "media", "metrics", "models", "models.ops"),
+        *("predict", "runtime", "train"),
+    },
     "evaluate": {"aus", "data", "data.synthetic", "metrics", "models", "predict", "runtime", "train", "visualization"},
     "__init__": {"predict", "runtime"},  # its public names, imported when they are first used
     "cli": {"runtime"},
-    "export": {"aus", "models", "predict", "runtime"},
+    "export": {"aus", "faces", "media", "models", "predict", "runtime"},
 }
 """Every room, and the rooms that it may import, imports for type checkers alone among them."""
 

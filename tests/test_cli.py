@@ -12,10 +12,11 @@ import pytest
 
 from convert_weights import __main__ as convert
 from convert_weights import fetch
-from fgnet_jax import cli, export
+from fgnet_jax import benchmark, cli
 from fgnet_jax.app import __main__ as app
 from fgnet_jax.evaluate import __main__ as evaluate
 from fgnet_jax.evaluate import inspection
+from fgnet_jax.export import __main__ as export
 from fgnet_jax.models import weights
 from fgnet_jax.predict import __main__ as predict
 from fgnet_jax.prepare import __main__ as prepare
@@ -112,9 +113,11 @@ def test_flags_are_spelled_either_way(parser, words):
 
 DEVICES = {
     "fgnet_jax.train": ["--config", "tiny", "--workdir", "run"],
+    "fgnet_jax.distill": ["--teacher", "none", "--faces", __file__, "--output", "run"],
     "fgnet_jax.evaluate": ["--weights", "none", "--corpus", "none"],
     "fgnet_jax.predict": ["--weights", "none", "--aligned", __file__],
     "fgnet_jax.export": ["--weights", "none", "--output", "none.stablehlo"],
+    "fgnet_jax.benchmark": ["none"],
     "fgnet_jax.app": ["--weights", "none", "--no-browser"],
     "fgnet_jax.evaluate.inspection": ["none"],
     "convert_weights": ["--weights", "none", "--to-pytorch", "none.pth"],
@@ -145,6 +148,7 @@ def test_devices_that_are_not_there_are_one_line(name, platforms, tmp_path):
         (prepare._parser(), ["disfa", "--source=~/x", "--data_dir", "d"], "source"),
         (prepare._parser(), ["csv", "--source=s", "--data_dir", "d", "--name=n", "--partition=~/x"], "partition"),
         (app._parser(), ["--weights=~/x"], "weights"),
+        (benchmark.parser(), ["~/x"], "weights"),
         (export._parser(), ["--weights=w", "--output=~/x"], "output"),
         (inspection.parser(), ["~/x"], "path"),
         (convert._parser(), ["--fgnet=~/x"], "fgnet"),

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import flops
 from benchmarks import machine as host
 from benchmarks.gpu import card, parity, profiling, rooflines
 from benchmarks.gpu.measuring import FREE, Measure, Result, first_loss, timings
@@ -22,7 +21,7 @@ from fgnet_jax.models import fgnet
 from fgnet_jax.models.ops import platforms
 from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.predict import network
-from fgnet_jax.runtime import provenance
+from fgnet_jax.runtime import flops, provenance
 from fgnet_jax.train import losses, optimizer, state, steps, targets
 
 AUS = CORPUS_AUS["bp4d"]

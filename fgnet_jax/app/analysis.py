@@ -8,7 +8,7 @@ import dataclasses
 import io
 import threading
 import zipfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,12 +57,21 @@ class FrameCount:
     total: int | None
 
 
+FindFaces = Callable[[frames.Frame], DetectedFrame]
+"""Finds and aligns the faces of a frame."""
+
 Analysis = Generator[FrameCount, None, FileView]
 """An analysis that is going on: how far it is after every frame, and at its end the results."""
 
 
 def analyse(
-    network: "Network", source: sources.Source, options: pipeline.PredictOptions, *, folder: Path, ending: Ending
+    network: "Network",
+    source: sources.Source,
+    options: pipeline.PredictOptions,
+    *,
+    folder: Path,
+    ending: Ending,
+    find: FindFaces | None = None,
 ) -> Analysis:
     """Analyse a file, frame by frame.
 
@@ -72,6 +81,7 @@ def analyse(
       options: Options of prediction.
       folder: An empty folder for the table and the drawn video.
       ending: What ends it early.
+      find: What finds the faces of an image, where it is one of a camera's; None to detect them by the options.
 
     Yields:
       How far it is, after every frame.
@@ -96,7 +106,7 @@ def analyse(
             sources=[source],
             resume_point=ResumePoint(),
         )
-        results = stack.enter_context(contextlib.closing(_results(network, source, options, ending)))
+        results = stack.enter_context(contextlib.closing(_results(network, source, options, ending, find)))
         thresholds, intensities = options.thresholds_of(network.aus), pipeline.intensities_of(network)
         for result in results:
             rows = tuple(pipeline.rows(result, thresholds, intensities=intensities))
@@ -114,10 +124,18 @@ def _output_options(source: sources.Source, folder: Path) -> outputs.OutputOptio
 
 
 def _results(
-    network: "Network", source: sources.Source, options: pipeline.PredictOptions, ending: Ending
+    network: "Network",
+    source: sources.Source,
+    options: pipeline.PredictOptions,
+    ending: Ending,
+    find: FindFaces | None,
 ) -> Generator[pipeline.FrameResult, None, None]:
     """Yield the frames with scores and heatmaps."""
-    detected = _until_ended(pipeline.detect_faces([source], network, options), ending)
+    if find is None:
+        found = pipeline.detect_faces([source], network, options)
+    else:
+        found = (find(frame) for frame in frames.read([source]))
+    detected = _until_ended(found, ending)
     predicted = pipeline.predict_frames(network, detected, heatmaps=True)
     yield from pipeline.smoothed(predicted, options.smoothing())
 

@@ -259,7 +259,7 @@ class _Wiring:
             parts[name].select(self._changing(show), None, self._stamps, **_EVERY)
         inputs = [parts["camera"], parts["largest"]]
         parts["camera"].stream(
-            self._changing(self._look), inputs, self._stamps, stream_every=0.2, time_limit=3600, **_HIDDEN
+            self._changing(self._look), inputs, self._stamps, stream_every=0.1, time_limit=3600, **_HIDDEN
         )
 
     def _look(self, session: Session, image: "np.ndarray | None", largest: bool) -> None:

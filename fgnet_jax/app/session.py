@@ -25,6 +25,7 @@ from fgnet_jax.app.state import CAMERA, Run, Snapshot, Stamp, Upload
 from fgnet_jax.app.uploads import Uploads
 from fgnet_jax.app.view import FileView
 from fgnet_jax.faces.detection import DetectorError
+from fgnet_jax.faces.live_finder import LiveFinder
 from fgnet_jax.media import sources
 from fgnet_jax.media.video_writer import VideoWriterError
 from fgnet_jax.predict.pipeline import PredictOptions
@@ -73,6 +74,7 @@ class Session:
         self._drawings: dict[str, list[Path]] = {}
         self._finished: set[Path] = set()  # folders of results that nothing is written into any more
         self._looks: list[Path] = []  # those of the camera
+        self._live: tuple[PredictOptions, LiveFinder] | None = None  # what follows the camera's faces
         self._is_closed = False
         self._options = PredictOptions()
         self._clock = -1.0
@@ -221,25 +223,37 @@ class Session:
         """Cancel the run, and remove all uploads and results; whatever comes later changes nothing."""
         with self._lock:
             self.cancel()
-            self._is_closed, self.is_live = True, False
+            self._is_closed, self.is_live, self._live = True, False, None
             self.paths, self.results, self.shown = (), {}, None
             self._uploads.hold(self, ())
             self._remove_unused()
 
     def look(self, image: np.ndarray, options: PredictOptions) -> None:
-        """Analyse an image (height, width, 3) uint8 of the camera and show it, unless another is being analysed."""
+        """Analyse an image (height, width, 3) uint8 of the camera and show it, unless another is being analysed.
+
+        So what is late is dropped, and the next image is one that comes when the network is free.
+        """
         if not self.is_live or not self._looking.acquire(blocking=False):
             return
+        begun = time.monotonic()
         source = sources.Source(CAMERA, "array", array=image)
         try:
             with self._new_folder() as folder:
-                view = _exhausted(analysis.analyse(self._network, source, options, folder=folder, ending=Ending()))
-                self._take_look(view)
+                find = self._live_finder(options).find
+                counts = analysis.analyse(self._network, source, options, folder=folder, ending=Ending(), find=find)
+                view = _exhausted(counts)
+                self._take_look(dataclasses.replace(view, latency=time.monotonic() - begun))
         except OSError:
             if not self._is_closed:  # which removes the folder in the midst of it
                 raise
         finally:
             self._looking.release()
+
+    def _live_finder(self, options: PredictOptions) -> LiveFinder:
+        """Return what follows the camera's faces, by these options."""
+        if self._live is None or self._live[0] != options:
+            self._live = options, LiveFinder(options.finder_options(self._network.config.image_size))
+        return self._live[1]
 
     def _take_look(self, view: FileView) -> None:
         """Show what came of the camera's image, unless the camera is not shown any more."""
@@ -257,7 +271,7 @@ class Session:
         with self._lock:
             if is_live == self.is_live or self._is_closed:
                 return
-            self.is_live = is_live
+            self.is_live, self._live = is_live, None
             self.results.pop(CAMERA, None)
             self._remove_unused()
             self._show(None if is_live else next((path for path in self.paths if path in self.results), None))

@@ -69,6 +69,7 @@ class FileView:
       video: The drawn video, or None.
       is_partial: Whether it was stopped before the file's end.
       total: Number of the file's frames, as its header says; None where that is not known.
+      latency: Seconds that a camera's image took, from when it came to its result; None for files.
     """
 
     name: str
@@ -82,6 +83,7 @@ class FileView:
     video: Path | None = None
     is_partial: bool = False
     total: int | None = None
+    latency: float | None = None
 
     @property
     def key(self) -> str:
@@ -269,7 +271,9 @@ def _nothing(view: FileView) -> str:
 
 
 def _place(view: FileView) -> list[str]:
-    """Return which frame is shown, and its time."""
+    """Return which frame is shown, and its time; of a camera, how late its result is."""
+    if view.latency is not None:
+        return [f"result after {1000 * view.latency:.0f} ms"]
     if not view.is_video:
         return []
     number = view.shown.number

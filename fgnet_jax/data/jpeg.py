@@ -9,8 +9,14 @@ QUALITY = 95
 """JPEG quality of stored images: the loss is below a camera's noise, and they are fast to decode."""
 
 
-def encode(image: np.ndarray) -> bytes:
-    """Encode an image, (H, W, 3) uint8 RGB, as JPEG."""
+def encode(image: np.ndarray, *, full_colour: bool = False) -> bytes:
+    """Encode an image, (H, W, 3) uint8 RGB, as JPEG.
+
+    Args:
+      image: The image.
+      full_colour: Whether colours have as many pixels as brightness (4:4:4), for small images; else half along a side.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
+    options = {"subsampling": 0} if full_colour else {}
+    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, **options)
     return buffer.getvalue()

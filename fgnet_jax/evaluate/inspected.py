@@ -165,6 +165,8 @@ def _intensity(meta: WeightsMeta) -> _Facts:
 
 def _link(link: Link) -> str:
     """Return a step of the lineage as a line."""
+    if link.kind == lineage.DISTILLED:
+        return _distilled(link)
     if link.kind != lineage.TRAINED:
         parts = [f"{file['file']} (SHA-256 {file['sha256']})" for file in link.files]
         trained = [_corpus(link)] if link.corpus else []
@@ -183,6 +185,23 @@ def _link(link: Link) -> str:
     )
 
 
+def _distilled(link: Link) -> str:
+    """Return a student's own step as a line: from whom it has learnt, and from how many faces of whom."""
+    teachers = [f"{name} (SHA-256 {sha256})" for name, sha256 in link.teachers.items()]
+    of_corpus, of_files = (link.faces.get(key, 0) for key in ("corpus", "files"))
+    labels = "with labels" if link.corpus else "without labels"
+    shown = f"{_corpus(link)} {labels}, {_count(link.subjects)} subjects, {_count(link.held_out)} selected on"
+    return ", ".join(
+        [
+            f"distilled {link.name}".strip(),
+            f"from {' and '.join(teachers)}",
+            *([f"{of_corpus:,} faces of {shown}"] if link.learnt_corpora else []),
+            *([f"{of_files:,} faces of files, whose is not recorded"] if of_files else []),
+            f"{link.steps} steps",
+        ]
+    )
+
+
 def _corpus(link: Link) -> str:
     fold = "fold left out unknown" if link.fold is None else f"fold {link.fold} left out"
     return f"{'+'.join(link.learnt_corpora) or 'no corpus'} ({fold})"
@@ -195,7 +214,7 @@ def _count(subjects: Mapping[str, Sequence[str]]) -> int:
 def _testable(chain: Sequence[Link]) -> list[str]:
     """Return for each corpus that any step has learnt from which of its folds none has learnt from."""
     names = dict.fromkeys(folds.base_name(name) for link in chain for name in link.learnt_corpora)
-    if any(link.kind == lineage.LOST or (link.aus and not link.learnt_corpora) for link in chain):
+    if any(link.hides_corpora for link in chain):
         return ["unknown: what a step has learnt from is not recorded"]
     return [f"{name}: {_folds(chain, name)}" for name in names]
 
@@ -251,13 +270,18 @@ def _facts_of_run(documents: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield what the JSON files of a workdir say."""
     if config := documents.get(workdirs.CONFIG):
         data = config["data"]
-        yield (
-            "configuration",
-            f"{config['name']}: {data['corpus']}, fold {data['fold']} left out, seed {config['seed']}",
-        )
+        corpus = f"{data['corpus']}, fold {data['fold']} left out" if data["corpus"] else "no corpus"
+        yield "configuration", f"{config['name']}: {corpus}, seed {config['seed']}"
     if corpora := documents.get(workdirs.CORPORA):
         yield "corpora", [CorpusIdentity.from_dict(values).describe() for values in corpora]
     if results := documents.get("results.json"):
+        if "agreement" in results:
+            yield (
+                "agreement",
+                f"{100 * results['agreement']:.1f} % of presences as its teachers', step {results['step']}",
+            )
+        if "mean_f1" not in results:  # of a student, without a corpus
+            return
         icc = results.get(calibration.KEY, {}).get("mean", {}).get("icc")
         figures = f"mean F1 {100 * results['mean_f1']:.1f}" + (f", mean ICC {icc:.3f}" if icc is not None else "")
         yield "results", f"{figures} on {results['split']}, of {results['selection']}"

@@ -23,6 +23,7 @@ from fgnet_jax.evaluate.runs import EvaluatedRun, EvaluationError, describe, ope
 from fgnet_jax.evaluate.tested import Predictor, TestedRun
 from fgnet_jax.metrics import bootstrap
 from fgnet_jax.metrics.bootstrap import MeasuredMetrics
+from fgnet_jax.models import lineage
 
 Curves = dict[str, list[tuple[int, MeasuredMetrics]]]
 """Points of the data-efficiency curve by line: training frames, and metrics."""
@@ -86,20 +87,35 @@ def by_fold(
     """
     chosen: dict[int, EvaluatedRun] = {}
     for run in (run for run in runs if not run.trained_on.get("samples")):
-        if not leakage.same_corpus(run.meta.corpus or "", corpus):
-            raise EvaluationError(f"{run.weights} was trained on {run.meta.corpus}, not on {corpus}")
-        if run.fold is None:
-            raise EvaluationError(f"{run.weights} does not say which fold was left out of its training: --trained_fold")
-        if run.fold in chosen:
-            both = f"{chosen[run.fold].weights} and {run.weights}"
+        fold = left_out(run, corpus)
+        if fold in chosen:
+            both = f"{chosen[fold].weights} and {run.weights}"
             hint = "name one of them with --runs, or evaluate several seeds by `evaluate study`"
-            raise EvaluationError(f"two runs of fold {run.fold}: {both}; {hint}")
-        chosen[run.fold] = run
+            raise EvaluationError(f"two runs of fold {fold}: {both}; {hint}")
+        chosen[fold] = run
     missing = [fold for fold in needed if fold not in chosen]
     if missing:
         others = ", ".join(f"{fold} ({run.name})" for fold, run in chosen.items()) or "none"
         raise EvaluationError(f"no run left out fold {', '.join(map(str, missing))} of {corpus}; there is: {others}")
     return dict(sorted(chosen.items()))
+
+
+def left_out(run: EvaluatedRun, corpus: str) -> int:
+    """Return the fold of a corpus that was left out of a run's training; of a student, out of its teachers'.
+
+    Raises:
+      EvaluationError: The run is of another corpus, or does not say it.
+    """
+    fold = run.fold
+    if not leakage.same_corpus(run.meta.corpus or "", corpus):
+        links = lineage.links(run.meta) if lineage.is_student(run.meta) else ()
+        of_teachers = [link for link in links if leakage.same_corpus(link.corpus or "", corpus)]
+        if not of_teachers:
+            raise EvaluationError(f"{run.weights} was trained on {run.meta.corpus}, not on {corpus}")
+        fold = of_teachers[-1].fold
+    if fold is None:
+        raise EvaluationError(f"{run.weights} does not say which fold was left out of its training: --trained_fold")
+    return fold
 
 
 def measure(options: EvalOptions, predictions: FramePredictions) -> MeasuredMetrics:

@@ -17,6 +17,7 @@ from fgnet_jax.evaluate.report import ReportRow
 from fgnet_jax.evaluate.tested import TestedRun
 from fgnet_jax.metrics.classification import always_present_f1
 from fgnet_jax.models import lineage
+from fgnet_jax.models.lineage import Link
 from fgnet_jax.train import ancestry
 
 MIN_POSITIVES = 20
@@ -114,13 +115,19 @@ def _no_better_than_always(row: ReportRow) -> Iterator[str]:
 
 
 def lineages(tested: Sequence[TestedRun]) -> tuple[str, ...]:
-    """Return the steps of each network that began with other weights, a sentence each."""
+    """Return the steps of each network that began with other weights, or has teachers, a sentence each."""
     chains = {item.run.name: lineage.links(item.run.meta) for item in tested}
     return tuple(
-        f"{name} has learnt in {len(links)} steps: {', then '.join(map(ancestry.describe, links))}."
+        f"{name} has learnt in {len(links)} steps: {', then '.join(map(ancestry.describe, links))}.{_unnamed(links)}"
         for name, links in chains.items()
         if len(links) > 1
     )
+
+
+def _unnamed(links: Sequence[Link]) -> str:
+    """Return that a student has learnt from faces whose subjects are not known, as a sentence; else ""."""
+    count = sum(link.faces.get("files", 0) for link in links)
+    return f" Whom {count:,} unlabelled faces of files show, it does not record." if count else ""
 
 
 def rare_aus(rows: Sequence[ReportRow]) -> tuple[str, ...]:

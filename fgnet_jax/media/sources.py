@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.media import animations, escaping, images, video
+from fgnet_jax.media import animations, camera, escaping, images, video
 from fgnet_jax.media.images import ImageError
 from fgnet_jax.runtime import folders
 
@@ -36,7 +36,7 @@ class Source:
       name: Its name in results: the path as given, or as found below the folder that was given; valid UTF-8, see
         `escaping`.
       kind: What it is, by the file's suffix or else its first bytes; it may still turn out to be broken.
-      path: The file of an image or video; a camera's number.
+      path: The file of an image or video; a camera's number, device or address.
       array: (height, width, 3) uint8 RGB, of kind "array" only.
       problem: Why there is nothing to read, of kind "missing" only.
       facts: What was found out when the array was made, in values of JSON; of kind "array" only.
@@ -74,9 +74,9 @@ def find(words: Sequence[str], stdin: TextIO | None = None) -> list[Source]:
     return sources
 
 
-def webcam(number: int) -> Source:
-    """Return the source of a camera, by its number from 0."""
-    return Source(f"webcam {number}", "webcam", number)
+def webcam(device: camera.Device) -> Source:
+    """Return the source of a camera, by its number from 0, its device or address (`camera.EXPECTED`)."""
+    return Source(escaping.escaped(f"webcam {camera.name(device)}"), "webcam", device)
 
 
 def given(inputs: object) -> Iterator[Source]:

@@ -1,4 +1,4 @@
-"""Reads video, frame by frame in display order, with PyAV (the extra `video`), and cameras with OpenCV.
+"""Reads video, frame by frame in display order, with PyAV (the extra `video`).
 
 Every coded frame counts: the k-th that is returned is the k-th of the file, also where one before it is damaged. Images
 are as a player shows them: upright, not mirrored, with square pixels. Times are those of the file, evenly spaced or
@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import ModuleType
@@ -52,12 +51,13 @@ class VideoFrame:
 
     Attributes:
       number: Number of the frame in the file, from 1.
-      seconds: Media time, from the container's start, as players count; a camera's, from its first frame's request.
+      seconds: Media time, from the container's start, as players count; a camera's, from its first frame.
       image: (height, width, 3) uint8 RGB, upright and with square pixels; None where this frame is damaged or lost.
       is_certain: Whether `number` is the frame's number in the intact file; False after damage by which an unknown
         number of frames is lost.
       total: Number of the video's frames, as its header says or lets estimate; None where it does not.
       facts: What the decoder knows of the video up to this frame, in values of JSON; None for a camera.
+      captured: When a camera gave it, by `time.monotonic`; None for a video.
     """
 
     number: int
@@ -66,6 +66,7 @@ class VideoFrame:
     total: int | None = None
     is_certain: bool = True
     facts: Mapping[str, Any] | None = None
+    captured: float | None = None
 
 
 def read(path: str | os.PathLike[str], start: int = 1, threads: int = 0) -> Generator[VideoFrame, None, None]:
@@ -122,37 +123,6 @@ def opened(path: str | os.PathLike[str]) -> "InputContainer":
     except (OSError, ValueError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VideoError(f"cannot be read as video: {reason}") from error
-
-
-def camera(device: int | str) -> Iterator[VideoFrame]:
-    """Read the frames of a camera, from now on; those that it takes between two requests are lost.
-
-    Args:
-      device: Its number from 0, or its device file or address.
-
-    Raises:
-      VideoError: There is no such camera, it stops, or OpenCV is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise VideoError(
-            "cameras are read by OpenCV, which is not installed: pip install 'fgnet_jax[faces]'"
-        ) from error
-    cv2.utils.logging.setLogLevel(0)  # errors are reported below, and once
-    capture = cv2.VideoCapture(device)
-    try:
-        if not capture.isOpened():
-            raise VideoError(f"camera {device} cannot be opened")
-        begin, number = time.monotonic(), 0
-        while True:
-            is_read, image = capture.read()
-            if not is_read:
-                raise VideoError(f"camera {device} gave {number} frames and then no more")
-            number += 1
-            yield VideoFrame(number, time.monotonic() - begin, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()
 
 
 def _library() -> ModuleType:

@@ -7,7 +7,7 @@ Inside, the networks are flax.nnx modules. Outside, a model is a `NetworkConfig`
 import dataclasses
 import functools
 from collections.abc import Collection
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,12 @@ def abstract(config: NetworkConfig) -> Variables:
     return Variables(*({_name(path): _struct(variable) for path, variable in state} for state in states))
 
 
+@overload
+def merge(config: ModelConfig, variables: Variables) -> FGNet: ...
+@overload
+def merge(config: StudentConfig, variables: Variables) -> Student: ...
+@overload
+def merge(config: NetworkConfig, variables: Variables) -> FGNet | Student: ...
 def merge(config: NetworkConfig, variables: Variables) -> FGNet | Student:
     """Build the module from these variables: call it, or one of its parts, inside `jax.jit`.
 

@@ -2,7 +2,7 @@
 
     python -m fgnet_jax.predict --weights weights/fgnet_disfa --csv out.csv holiday.jpg clip.mp4 folder/
     python -m fgnet_jax.predict --weights weights/fgnet_disfa --csv out.csv --video out.mp4 --overlays out/ clip.mp4
-    python -m fgnet_jax.predict --weights weights/fgnet_disfa --webcam 0
+    python -m fgnet_jax.predict --weights weights/fgnet_disfa --webcam 0 --show --csv live.csv --video live.mp4
 
 Faces are detected, tracked along a video, and aligned as in FFHQ. With --aligned the images are such faces already:
 square, 256x256 for the published network; other squares are resized.
@@ -16,6 +16,12 @@ table back to the beginning of its last batch, tracks the faces of that video ag
 keep their numbers, and runs the network only from there on. Rows of a Parquet table, and of one in the dialect
 libreface, are in NAME.rows.csv until the table is complete. With --per_input, each input has its own table and JSON,
 and a run goes on within the first table that is not complete.
+
+A camera (--webcam) is followed at its own pace: a thread reads it and keeps the newest frame alone, one finds faces,
+one runs the network. What is late is dropped: `frame` counts the frames that were captured, `timestamp` is when, in
+seconds since the first, and a line every second has the pace, the latency from capture to result, and the share
+dropped; the JSON has those of the whole run. Ctrl-C ends a camera: table, JSON and video are complete then, and the
+exit status is 130.
 
 Several machines share the inputs: the same command on each, with --shard 1/8 to --shard 8/8, then once with --merge,
 which writes the table, the JSON and the archive that one run would have written. Shards have files of their own beside
@@ -110,7 +116,12 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
         help="images, videos, folders (all in them), patterns, @FILE with one path per line, or - for standard input",
     )
     parser.add_argument("--weights", required=True, metavar="DIR", help="weights from convert_weights or training")
-    parser.add_argument("--webcam", type=_number, metavar="N", help="a camera instead, from 0; Ctrl-C ends it")
+    parser.add_argument(
+        "--webcam",
+        metavar="CAMERA",
+        help="a camera instead: its number, from 0, its device or address (rtsp://, http://); or a video file that is"
+        " played at its own pace, or lavfi:GRAPH, FFmpeg's test input. Late frames are dropped; Ctrl-C ends it",
+    )
     parser.add_argument("--aligned", action="store_true", help="the images are aligned faces: skip face detection")
     parser.add_argument("--largest", action="store_true", help="only the largest face of each frame")
     parser.add_argument(
@@ -172,6 +183,14 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlays", metavar="DIR", help="a folder for PNGs with boxes, heatmaps and scores drawn on")
     parser.add_argument("--aligned_faces", metavar="DIR", help="a folder for PNGs of the aligned faces")
     parser.add_argument("--video", metavar="FILE", help="the same as a video, .mp4, with the sound of the input")
+    parser.add_argument(
+        "--show",
+        type=_port,
+        nargs="?",
+        const=0,
+        metavar="PORT",
+        help="show the camera with its AUs in the browser, at the address that is printed; default any free port",
+    )
     parser.add_argument("--resume", action="store_true", help="resume the table of a stopped run")
     parser.add_argument(
         "--shard",
@@ -198,9 +217,9 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", action="store_true", help="print the time of each stage at the end")
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a camera's number, from 0, got {text!r}")
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port, from 0 (any that is free) to 65535, got {text!r}")
     return int(text)
 
 

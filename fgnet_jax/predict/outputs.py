@@ -212,20 +212,18 @@ class OpenOutputs:
           The number of rows that have a result.
         """
         frame = result.detected.frame
-        drawing = self._draw(result, rows)
+        drawn = self._draw(result, rows)
         self._write_heatmaps(result, rows)
-        if drawing is not None and any(row.success for row in rows):
-            rows = self._write_overlay(result, drawing, rows)
+        if drawn is not None and any(row.success for row in rows):
+            rows = self._write_overlay(result, drawn, rows)
         if self.folders.aligned_faces is not None:
             rows = self._write_faces(self.folders.aligned_faces, result, rows)
-        if self.video is not None and drawing is not None:
-            self.video.add(np.asarray(drawing), frame.seconds or 0.0)
+        if self.video is not None and drawn is not None:
+            self.video.add(np.asarray(drawn), frame.seconds or 0.0)
         self.table.add(rows, frame.index)
         return sum(row.success for row in rows)
 
-    def _write_overlay(
-        self, result: FrameResult, drawing: Image.Image, rows: Sequence[ResultRow]
-    ) -> Sequence[ResultRow]:
+    def _write_overlay(self, result: FrameResult, drawn: Image.Image, rows: Sequence[ResultRow]) -> Sequence[ResultRow]:
         """Write a frame's drawing, and return its rows with the file's name.
 
         PNGs of a run that is killed may be half written: no row names them, and a resumed run writes them again.
@@ -234,7 +232,7 @@ class OpenOutputs:
         if folder is None:
             return rows
         name = folder.name(frame.index, frame.number)
-        drawing.save(folder.file(name))
+        drawn.save(folder.file(name))
         return [dataclasses.replace(row, overlay=name) for row in rows]
 
     def _write_faces(self, folder: ImageFolder, result: FrameResult, rows: Sequence[ResultRow]) -> Sequence[ResultRow]:
@@ -260,21 +258,33 @@ class OpenOutputs:
         """Draw the frame with its AUs; None where no drawing is needed or the frame has no image."""
         if (self.folders.overlays is None and self.video is None) or result.detected.frame.image is None:
             return None
-        successes = [k for k, row in enumerate(rows) if row.success]
-        if self.options.aligned and successes:
-            face, row = result.detected.faces[0], rows[0]
-            assert result.heatmaps is not None and row.scores is not None and row.present is not None
-            return aligned_face.draw(
-                face.aligned,
-                heatmaps=result.heatmaps[0],
-                scores=row.scores,
-                present=row.present,
-                aus=self.aus,
-                intensities=row.intensities,
-            )
-        if self.video is None and not successes:
+        if self.video is None and not any(row.success for row in rows):
             return None
-        return scene.draw(_image(result), [_scene_face(result, rows[k], k) for k in successes], self.aus)
+        return drawing(result, rows, self.aus, aligned=self.options.aligned)
+
+
+def drawing(result: FrameResult, rows: Sequence[ResultRow], aus: Sequence[int], *, aligned: bool) -> Image.Image:
+    """Draw a frame with its faces and their AUs.
+
+    Args:
+      result: The frame, with heatmaps.
+      rows: Its rows.
+      aus: The AUs.
+      aligned: Whether it is an aligned face, which is drawn as such.
+    """
+    successes = [k for k, row in enumerate(rows) if row.success]
+    if not aligned or not successes:
+        return scene.draw(_image(result), [_scene_face(result, rows[k], k) for k in successes], aus)
+    face, row = result.detected.faces[0], rows[0]
+    assert result.heatmaps is not None and row.scores is not None and row.present is not None
+    return aligned_face.draw(
+        face.aligned,
+        heatmaps=result.heatmaps[0],
+        scores=row.scores,
+        present=row.present,
+        aus=aus,
+        intensities=row.intensities,
+    )
 
 
 def _image(result: FrameResult) -> np.ndarray:

@@ -214,6 +214,14 @@ def predict_frames(
         raise Stopped(signal)
 
 
+def predict_frame(network: "Network", frame: DetectedFrame, *, heatmaps: bool) -> FrameResult:
+    """Run the network on the faces of one frame, at once: for a camera, whose frames wait for no others."""
+    (result,) = _finish(
+        [frame], _start(network, [frame], lambda pending: None), heatmaps=heatmaps, count=len(network.aus)
+    )
+    return result
+
+
 def _start(
     network: "Network", group: list[DetectedFrame], on_start: Callable[["PendingBatch"], None]
 ) -> "list[PendingBatch]":

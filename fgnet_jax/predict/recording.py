@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgnet_jax import aus as aus_lib
+from fgnet_jax.faces import live_finder
+from fgnet_jax.media import camera
 from fgnet_jax.media.frames import SEVERAL_KINDS, VIDEO_KINDS, Frame
+from fgnet_jax.media.sources import Source
 from fgnet_jax.predict import input_files, run_record
 from fgnet_jax.predict.columns import DIALECT_VERSIONS
 from fgnet_jax.predict.record_files import RecordFiles
@@ -88,14 +91,26 @@ def record(request: PredictionRequest, known: dict[str, Any], network: "Network"
         "frame_rates": {},
         "batch_size": network.batch_size,
         "device": {"kind": device.device_kind, "platform": device.platform, "count": network.layout.mesh.size},
-        "arguments": vars(request.arguments),
+        "arguments": _arguments(request),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "git": None,  # `RunRecorder` asks git meanwhile
-        "inputs": {source.name: input_files.facts(source.path) for source in request.sources},
+        "inputs": {source.name: _facts(source) for source in request.sources},
         "input_count": len(request.sources),  # an input may be named twice
+        "live": None if request.arguments.webcam is None else {"detection": live_finder.RULE},
         "complete": False,
     }
+
+
+def _facts(source: Source) -> dict[str, int]:
+    """Return what can be told of an input without reading it."""
+    return {} if source.kind == "webcam" else input_files.facts(source.path)
+
+
+def _arguments(request: PredictionRequest) -> dict[str, Any]:
+    """Return the command line, without the password that a camera's address may have."""
+    device = request.arguments.webcam
+    return vars(request.arguments) | ({"webcam": camera.name(device)} if isinstance(device, str) else {})
 
 
 def versions() -> dict[str, str | None]:
@@ -147,13 +162,18 @@ class RunRecorder:
             self._end_source()
             if self._last is not None and self._files.is_per_input:
                 self._files.write(self._record, complete=True, source=self._last.index)
-            self._hash(frame.source.name, frame.source.path)
+            if frame.source.kind != "webcam":
+                self._hash(frame.source.name, frame.source.path)
             if self._last is not None and self._files.is_per_input and frame.source.kind in SEVERAL_KINDS:
                 self._files.write(self._record, complete=False, source=frame.index)  # from which it can be resumed
             self._first = None
         self._last = dataclasses.replace(frame, image=None)
         if self._first is None and frame.seconds is not None:
             self._first = self._last
+
+    def add_live(self, numbers: Mapping[str, Any]) -> None:
+        """Record how many frames of a camera were captured, predicted and dropped, and the latency."""
+        self._record["live"] = {**(self._record["live"] or {}), **numbers}
 
     def begin(self) -> None:
         """Write the JSON for the first time.

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+from fgnet_jax.faces.finder import DetectedFrame
 from fgnet_jax.media import escaping
 from fgnet_jax.media.frames import SEVERAL_KINDS, Frame
 from fgnet_jax.predict import pipeline
 from fgnet_jax.predict.batching import ResumePoint
 from fgnet_jax.predict.pipeline import FrameResult
 from fgnet_jax.predict.request import PredictionRequest
-from fgnet_jax.runtime.progress import Progress
+from fgnet_jax.runtime.progress import LINE_SECONDS, Progress
+
+_LIVE_SECONDS = 1.0  # from one line to the next, of a camera
 
 
 class RunReporter:
@@ -37,9 +40,15 @@ class RunReporter:
         total = None if has_videos else self._sources
         title = "fgnet_jax.predict"
         self._progress = Progress(
-            title, total, self._noun, start=self._start, last_line=False, active=not self._is_quiet
+            title,
+            total,
+            self._noun,
+            start=self._start,
+            last_line=False,
+            line_seconds=_LIVE_SECONDS if any(source.kind == "webcam" for source in sources) else LINE_SECONDS,
+            active=not self._is_quiet,
         )
-        self._problems = _ProblemLog(self._say, aligned_size)
+        self._problems = ProblemLog(self._say, aligned_size)
         self._notes = _NoteLog(self._say)
         escaped = [source for source in sources if isinstance(source.path, str) and escaping.is_needed(source.path)]
         if escaped:
@@ -66,14 +75,15 @@ class RunReporter:
         """Report why a frame has no result, where it has none."""
         self._problems.add(result)
 
-    def add(self, frame: Frame, faces: int) -> None:
-        """Count a frame that was written, with so many faces that have a result."""
+    def add(self, frame: Frame, faces: int, detail: str = "") -> None:
+        """Count a frame that was written, with so many faces that have a result; show what else is to be shown."""
         self._notes.add(frame)
         self.frames += 1
         self.faces += faces
         self.successes += bool(faces)
         within = min(frame.number / frame.total, 1.0) if frame.total else 0.0
-        self._progress.update(self._start + self.frames, fraction=(frame.index + within) / self._sources)
+        fraction = None if frame.source.kind == "webcam" else (frame.index + within) / self._sources
+        self._progress.update(self._start + self.frames, detail, fraction=fraction)
 
     def _say(self, message: str) -> None:
         """Print a line, above the bar if there is one; also where progress is not shown."""
@@ -110,7 +120,7 @@ class _NoteLog:
         self._sources = {}
 
 
-class _ProblemLog:
+class ProblemLog:
     """Reports why frames have no result: the first time of each reason in full, then how often it occurred again."""
 
     def __init__(self, say: Callable[[str], None], aligned_size: int | None):
@@ -128,13 +138,19 @@ class _ProblemLog:
 
     def add(self, result: FrameResult) -> None:
         """Report a frame's problem, if it has one that its source had not before."""
-        frame = result.detected.frame
+        self._add(result.detected, pipeline.problem(result))
+
+    def add_detected(self, detected: DetectedFrame) -> None:
+        """Report why a frame has no face to give to a network, if its source had no such problem before."""
+        self._add(detected, detected.problem)
+
+    def _add(self, detected: DetectedFrame, reason: str | None) -> None:
+        frame = detected.frame
         if frame.index != self._source:
             self.finish()
             self._source, self._name = frame.index, frame.source.name
-        if frame.image is not None and result.detected.faces:
+        if frame.image is not None and detected.faces:
             self._check_size(frame.source.name, frame.image.shape)
-        reason = pipeline.problem(result)
         if reason is None:
             return
         if reason not in self._repeats:

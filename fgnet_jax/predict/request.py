@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from fgnet_jax.faces import dlib_detector, recognition, yunet
 from fgnet_jax.faces.detection import DetectorError
+from fgnet_jax.media import camera, video, video_writer
 from fgnet_jax.media import sources as sources_lib
-from fgnet_jax.media import video, video_writer
 from fgnet_jax.media.frames import VIDEO_KINDS
 from fgnet_jax.media.sources import Source
 from fgnet_jax.metrics import thresholds
@@ -142,9 +142,15 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
     if arguments.webcam is not None:
         if arguments.inputs:
             raise RequestError(f"--webcam takes no other input, got {arguments.inputs[0]}")
+        try:
+            arguments.webcam = camera.parse(str(arguments.webcam))
+        except ValueError as error:
+            raise RequestError(f"--webcam {error}") from error
         return [sources_lib.webcam(arguments.webcam)]
+    if arguments.show is not None:
+        raise RequestError("--show shows a camera; --webcam CAMERA is missing")
     if not arguments.inputs:
-        raise RequestError("the following arguments are required: INPUT (or --webcam N)")
+        raise RequestError("the following arguments are required: INPUT (or --webcam CAMERA)")
     return sources_lib.find(arguments.inputs)
 
 
@@ -280,10 +286,25 @@ def _check_data(request: PredictionRequest) -> None:
         if isinstance(request.options.thresholds, str):
             thresholds.read(request.options.thresholds)
         if request.arguments.webcam is not None:
-            with contextlib.closing(video.camera(request.arguments.webcam)) as camera:  # pyright: ignore
-                next(camera, None)
+            _check_camera(request)
     except (video.VideoError, thresholds.ThresholdsError) as error:
         raise RequestError(str(error)) from error
+
+
+def _check_camera(request: PredictionRequest) -> None:
+    """Refuse a camera that gives no frame.
+
+    Raises:
+      VideoError: It gives none.
+    """
+    name = camera.name(request.arguments.webcam)
+    with contextlib.closing(camera.frames(request.arguments.webcam)) as frames:
+        try:
+            first = next(frames, None)
+        except video.VideoError as error:  # of a file, it does not name it
+            raise video.VideoError(str(error) if name in str(error) else f"--webcam {name}: {error}") from error
+    if first is None:
+        raise video.VideoError(f"camera {name} gives no frame")
 
 
 def _report_recognition(request: PredictionRequest) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,9 @@ from fgnet_jax.media.frames import SEVERAL_KINDS
 from fgnet_jax.metrics.thresholds import ThresholdsError
 from fgnet_jax.predict import heatmap_files, merging, outputs, pipeline, recording, resuming, tables
 from fgnet_jax.predict.batching import ResumePoint
-from fgnet_jax.predict.columns import TableColumns, faceless_of
+from fgnet_jax.predict.columns import ResultRow, TableColumns, faceless_of
+from fgnet_jax.predict.live import LiveCamera
+from fgnet_jax.predict.live_view import LiveView, LiveViewError
 from fgnet_jax.predict.pipeline import FrameResult
 from fgnet_jax.predict.recording import RunRecorder
 from fgnet_jax.predict.reporting import RunReporter
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from fgnet_jax.predict.detector import Detector
 
 _EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143}
+
+Input = Generator[DetectedFrame, None, None] | LiveCamera
+"""Frames of files with their faces; or a camera."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,21 +81,48 @@ def run(request: PredictionRequest) -> int:
         _remove_rows(request)  # a run may have been killed while it did
         request.report(f"{request.outputs.table} is complete")
         return 0
+    with _view(prepared) as view:
+        try:
+            frames = _detected_frames(prepared)
+        except DetectorError as error:
+            raise RequestError(str(error)) from error
+        _compile(prepared)
+        return _carry_out(prepared, frames, view, trimmer)
+
+
+@contextlib.contextmanager
+def _view(prepared: PredictionRun) -> Iterator[LiveView | None]:
+    """Serve the page that shows the camera, where that is requested.
+
+    Raises:
+      RequestError: The port cannot be used.
+    """
+    arguments = prepared.request.arguments
+    if arguments.show is None:
+        yield None
+        return
     try:
-        frames = _detected_frames(prepared)
-    except DetectorError as error:
-        raise RequestError(str(error)) from error
-    _compile(prepared)
+        view = LiveView(arguments.show, prepared.detector.aus, aligned=prepared.request.options.aligned)
+    except LiveViewError as error:
+        raise RequestError(f"--show {error}") from error
+    with contextlib.closing(view):
+        status("predict", f"the camera is shown at {view.url}")
+        yield view
+
+
+def _carry_out(prepared: PredictionRun, frames: Input, view: LiveView | None, trimmer: HeapTrimmer) -> int:
+    """Predict and write all frames, and return the exit status."""
+    request = prepared.request
     prepared.stages.begin()
     with StopSignal() as stop:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(frames))
             opened = _open_outputs(stack, prepared)
-            result = _predict_and_write(prepared, frames, opened, stop=stop, trimmer=trimmer)
+            result = _predict_and_write(prepared, frames, opened, view=view, stop=stop, trimmer=trimmer)
             prepared.recorder.wait(lambda: stop.received)
         if opened.video is not None and opened.video.sound_problem:
             status("predict", f"{request.outputs.video}: {opened.video.sound_problem}")
-        is_complete = result not in _EXIT_STATUS.values()
+        is_complete = result not in _EXIT_STATUS.values() or isinstance(frames, LiveCamera)
         prepared.recorder.finish(complete=is_complete)
         if is_complete:
             _remove_rows(request)
@@ -186,29 +218,35 @@ def _open_outputs(stack: contextlib.ExitStack, prepared: PredictionRun) -> outpu
     return opened
 
 
-def _detected_frames(prepared: PredictionRun) -> Generator[DetectedFrame, None, None]:
-    """Return the frames with their faces, from the resume point on.
+def _detected_frames(prepared: PredictionRun) -> Input:
+    """Return the frames with their faces, from the resume point on; or a camera, which is opened later.
 
     Raises:
       DetectorError: dlib or its data file is missing.
     """
     request, point = prepared.request, prepared.resume_point
+    if request.arguments.webcam is not None:
+        heatmaps = request.outputs.heatmaps or request.arguments.show is not None
+        return LiveCamera(
+            prepared.detector, request.sources[0], request.options, heatmaps=heatmaps, stages=prepared.stages
+        )
     read = pipeline.read_frames(request.sources, request.options, point)
     timed = prepared.stages.iterating("reading (thread)", read)
     options = request.options.finder_options(prepared.detector.config.image_size)
     return finder.find(timed, options, prepared.stages.timed)
 
 
-def _results(
-    prepared: PredictionRun, frames: Iterator[DetectedFrame], stop: StopSignal
-) -> Generator[FrameResult, None, None]:
+def _results(prepared: PredictionRun, frames: Input, stop: StopSignal) -> Generator[FrameResult, None, None]:
     """Yield all frames with the network's output, smoothed if requested.
 
     Raises:
       Stopped: A signal arrived.
     """
     request, stages = prepared.request, prepared.stages
-    causal = request.arguments.webcam is not None
+    if isinstance(frames, LiveCamera):
+        with contextlib.closing(frames.results(lambda: stop.received)) as results:
+            yield from pipeline.smoothed(results, request.options.smoothing(causal=True))
+        return
     with contextlib.ExitStack() as stack:
         watch = DeviceWatch(stages, "network (device)")
         stack.callback(watch.close)
@@ -219,45 +257,95 @@ def _results(
             stop=lambda: stop.received,
             on_start=lambda pending: watch.watch(pending.wait),
         )
-        yield from pipeline.smoothed(results, request.options.smoothing(causal))
+        yield from pipeline.smoothed(results, request.options.smoothing())
 
 
 def _predict_and_write(
     prepared: PredictionRun,
-    frames: Iterator[DetectedFrame],
+    frames: Input,
     opened: outputs.OpenOutputs,
     *,
+    view: LiveView | None,
     stop: StopSignal,
     trimmer: HeapTrimmer,
 ) -> int:
     """Predict and write all frames, and return the exit status."""
-    results = _results(prepared, frames, stop)
-    signal, intensities = None, pipeline.intensities_of(prepared.detector)
     aligned_size = prepared.detector.config.image_size if prepared.request.options.aligned else None
+    signal = None
     with RunReporter(prepared.request, prepared.resume_point, aligned_size) as reporter:
-        try:
-            for result in results:
-                frame = result.detected.frame
-                if (frame.index, frame.number) <= prepared.resume_point.written:
-                    continue
-                reporter.report_problem(result)
-                peaks = prepared.request.outputs.peaks
-                rows = pipeline.rows(result, prepared.thresholds, peaks, intensities=intensities)
-                with prepared.stages.timed("drawing and writing"):
-                    faces = opened.write(result, rows)
-                prepared.recorder.add(frame)
-                reporter.add(frame, faces)
-                trimmer.trim()
-        except Stopped as stopped:
-            signal = str(stopped)
-        finally:
-            results.close()
+        with contextlib.closing(_results(prepared, frames, stop)) as results:
+            try:
+                _write(prepared, results, opened, reporter=reporter, show=_Show(frames, view), trimmer=trimmer)
+            except Stopped as stopped:
+                signal = str(stopped)
     if prepared.request.arguments.benchmark:
         for line in prepared.stages.report(reporter.frames):
             status("predict", line)
-    if signal is not None:
+    if isinstance(frames, LiveCamera):
+        _end_live(prepared, frames)
+    elif signal is not None:
         status("predict", "interrupted; what was finished is written")
         return _EXIT_STATUS[signal]
     opened.table.complete()
+    if signal is not None:
+        status("predict", "the camera was ended; everything is written")
+        return _EXIT_STATUS[signal]
     is_shard = prepared.request.arguments.shard is not None  # whether any face succeeds is for all of them to say
     return 0 if reporter.faces or prepared.resume_point.faces or is_shard else 1
+
+
+def _write(
+    prepared: PredictionRun,
+    results: Iterator[FrameResult],
+    opened: outputs.OpenOutputs,
+    *,
+    reporter: RunReporter,
+    show: "_Show",
+    trimmer: HeapTrimmer,
+) -> None:
+    """Write all frames, in order.
+
+    Raises:
+      Stopped: A signal arrived.
+    """
+    peaks, intensities = prepared.request.outputs.peaks, pipeline.intensities_of(prepared.detector)
+    for result in results:
+        frame = result.detected.frame
+        if (frame.index, frame.number) <= prepared.resume_point.written:
+            continue
+        reporter.report_problem(result)
+        rows = pipeline.rows(result, prepared.thresholds, peaks, intensities=intensities)
+        with prepared.stages.timed("drawing and writing"):
+            faces = opened.write(result, rows)
+        prepared.recorder.add(frame)
+        reporter.add(frame, faces, show.line())
+        show.frame(result, rows)
+        trimmer.trim()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Show:
+    """What is shown of a camera, where there is one: its latency, and its frames in the browser."""
+
+    frames: Input
+    view: LiveView | None
+
+    def line(self) -> str:
+        """Return the latency as text; empty for files."""
+        return self.frames.meter.line() if isinstance(self.frames, LiveCamera) else ""
+
+    def frame(self, result: FrameResult, rows: Sequence[ResultRow]) -> None:
+        """Show a frame in the browser."""
+        if self.view is not None and result.detected.frame.image is not None:
+            self.view.show(result, rows, self.line())
+
+
+def _end_live(prepared: PredictionRun, camera: LiveCamera) -> None:
+    """Report and record the latency of a camera's results, and what was dropped."""
+    numbers = camera.meter.summary()
+    prepared.recorder.add_live(numbers)
+    if latency := numbers["latency_ms"]:
+        prepared.request.report(
+            f"{numbers['dropped']} of {numbers['captured']} frames were late and dropped; latency"
+            f" {latency['median']:.0f} ms (99th {latency['99th']:.0f}) from capture to result"
+        )

@@ -1,4 +1,4 @@
-"""Counts operations of a JAX function in its program before compilation: two per multiply-add.
+"""Operations of a JAX function, counted in its program before compilation: two per multiply-add.
 
 XLA's own count includes the body of a loop once, however often it runs; some gradients here are loops.
 """
@@ -17,7 +17,7 @@ DimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[in
 """Contracted and batched axes of `dot_general`, each of the left and of the right operand."""
 
 
-def count(fn: Callable[..., Any], *arguments: Any) -> float:
+def count(fn: Callable[..., Any], *arguments: Any) -> float:  # noqa: ANN401 - pytrees
     """Count operations of the convolutions and matrix products in `fn`; arguments may be `jax.ShapeDtypeStruct`."""
     return count_jaxpr(jax.make_jaxpr(fn)(*arguments).jaxpr)
 

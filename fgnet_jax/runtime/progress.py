@@ -41,6 +41,7 @@ class Progress:
         rate: tuple[int, str] | None = None,
         active: bool = True,
         last_line: bool = True,
+        line_seconds: float = LINE_SECONDS,
         stream: TextIO | None = None,
     ):
         """Draw the empty bar, where there is a terminal.
@@ -53,8 +54,10 @@ class Progress:
           rate: What the rate is shown in, if not in `unit`: how many of them are in a unit, and their name.
           active: False shows nothing, for processes other than the first.
           last_line: Whether a line says that all is done; False where the caller has a summary of its own.
+          line_seconds: Seconds from one line to the next, where there is no terminal.
           stream: Where to write; standard error by default.
         """
+        self._line_seconds = line_seconds
         self._title, self._total, self._unit, self._active = title, total, unit, active
         self._has_last_line = last_line
         self._per_unit, self._rate_unit = rate or (1, unit)
@@ -104,7 +107,7 @@ class Progress:
             self._warm = now, done
         if self._bar is not None:
             self._draw(self._bar, detail)
-        elif self._active and (now - self._shown >= LINE_SECONDS or is_last):
+        elif self._active and (now - self._shown >= self._line_seconds or is_last):
             self._shown = now
             self.say(self._line(detail))
 

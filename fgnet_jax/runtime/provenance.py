@@ -62,6 +62,14 @@ def versions() -> dict[str, str | None]:
     return own | {name: version(name) for name in PACKAGES}
 
 
+def processor() -> str:
+    """Return the model of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def version(package: str) -> str | None:
     """Return the version of an installed package; None where it is not installed."""
     try:

@@ -40,7 +40,7 @@ def learnt_subjects(link: Link, corpus: str) -> set[str]:
         groups = (link.subjects, link.held_out)
         return {name for group in groups for key, names in group.items() if _same(key, corpus) for name in names}
     if not link.corpus:
-        if link.aus:
+        if link.hides_corpora:
             raise UnknownSubjectsError("does not say which corpus it was trained on")
         return set()
     if not _same(link.corpus, corpus):
@@ -131,8 +131,14 @@ def load_meta(directory: str | Path) -> WeightsMeta:
     return dataclasses.replace(meta, extra=meta.extra | {lineage.KEY: chain})
 
 
-def check_tests(links: Sequence[Link], data: RunData, source: str) -> None:
+def check_tests(links: Sequence[Link], data: RunData, source: str, *, fold_key: str = "init_fold") -> None:
     """Refuse a run that would be tested on subjects from whom the weights that it begins with have learnt.
+
+    Args:
+      links: Lineage of these weights.
+      data: The run's faces.
+      source: The weights, in messages.
+      fold_key: The key of the configuration that says which fold they left out, where they do not.
 
     Raises:
       ConfigError: It would be, or it is not known; the message says by which step, on whom, and what to do.
@@ -142,14 +148,15 @@ def check_tests(links: Sequence[Link], data: RunData, source: str) -> None:
             for link in links:
                 if link.kind != lineage.LOST:  # of a run begun before lineages were: `remarks` says so
                     text = f"{faces.name} after {source}"
-                    _check_test(link, corpus, subjects, advice=_advice(links, corpus), text=text)
+                    advice = _advice(links, corpus)
+                    _check_test(link, corpus, subjects, advice=advice, text=text, fold_key=fold_key)
 
 
-def _check_test(link: Link, corpus: str, subjects: Sequence[str], *, advice: str, text: str) -> None:
+def _check_test(link: Link, corpus: str, subjects: Sequence[str], *, advice: str, text: str, fold_key: str) -> None:
     try:
         learnt = sorted(learnt_subjects(link, corpus) & set(subjects))
     except UnknownSubjectsError as error:
-        hint = "give the fold that it left out, --config.init_fold=N" if link.corpus else "begin with other weights"
+        hint = f"give the fold that it left out, --config.{fold_key}=N" if link.corpus else "begin with other weights"
         raise ConfigError(f"this run cannot be tested on {text}: {describe(link)} {error}; {hint}") from error
     if learnt:
         shown = ", ".join(learnt[:5]) + (f" and {len(learnt) - 5} more" if len(learnt) > 5 else "")

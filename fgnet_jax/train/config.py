@@ -49,7 +49,7 @@ def model_config(config: Config) -> ModelConfig:
     Raises:
       ConfigError: A value fits no network, or is not supported any more.
     """
-    with _naming("model"):
+    with naming("model"):
         return ModelConfig.from_dict(config.model.to_dict())
 
 
@@ -63,8 +63,8 @@ def optim_config(config: Config) -> OptimConfig:
     for part in PARTS:
         if values[f"lr_{part}"] < 0:
             values[f"lr_{part}"] = None
-    with _naming("optim"):
-        values["options"] = _parse_options(values["options"])
+    with naming("optim"):
+        values["options"] = parse_options(values["options"])
         values["frozen"] = tuple(str(name).rstrip("/") for name in values["frozen"])
         optim = OptimConfig(**values)
     if not optim.trained:
@@ -72,7 +72,7 @@ def optim_config(config: Config) -> OptimConfig:
     return optim
 
 
-def _parse_options(rows: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
+def parse_options(rows: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
     """Parse `optim.options`; what is equal is equal as a key, too, so that programs are compiled once."""
     try:
         return tuple((str(name), tuple(value) if isinstance(value, list) else value) for name, value in rows)
@@ -258,7 +258,8 @@ def with_home(config: Config) -> Config:
     """
     copy = config.copy_and_resolve_references()
     for section, key in ((copy, "init_from"), (copy.data, "dir")):
-        section[key] = _expanded(key, section[key])
+        if key in section:  # a student begins from no weights
+            section[key] = _expanded(key, section[key])
     return copy
 
 
@@ -327,7 +328,7 @@ def with_defaults(values: Mapping[str, Any], default: Mapping[str, Any]) -> dict
 
 
 @contextlib.contextmanager
-def _naming(section: str) -> Iterator[None]:
+def naming(section: str) -> Iterator[None]:
     """Raise errors about a section of the configuration as a `ConfigError` that names it."""
     try:
         yield

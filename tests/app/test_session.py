@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from fgnet_jax.app import analysis, rendering
+from fgnet_jax.app import view as view_lib
 from fgnet_jax.app.analysis import FrameCount
 from fgnet_jax.app.session import Session
 from fgnet_jax.app.state import Upload
 from fgnet_jax.app.uploads import Uploads
 from fgnet_jax.app.view import FileView
+from fgnet_jax.predict import pipeline
 from fgnet_jax.predict.pipeline import PredictOptions
 
 OPTIONS = PredictOptions()
@@ -204,6 +206,35 @@ def test_a_camera_leaves_files_as_they_are(session, image, photograph):
     assert isinstance(session.view, FileView) and session.view.name == "camera" and session.view.shown.rows
     session.show_camera(False)
     assert session.view is file and list(session.results) == [image.path]
+
+
+def test_a_cameras_faces_are_followed(session, photograph, monkeypatch):
+    """One image after the other, with numbers that stay, and how late each result is."""
+    session.show_camera(True)
+    camera = np.asarray(Image.open(photograph).convert("RGB"))[:256]
+    monkeypatch.setattr(pipeline, "detect_faces", None)  # which would search each image anew
+    numbers = []
+    for _ in range(3):
+        session.look(camera, OPTIONS)
+        numbers.append([row.face_id for row in session.view.rows])
+    assert numbers == [[0]] * 3 and session.view.latency > 0
+    assert "result after " in view_lib.caption(session.view, None, None)
+
+
+def test_a_late_image_of_the_camera_is_dropped(session, photograph, monkeypatch):
+    """While another is being analysed: it does not wait for its turn."""
+    session.show_camera(True)
+    camera = np.asarray(Image.open(photograph).convert("RGB"))[:256]
+    analyse, looks = analysis.analyse, []
+
+    def slow(*arguments, **options):
+        looks.append(1)
+        session.look(camera, OPTIONS)  # which would wait for itself
+        return analyse(*arguments, **options)
+
+    monkeypatch.setattr(analysis, "analyse", slow)
+    session.look(camera, OPTIONS)
+    assert looks == [1] and session.view.name == "camera"
 
 
 def test_a_camera_does_not_fill_the_disk(session, photograph, tmp_path):

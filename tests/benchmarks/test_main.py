@@ -89,3 +89,15 @@ def test_media_measures_tracking_and_speed(tmp_path):
     ]
     assert all(float(row[5]) == 0 for row in rows[::2]) and all(float(row[5]) < 0.2 for row in rows[1::2])
     assert [line.split()[2] for line in lines[-2:]] == ["1", "10"] and lines[-1].endswith("ms of a core each")
+
+
+def test_live_measures_a_student_end_to_end(tmp_path):
+    """A file's way to its table, and a camera with its latency; every frame is predicted or dropped."""
+    output, results = _run(tmp_path, "live")
+    paces = results["live"]["paces"]
+    assert [pace["case"] for pace in paces] == ["a file", "a file, the largest face", "a camera of 30 frames/s"]
+    assert all(pace["a_second"] > 0 and pace["processor_ms"] > 0 for pace in paces)
+    assert [pace["frames"] for pace in paces[:2]] == [15, 15], "the first 15 of 30 are not counted"
+    live = paces[2]["live"]
+    assert live["captured"] == live["predicted"] + live["dropped"] <= 30 and live["latency_ms"]["median"] > 0
+    assert "latency " in output

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from fgnet_jax.models import weights
+from tests import compiling
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ class Command:
 
     def environment(self, devices: int = 1) -> dict[str, str]:
         """Return the environment: fast compilation, cached programs, and so many CPU devices."""
-        flags = f"--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={devices}"
+        flags = f"{compiling.cheaply()} --xla_force_host_platform_device_count={devices}"
         cache = {"JAX_COMPILATION_CACHE_DIR": str(self.shared / "cache")}
         cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0"}
         fixed = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}

@@ -15,6 +15,7 @@ from PIL import Image
 from fgnet_jax import aus
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
+from tests import compiling
 from tests.end_to_end.command import ROOT
 
 AUS = aus.CORPUS_AUS["disfa"]
@@ -36,8 +37,8 @@ class Predict:
 
     def start(self, *words: object, devices: int = 1, **options) -> subprocess.Popen:
         """Start the command."""
-        flags = "" if self.optimised else "--xla_backend_optimization_level=0 "
-        flags += f"--xla_force_host_platform_device_count={devices}"
+        flags = "" if self.optimised else compiling.cheaply()
+        flags += f" --xla_force_host_platform_device_count={devices}"
         environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
         environment |= {"JAX_COMPILATION_CACHE_DIR": str(self.cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         command = [sys.executable, "-m", "fgnet_jax.predict", "--weights", str(self.weights), *map(str, words)]

@@ -111,6 +111,15 @@ def test_every_step_of_a_network_is_noted():
     assert not any("steps" in note for note in _single(_run(0, lineage=chain[1:], **HELD_OUT)).notes)
 
 
+def test_faces_of_nobody_known_that_a_student_has_seen_are_noted():
+    """Behind the steps that it has learnt in."""
+    teacher = Link(kind=lineage.TRAINED, name="f0", corpus="disfa", fold=0)
+    own = Link(kind=lineage.DISTILLED, name="student", aus=(1,), faces={"corpus": 0, "files": 1200})
+    chain = [teacher.to_dict(), own.to_dict()]
+    line = "then student. Whom 1,200 unlabelled faces of files show, it does not record."
+    assert any(note.endswith(line) for note in _single(_run(0, lineage=chain, **HELD_OUT)).notes)
+
+
 def test_thresholds_of_unknown_subjects_are_flagged():
     """Flag a file that does not say on whom it was fitted."""
     text = f"those of t.json, {runs.FITTED_ON_UNKNOWN}"

@@ -1,4 +1,4 @@
-"""ONNX: ONNX Runtime computes what the detector computes. Needs the extra `onnx`, which CI installs separately."""
+"""ONNX of an FG-Net: ONNX Runtime computes what the detector computes. Needs the extra `onnx`, which CI has apart."""
 
 import json
 
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import fgnet_jax
-from fgnet_jax import aus, export
+from fgnet_jax import aus
+from fgnet_jax.export import __main__ as export
+from fgnet_jax.export import description as description_lib
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 
@@ -57,7 +59,7 @@ def test_onnx_runtime_gives_the_detectors_results(directory, exported):
 def test_no_constant_is_stored_once_a_pixel(directory, exported):
     """Store what the weights take, and a few constants: it was 1.6 times that, with biases for every pixel."""
     stored = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(str(exported)).graph.initializer]
-    parameters = export.flat(fgnet_jax.Detector.load(directory)).values()
+    parameters = description_lib.flat(fgnet_jax.Detector.load(directory)).values()
     assert sum(array.nbytes for array in stored) < 1.02 * sum(np.asarray(array).nbytes for array in parameters)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.media import frames, sources, video
+from fgnet_jax.media import camera, frames, sources, video
 from tests.miniature import write_video
 
 
@@ -174,15 +174,31 @@ def test_a_file_of_any_name_was_to_be_an_image_or_a_video(tmp_path, name, is_any
     assert frame.problem.endswith("), nor a video in one") == is_any
 
 
-def test_a_camera_is_read_frame_by_frame(tmp_path):
-    """A file stands in for the device: OpenCV opens both."""
+def test_a_file_poses_as_a_camera(tmp_path):
+    """Frames come at its own pace, each with the time when it came; its end is no problem."""
     write_video(tmp_path / "v.avi", _grey(3))
-    source = sources.Source("webcam", "webcam", str(tmp_path / "v.avi"))
-    *results, last = frames.read([source])
+    results = list(frames.read([sources.webcam(str(tmp_path / "v.avi"))]))
     assert [round((float(f.image.mean()) - 10) / 20) for f in results if f.image is not None] == [0, 1, 2]
-    times = [f.seconds for f in results if f.seconds is not None]
-    assert times == sorted(times) and results[0].total is None
-    assert last.problem == f"camera {source.path} gave 3 frames and then no more"
+    assert [(f.number, f.seconds, f.problem, f.total) for f in results] == [
+        (1, 0.0, None, None),
+        (2, 0.05, None, None),
+        (3, 0.1, None, None),
+    ]
+    captured = [f.captured for f in results if f.captured is not None]
+    assert captured == sorted(captured) and captured[-1] - captured[0] > 0.09
+
+
+def test_a_camera_that_stops_has_a_last_frame_that_says_so(monkeypatch):
+    """After those that it gave."""
+
+    def stopping(device):
+        yield video.VideoFrame(1, 0.0, _grey(1)[0], captured=5.0)
+        raise video.VideoError(f"camera {device} gave 1 frames and then no more")
+
+    monkeypatch.setattr(camera, "frames", stopping)
+    first, last = frames.read([sources.webcam(3)])
+    assert first.captured == 5.0 and last.image is None and last.number == 2
+    assert last.problem == "camera 3 gave 1 frames and then no more"
 
 
 def test_a_missing_camera_is_reported():

@@ -206,6 +206,8 @@ def test_cameras_have_numbers():
     """And are named by them."""
     camera = sources.webcam(1)
     assert (camera.kind, camera.path, camera.name) == ("webcam", 1, "webcam 1")
+    camera = sources.webcam("rtsp://anna:secret@host/x")
+    assert (camera.path, camera.name) == ("rtsp://anna:secret@host/x", "webcam rtsp://host/x")
 
 
 def test_home_folders_are_expanded_in_lists(tree, monkeypatch):

@@ -12,6 +12,7 @@ RENDERED = Link(
 )
 REAL = Link(kind=lineage.TRAINED, name="disfa_f0", corpus="disfa", fold=0, subjects={"disfa": ["SN001"]})
 PRETRAINED = Link(kind=lineage.CONVERTED, files=SOURCES)
+STUDENT = Link(kind=lineage.DISTILLED, fold=0, aus=(1,), subjects={"disfa": ["SN001"]}, faces={"corpus": 9})
 
 
 def _meta(*links):
@@ -45,6 +46,9 @@ def test_weights_of_earlier_versions_have_one_link():
         ((RENDERED, REAL), ["synthetic_bp4d", "disfa"]),
         ((REAL, RENDERED), ["disfa", "synthetic_bp4d"]),
         ((PRETRAINED,), []),
+        ((RENDERED, STUDENT), lineage.RENDERED_ONLY),
+        ((REAL, RENDERED, STUDENT), ["disfa", "synthetic_bp4d"]),
+        ((Link(kind=lineage.UNKNOWN, aus=(1,)), STUDENT), []),
         ((Link(kind=lineage.UNKNOWN, aus=(1,)), RENDERED), ["synthetic_bp4d"]),
         ((Link(kind=lineage.LOST, name="gone"), RENDERED), ["synthetic_bp4d"]),
     ],
@@ -56,3 +60,14 @@ def test_weights_that_know_rendered_faces_only_say_so(links, learnt_from):
     assert lineage.learnt_from(meta) == learnt_from
     assert lineage.learnt_from_synthetic_only(meta) == is_rendered_only
     assert ("scores of real faces mean nothing" in lineage.notice(meta)) == is_rendered_only
+
+
+def test_a_students_own_step_has_no_labels_unless_it_names_their_corpus():
+    """Faces that it has seen count as learnt from, and hide no corpus: its teachers' links have theirs."""
+    assert STUDENT.learnt_corpora == ("disfa",) and STUDENT.label_corpora == () and not STUDENT.hides_corpora
+    labelled = Link(kind=lineage.DISTILLED, corpus="disfa", fold=0, aus=(1,), subjects={"disfa": ["SN001"]})
+    assert labelled.label_corpora == ("disfa",)
+    assert (
+        not Link(kind=lineage.DISTILLED, aus=(1,)).hides_corpora and Link(kind=lineage.UNKNOWN, aus=(1,)).hides_corpora
+    )
+    assert lineage.is_student(_meta(RENDERED, STUDENT)) and not lineage.is_student(_meta(STUDENT, RENDERED))

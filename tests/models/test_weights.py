@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import TINY
+from fgnet_jax.models.config import TINY, ModelConfig
 from fgnet_jax.models.weights import WeightsError, WeightsMeta
 from fgnet_jax.runtime import sums
 
@@ -104,6 +104,7 @@ def test_weights_of_every_policy_of_rematerialisation_load(tmp_path, named, load
     meta = json.loads(file.read_text())
     file.write_text(json.dumps(meta | {"model": meta["model"] | {"remat": named}}))
     config, restored, meta = weights.load(tmp_path / "w")
+    assert isinstance(config, ModelConfig)
     assert config.remat == meta.model["remat"] == weights.load_meta(tmp_path / "w").model["remat"] == loaded
     assert weights.checksum(restored) == weights.checksum(variables)
 

@@ -34,7 +34,6 @@ COMMON = {
     "train.eval_frames": 16,
 }
 KINDS = {
-    "sgd": {"optim.name": "sgd", "optim.lr": 0.1},
     "adamw": {"optim.name": "adamw", "optim.lr": 5e-5, "optim.clip": 0.1},
     "weighted": {
         "optim.name": "sgd",
@@ -52,16 +51,18 @@ MODEL = dataclasses.replace(
     **{key.removeprefix("model."): value for key, value in COMMON.items() if key.startswith("model.")},
 )
 TOPOLOGIES = {"one of 8": (1, 8), "two of 2": (2, 2)}
+ALONE = [("weighted", False), ("adamw", False)]
+DIVIDED = [("weighted", False), ("weighted", True), ("adamw", True)]
+"""Kinds, and whether parameters are split. Plain SGD with whole ones is resumed on other devices in test_resume.py."""
 
 
-def specs(train, folder, shardings):
-    """Return one run per optimiser and sharding, as JSON for the worker."""
-    runs = []
-    for kind, overrides in KINDS.items():
-        for shard in shardings:
-            overrides = COMMON | overrides | {"train.shard_params": shard, "data.dir": str(train.shared / "data")}
-            runs.append({"workdir": str(folder / f"{kind}_{shard}"), "overrides": overrides})
-    return json.dumps(runs)
+def specs(train, folder, runs):
+    """Return runs, each a kind and whether parameters are split, as JSON for the worker."""
+    described = []
+    for kind, shard in runs:
+        overrides = COMMON | KINDS[kind] | {"train.shard_params": shard, "data.dir": str(train.shared / "data")}
+        described.append({"workdir": str(folder / f"{kind}_{shard}"), "overrides": overrides})
+    return json.dumps(described)
 
 
 def free_port() -> int:
@@ -82,9 +83,9 @@ def run_together(commands, train, devices):
     return outputs
 
 
-def train_all(train, folder, processes, devices, shardings):
+def train_all(train, folder, processes, devices, runs):
     """Train every run on this topology; return the folder of their workdirs."""
-    words = [sys.executable, "-m", "tests.multiprocess.worker", specs(train, folder, shardings)]
+    words = [sys.executable, "-m", "tests.multiprocess.worker", specs(train, folder, runs)]
     if processes == 1:
         commands = [words]
     else:
@@ -97,14 +98,14 @@ def train_all(train, folder, processes, devices, shardings):
 @pytest.fixture(scope="module")
 def alone(train, tmp_path_factory):
     """Train in one process with one device, the reference of the others."""
-    return train_all(train, tmp_path_factory.mktemp("alone"), 1, 1, [False])
+    return train_all(train, tmp_path_factory.mktemp("alone"), 1, 1, ALONE)
 
 
 @pytest.fixture(scope="module", params=TOPOLOGIES)
 def divided(request, train, tmp_path_factory):
     """Train on several devices, in one process or two."""
     processes, devices = TOPOLOGIES[request.param]
-    return train_all(train, tmp_path_factory.mktemp("divided"), processes, devices, [False, True])
+    return train_all(train, tmp_path_factory.mktemp("divided"), processes, devices, DIVIDED)
 
 
 def test_the_network_has_parameters_that_are_sharded():
@@ -116,14 +117,18 @@ def test_the_network_has_parameters_that_are_sharded():
         assert sum(not place.is_fully_replicated for place in placed) > 20
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
-def test_sgd_gives_the_same_losses_and_parameters(alone, divided, shard):
-    """After five steps, to 1e-5."""
-    reference, run = alone / "sgd_False", divided / f"sgd_{shard}"
+SHARDINGS = pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
+
+
+@SHARDINGS
+def test_losses_parameters_and_averages_are_the_same(alone, divided, shard):
+    """After five steps, to 1e-5: with positive weights of the whole batch, a balanced order, and averages."""
+    reference, run = alone / "weighted_False", divided / f"weighted_{shard}"
     assert len(command.losses(reference)) == 5
     np.testing.assert_allclose(command.losses(run), command.losses(reference), rtol=0, atol=1e-5)
+    assert command.losses(reference)[0] != pytest.approx(command.losses(alone / "adamw_False")[0], rel=1e-3)
     expected, actual = command.last(reference), command.last(run)
-    assert expected.keys() == actual.keys()
+    assert expected.keys() == actual.keys() and any(name.startswith(".averages") for name in expected)
     fresh = fgnet.init(MODEL).params
     changes = [np.abs(expected[f".params['{path}']"] - value).max() for path, value in fresh.items()]
     assert np.median(changes) > 1e-4, "parameters hardly changed, so their being equal shows nothing"
@@ -131,32 +136,19 @@ def test_sgd_gives_the_same_losses_and_parameters(alone, divided, shard):
         np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
-def test_weights_order_and_averages_are_the_same(alone, divided, shard):
-    """Positive weights of the whole batch, a balanced order, averages that are split as their parameters are."""
-    reference, run = alone / "weighted_False", divided / f"weighted_{shard}"
-    np.testing.assert_allclose(command.losses(run), command.losses(reference), rtol=0, atol=1e-5)
-    assert command.losses(reference)[0] != pytest.approx(command.losses(alone / "sgd_False")[0], rel=1e-3)
-    expected, actual = command.last(reference), command.last(run)
-    assert expected.keys() == actual.keys() and any(name.startswith(".averages") for name in expected)
-    for name, value in expected.items():
-        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
-    assert all((run / name / "meta").is_dir() for name in ("best", "best_2"))
-    assert [line["step"] for line in command.metrics(run) if "mean_f1" in line] == [2, 4, 5]
-
-
-@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
-def test_adamw_gives_the_same_losses(alone, divided, shard):
+def test_adamw_with_split_parameters_gives_the_same_losses(alone, divided):
     """To 1e-4: Adam divides by the root of tiny second moments, which amplifies differences of the gradients."""
-    expected, actual = command.losses(alone / "adamw_False"), command.losses(divided / f"adamw_{shard}")
+    expected, actual = command.losses(alone / "adamw_False"), command.losses(divided / "adamw_True")
     assert len(expected) == 5
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
+@SHARDINGS
 def test_evaluation_counts_every_face_once(alone, divided, shard):
     """The best weights, written by all processes into one directory, and F1 by all devices together."""
-    reference, run = alone / "sgd_False", divided / f"sgd_{shard}"
+    reference, run = alone / "weighted_False", divided / f"weighted_{shard}"
     assert command.best(reference).keys() == command.best(run).keys()
+    assert all((run / name / "meta").is_dir() for name in ("best", "best_2"))
+    assert [line["step"] for line in command.metrics(run) if "mean_f1" in line] == [2, 4, 5]
     for au, value in command.f1(reference).items():
         assert abs(command.f1(run)[au] - value) < 0.1, au  # a score near 0 may fall to the other side

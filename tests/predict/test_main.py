@@ -15,7 +15,7 @@ from PIL import Image
 
 import fgnet_jax
 from fgnet_jax import aus
-from fgnet_jax.media import video
+from fgnet_jax.media import camera, video
 from fgnet_jax.models import fgnet, weights
 from fgnet_jax.models.config import TINY
 from fgnet_jax.predict import __main__ as predict
@@ -246,11 +246,25 @@ def test_results_do_not_depend_on_the_batch_size(directory, tmp_path):
                 assert abs(float(first["AU06_score"]) - float(other["AU06_score"])) < 1e-6
 
 
+def patient_camera(table, frames):
+    """Return a camera that gives each frame when the table has a row of the one before, and then ends."""
+
+    def read(device):
+        for k, frame in enumerate(frames):
+            limit = time.monotonic() + 60
+            while k and (not table.exists() or table.read_bytes().count(b"\n") < k + 1):
+                assert time.monotonic() < limit
+                time.sleep(0.005)
+            yield dataclasses.replace(frame, captured=time.monotonic())
+
+    return read
+
+
 def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
-    """Write rows as frames arrive; smooth causally, and record it in the JSON."""
+    """Write rows as frames arrive; smooth causally, and record it in the JSON, with what became of the frames."""
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     frames = [video.VideoFrame(k + 1, k / 10, image) for k, image in enumerate(images)]
-    monkeypatch.setattr(video, "camera", lambda number: (frame for frame in frames))
+    monkeypatch.setattr(camera, "frames", patient_camera(tmp_path / "r.csv", frames))
     flags = ["--weights", str(directory), "--aligned", "--csv", str(tmp_path / "r.csv"), "--smooth", "--webcam", "0"]
     assert predict.main(flags) == 0
     assert [(row["input"], row["frame"], row["timestamp"]) for row in rows(tmp_path / "r.csv")] == [
@@ -258,6 +272,9 @@ def test_a_camera_is_read_until_it_ends(directory, tmp_path, monkeypatch):
     ]
     record = json.loads((tmp_path / "r.csv.json").read_text())
     assert record["smoothing"]["causal"] and record["frame_rates"] == {"webcam 0": 10.0} and record["complete"]
+    live = record["live"]
+    assert (live["captured"], live["predicted"], live["dropped"]) == (4, 4, 0)
+    assert 0 < live["latency_ms"]["median"] <= live["latency_ms"]["most"]
 
 
 def test_help_does_not_load_jax():

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgnet_jax.media import images, video
+from fgnet_jax.media import camera, images, video
 from fgnet_jax.models.config import TINY
 from fgnet_jax.predict import __main__ as predict
 from fgnet_jax.predict import recording
 from fgnet_jax.runtime import provenance
 from tests.media.test_video import write_video
+from tests.predict.test_main import patient_camera
 
 
 @pytest.fixture
@@ -69,9 +70,19 @@ def test_what_the_decoder_found_is_recorded(run, tmp_path, monkeypatch):
     pixels = np.full((TINY.image_size, TINY.image_size, 3), 90, np.uint8)
     facts = [{"first_frame_seconds": 0.8}, {"first_frame_seconds": 0.8, "discontinuities": 1}]
     frames = [video.VideoFrame(k + 1, k / 10, pixels, facts=fact) for k, fact in enumerate(facts)]
-    monkeypatch.setattr(video, "camera", lambda number: (frame for frame in frames))
+    monkeypatch.setattr(camera, "frames", patient_camera(tmp_path / "r.csv", frames))
     record = run(flags=("--webcam", "0"))
     assert record["inputs"] == {"webcam 0": facts[-1]} and record["frame_rates"] == {"webcam 0": 10.0}
+    assert record["arguments"]["webcam"] == 0
+
+
+def test_a_cameras_password_is_not_recorded(run, tmp_path, monkeypatch):
+    """Nor is it in the table."""
+    pixels = np.full((TINY.image_size, TINY.image_size, 3), 90, np.uint8)
+    monkeypatch.setattr(camera, "frames", patient_camera(tmp_path / "r.csv", [video.VideoFrame(1, 0.0, pixels)]))
+    record = run(flags=("--webcam", "rtsp://anna:secret@host/x"))
+    assert record["arguments"]["webcam"] == "rtsp://host/x"
+    assert not any("secret" in path.read_text() for path in tmp_path.iterdir())
 
 
 def test_reading_inputs_again_does_not_delay_the_first_row(run, tmp_path, monkeypatch):

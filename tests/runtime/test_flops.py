@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import flops
 from fgnet_jax.models import fgnet
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.ops import switches
+from fgnet_jax.runtime import flops
 
 X = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
 KERNEL = jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
@@ -65,7 +65,9 @@ def test_the_published_features_stay_cheap():
 
     def count() -> float:
         def features(variables, w):  # a new function each time: JAX caches what it traced
-            return fgnet.merge(config, variables).generator.features(w, config.heatmap_size)
+            network = fgnet.merge(config, variables)
+            assert isinstance(network, fgnet.FGNet)
+            return network.generator.features(w, config.heatmap_size)
 
         return flops.count(features, fgnet.abstract(config), w)
 

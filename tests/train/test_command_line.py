@@ -97,3 +97,12 @@ def test_a_command_line_without_a_flag(flag):
     """As a shell takes it."""
     words = ["--config", "my config.py", *flag, "--config.seed=1"]
     assert command_line.without(words, ("compile_for",)) == "--config 'my config.py' --config.seed=1"
+
+
+def test_a_students_configuration_is_not_trains():
+    """It names the command that takes it; the help does not list it."""
+    with pytest.raises(
+        ConfigError, match="--config student: is a student's configuration: `fgnet-jax distill` takes it"
+    ):
+        command_line.normalize(["--config", "student:corpus=disfa"])
+    assert "  student " not in command_line.help_text(command_line.parser("Train.", ()), [])

@@ -1,0 +1,1 @@
+"""Distillation: a small student learns FG-Net's heatmaps from any faces, with or without labels."""

@@ -1,0 +1,1 @@
+"""Networks for programs without this package: StableHLO, ONNX, and a student's ONNX of plain operators."""

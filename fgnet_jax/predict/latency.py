@@ -1,0 +1,78 @@
+"""How late the results of a camera are, and how many of its frames were dropped: lately, and in all."""
+
+import array
+import collections
+import dataclasses
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from fgnet_jax.media.frames import Frame
+
+_LATELY = 5.0  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """A frame whose result is there: when, the frame's number, its faces, and seconds since it was captured."""
+
+    at: float
+    number: int
+    faces: int
+    latency: float
+
+
+class LatencyMeter:
+    """Measures the time from a frame's capture to its result; from any thread."""
+
+    def __init__(self, every: int = 1):
+        """Begin without frames, of which every so many were to have a result."""
+        self._every = every
+        self._lately: collections.deque[_Result] = collections.deque()
+        self._latencies = array.array("f")
+        self._captured = 0
+        self._lock = threading.Lock()
+
+    def add(self, frame: Frame, faces: int) -> None:
+        """Count a frame whose result is there now."""
+        if frame.captured is None or frame.image is None:
+            return
+        now = time.monotonic()
+        with self._lock:
+            self._captured = (frame.number - 1) // self._every + 1
+            self._latencies.append(now - frame.captured)
+            self._lately.append(_Result(now, frame.number, faces, now - frame.captured))
+            while now - self._lately[0].at > _LATELY:
+                self._lately.popleft()
+
+    def line(self) -> str:
+        """Return the last seconds' pace, latency and drops as text; empty before there are two frames."""
+        with self._lock:
+            lately = [*self._lately]
+        if len(lately) < 2:
+            return ""
+        first, last = lately[0], lately[-1]
+        rate = sum(result.faces for result in lately[1:]) / max(last.at - first.at, 1e-9)
+        captured = (last.number - first.number) / self._every
+        median, worst = _percentiles([result.latency for result in lately])
+        dropped = max(1 - (len(lately) - 1) / max(captured, 1), 0.0)
+        return f"{rate:.1f} faces/s, latency {median:.0f} ms (99th {worst:.0f}), {dropped:.0%} dropped"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the whole run's numbers, for its JSON: frames captured, predicted and dropped, latency in ms."""
+        with self._lock:
+            latencies, captured = [*self._latencies], self._captured
+        if not latencies:
+            return {"captured": 0, "predicted": 0, "dropped": 0, "latency_ms": None}
+        median, worst = _percentiles(latencies)
+        latency = {"median": round(median, 1), "99th": round(worst, 1), "most": round(1000 * max(latencies), 1)}
+        count = len(latencies)
+        return {"captured": captured, "predicted": count, "dropped": captured - count, "latency_ms": latency}
+
+
+def _percentiles(latencies: list[float]) -> tuple[float, float]:
+    """Return median and 99th percentile, in milliseconds."""
+    median, worst = np.percentile(np.asarray(latencies) * 1000, (50, 99))
+    return float(median), float(worst)

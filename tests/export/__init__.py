@@ -1,0 +1,1 @@
+"""Tests of `fgnet_jax.export`."""
