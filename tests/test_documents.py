@@ -134,7 +134,7 @@ def test_commands_are_found():
     rooms = {"app", "evaluate", "export", "predict", "prepare", "train"}
     assert {words[0] for words in MODULES} >= {f"fgnet_jax.{room}" for room in rooms} | {"convert_weights", "pytest"}
     programs = {command[0] for command in COMMANDS}
-    assert programs <= {"pip", "python", SCRIPT, "pre-commit", "gcloud", "cd"}
+    assert programs <= {"pip", "python", SCRIPT, "pre-commit", "gcloud", "cd", "bash"}
 
 
 @pytest.mark.parametrize("words", MODULES, ids=_spell)

@@ -30,7 +30,8 @@ def _start(folder: Path, *arguments: str, card: str) -> subprocess.Popen:
     tool.write_text(f"#!/bin/sh\n{card}\n")
     tool.chmod(0o755)
     paths = {"PYTHONPATH": f"{folder}{os.pathsep}{os.getcwd()}", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "benchmarks", "gpu", "--minutes", "60", *arguments, "--tiny", "--rounds", "1"]
+    minutes = () if "--minutes" in arguments else ("--minutes", "60")
+    command = [sys.executable, "-m", "benchmarks", "gpu", *minutes, *arguments, "--tiny", "--rounds", "1"]
     return subprocess.Popen(
         [*command, "--output", str(folder / "o" / "gpu.json")],
         stdout=subprocess.PIPE,
