@@ -126,6 +126,11 @@ class Corpus:
             groups.setdefault(self.recordings(prefix[:-1]), set()).update(found)
         return {corpus: sorted(group) for corpus, group in groups.items() if group}
 
+    def recordings_of(self, index: int) -> str:
+        """Return whose recordings a face is of, by its position."""
+        prefix = self.parts[self._place(index)[0]][0] if self.parts else ""
+        return self.recordings(prefix[:-1] or self.name)
+
     def recordings(self, name: str) -> str:
         """Return whose recordings the corpus of this name, one of those joined, is of; its own if unknown."""
         known = {identity.name.split("/")[0]: identity.recordings for identity in self.identities}

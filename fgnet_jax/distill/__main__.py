@@ -6,8 +6,9 @@
 
 The faces are found and aligned as `predict` does it, and need no labels. The teachers see each of them once: faces and
 heatmaps are kept in DIR/faces, whose size is said before. A student of several teachers has the AUs of all of them; of
-an AU that several have, it learns the mean of their heatmaps. With a corpus in the configuration, the faces of its
-training subjects are learnt from (beside --faces), and student and teachers are tested on the fold that is left out.
+an AU that several have, it learns the mean of their heatmaps, or, on faces of a corpus that one has learnt from, those
+of that one alone. With a corpus in the configuration, the faces of its training subjects are learnt from (beside
+--faces), and student and teachers are tested on the fold that is left out.
 
 DIR/best has the student's weights: every command takes DIR as it takes the workdir of a training. It is not tested on
 subjects whom a teacher has learnt from, nor on those of the corpus whose faces it has seen.

@@ -34,12 +34,14 @@ class FaceToLabel:
       face_id: Its number in its frame; of a video, the same from frame to frame.
       labels: (K,) int8 of the student's AUs, -1 unknown; None for unlabelled faces.
       landmarks: (68, 2) float32 in pixels of the student's face; None where they are not known.
+      recordings: The corpus whose recording it is of; "" where that is not known.
     """
 
     images: Mapping[int, np.ndarray]
     face_id: int = 0
     labels: np.ndarray | None = None
     landmarks: np.ndarray | None = None
+    recordings: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -170,5 +172,6 @@ def _corpus(inputs: FaceInputs, done: int) -> Generator[FrameToLabel, None, None
             images,
             labels=select_columns(record["labels"], columns),
             landmarks=record["landmarks"] * np.float32(factors[student]),
+            recordings=corpus.recordings_of(index),
         )
         yield FrameToLabel(0, place + 1, (face,))

@@ -12,7 +12,7 @@ import numpy as np
 
 from fgnet_jax.distill import cache
 from fgnet_jax.distill.cache import LabelledFace, Position
-from fgnet_jax.distill.faces import FaceInputs, FrameToLabel
+from fgnet_jax.distill.faces import FaceInputs, FaceToLabel, FrameToLabel
 from fgnet_jax.distill.teachers import PendingHeatmaps, Teachers
 from fgnet_jax.predict.batching import grouped
 from fgnet_jax.predict.reporting import ProblemLog
@@ -83,10 +83,12 @@ def _start(teachers: Teachers, group: Sequence[FrameToLabel]) -> list[PendingHea
     """Start computing the heatmaps of a group; a frame with more faces than a batch holds takes several batches."""
     faces = [face for frame in group for face in frame.faces]
     size = teachers.batch_size
-    return [
-        teachers.start({side: np.stack([face.images[side] for face in faces[k : k + size]]) for side in teachers.sides})
-        for k in range(0, len(faces), size)
-    ]
+    return [_start_batch(teachers, faces[k : k + size]) for k in range(0, len(faces), size)]
+
+
+def _start_batch(teachers: Teachers, faces: Sequence[FaceToLabel]) -> PendingHeatmaps:
+    images = {side: np.stack([face.images[side] for face in faces]) for side in teachers.sides}
+    return teachers.start(images, [face.recordings for face in faces])
 
 
 class _Filling:

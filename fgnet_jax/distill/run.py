@@ -106,6 +106,7 @@ class DistillRun:
             corpus |= {"fingerprints": [identity.fingerprint for identity in data.train.corpus.identities]}
         return {
             "teachers": [teacher.describe() for teacher in self.teachers],
+            "joined": teachers_lib.RULE if len(self.teachers) > 1 else "",
             "aus": list(self.aus),
             "image_size": self.step.model.image_size,
             "map_size": self.step.model.map_size,

@@ -1,4 +1,8 @@
-"""Teachers: networks that detect AUs, whose heatmaps a student learns; of several, the union of their AUs."""
+"""Teachers: networks that detect AUs, whose heatmaps a student learns; of several, the union of their AUs.
+
+Of an AU that several have, a student learns the mean of their heatmaps; but on a face of a corpus that some of them
+have learnt from, the mean of theirs alone: across corpora, the others are wrong much more often.
+"""
 
 import dataclasses
 import functools
@@ -10,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fgnet_jax.data.folds import base_name
 from fgnet_jax.distill.steps import shrink
 from fgnet_jax.metrics import calibration
 from fgnet_jax.models import fgnet, lineage, weights
@@ -22,6 +27,9 @@ from fgnet_jax.predict import detector
 from fgnet_jax.predict.network import default_batch_size, to_devices
 from fgnet_jax.runtime import sharding
 from fgnet_jax.train import ancestry
+
+RULE = "means of the teachers that have learnt from the face's corpus; of all, if none has"
+"""How heatmaps of several teachers are joined, as the cache records it."""
 
 HeatmapStep = Callable[[fgnet.Variables, jax.Array], tuple[jax.Array, jax.Array]]
 """Variables and faces (N, S, S, 3) uint8 to heatmaps (N, M, M, K), not clipped, and scores (N, K)."""
@@ -52,6 +60,11 @@ class Teacher:
     def links(self) -> tuple[Link, ...]:
         """Its lineage."""
         return lineage.links(self.meta)
+
+    def knows(self, recordings: str) -> bool:
+        """Return whether it has learnt from a corpus, whatever the preparation."""
+        corpora = {base_name(corpus) for link in self.links for corpus in link.learnt_corpora}
+        return bool(recordings) and base_name(recordings) in corpora
 
     def load(self) -> fgnet.Variables:
         """Read its arrays."""
@@ -113,28 +126,34 @@ class PendingHeatmaps:
     Attributes:
       count: n.
       aus: The AUs of the student.
-      parts: Of each teacher, its AUs, heatmaps and scores.
+      parts: Of each of the T teachers, its AUs, heatmaps and scores.
+      knows: (n, T) bool: which teachers have learnt from the face's corpus.
     """
 
     count: int
     aus: tuple[int, ...]
     parts: tuple[tuple[tuple[int, ...], jax.Array, jax.Array], ...]
+    knows: np.ndarray
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Wait for heatmaps (n, M, M, K) float16, not clipped, and scores (n, K) float32: means over teachers."""
+        """Wait for heatmaps (n, M, M, K) float16, not clipped, and scores (n, K) float32, joined by `RULE`."""
         maps, scores = (
             [(aus, np.asarray(values)[: self.count]) for aus, *results in self.parts for values in [results[k]]]
             for k in (0, 1)
         )
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out, and counted
-            return _mean(maps, self.aus).astype(np.float16), _mean(scores, self.aus)
+            return _mean(maps, self.aus, self.knows).astype(np.float16), _mean(scores, self.aus, self.knows)
 
 
-def _mean(parts: Sequence[tuple[tuple[int, ...], np.ndarray]], aus: Sequence[int]) -> np.ndarray:
-    """Average values (n, ..., K) by AU over the teachers that have it."""
-    columns = [
-        np.mean([values[..., numbers.index(au)] for numbers, values in parts if au in numbers], axis=0) for au in aus
-    ]
+def _mean(parts: Sequence[tuple[tuple[int, ...], np.ndarray]], aus: Sequence[int], knows: np.ndarray) -> np.ndarray:
+    """Average values (n, ..., K) by AU over the teachers that have it, by `RULE`; `knows` is (n, T)."""
+    columns = []
+    for au in aus:
+        having = [t for t, (numbers, _) in enumerate(parts) if au in numbers]
+        values = np.stack([parts[t][1][..., parts[t][0].index(au)] for t in having])
+        chosen = knows[:, having] | ~knows[:, having].any(1, keepdims=True)  # (n, teachers that have it)
+        chosen = chosen.T.reshape(len(having), -1, *[1] * (values.ndim - 2))
+        columns.append(np.where(chosen, values, 0).sum(0) / chosen.sum(0))
     return np.stack(columns, -1).astype(np.float32)
 
 
@@ -170,11 +189,12 @@ class Teachers:
             for teacher in teachers
         ]
 
-    def start(self, faces: Mapping[int, np.ndarray]) -> PendingHeatmaps:
+    def start(self, faces: Mapping[int, np.ndarray], recordings: Sequence[str] = ()) -> PendingHeatmaps:
         """Start computing the heatmaps of a batch.
 
         Args:
           faces: The same n faces, at most `batch_size`, by their side: (n, side, side, 3) uint8 for each of `sides`.
+          recordings: The corpus that each is of, "" where that is not known; empty if it is known of none.
         """
         count = len(next(iter(faces.values())))
         placed = {side: self._padded(faces[side]) for side in self.sides}
@@ -182,7 +202,9 @@ class Teachers:
             (teacher.aus, *step(variables, placed[teacher.config.image_size]))
             for teacher, step, variables in self._steps
         ]
-        return PendingHeatmaps(count, self.aus, tuple(parts))
+        names = recordings or [""] * count
+        knows = np.array([[teacher.knows(name) for teacher, *_ in self._steps] for name in names])
+        return PendingHeatmaps(count, self.aus, tuple(parts), knows)
 
     def _padded(self, images: np.ndarray) -> jax.Array:
         padded = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)

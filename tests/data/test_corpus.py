@@ -39,6 +39,8 @@ def test_subjects_of_joined_corpora_are_told_apart(pair):
     assert both.record(3)["subject"] == "two/a"
     assert both.subjects_by_corpus(np.array([0, 3, 4])) == {"one": ["a"], "two": ["a", "d"]}
     assert both.subjects_by_corpus(np.array([1])) == {"one": ["b"]}
+    assert [both.recordings_of(k) for k in (0, 3, 4)] == ["one", "two", "two"]
+    assert pair[0].recordings_of(0) == "one"
 
 
 def test_a_single_corpus_is_left_as_it_is(pair):

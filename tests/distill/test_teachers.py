@@ -45,6 +45,20 @@ def _blocks(maps, k):
     return maps[..., k].reshape(-1, 8, 2, 8, 2).mean((2, 4))
 
 
+def test_of_a_corpus_that_teachers_have_learnt_from_they_alone_count(pair):
+    """Of the AUs that they have; of unknown faces, and of another corpus, all count alike."""
+    both = Teachers(teachers_lib.open_all(list(map(str, pair))), map_size=8, batch_size=3)
+    maps, scores = both.start({64: FACES}, ["disfa/left", "", "bp4d_plus"]).result()
+    plain_maps, plain_scores = both.start({64: FACES}).result()
+    a, b = (fgnet_jax.Detector.load(folder, batch_size=3).predict(FACES).scores for folder in pair)
+    shared = both.aus.index(12)
+    np.testing.assert_allclose(scores[:, shared], [b[0, 0], *(a[1:, 1] + b[1:, 0]) / 2], atol=1e-5)
+    assert np.abs(a[0, 1] - b[0, 0]) > 1e-3 and np.abs(maps - plain_maps)[0, ..., shared].max() > 1e-3
+    others = [k for k in range(len(both.aus)) if k != shared]
+    np.testing.assert_array_equal(scores[:, others], plain_scores[:, others])
+    np.testing.assert_array_equal(maps[1:], plain_maps[1:])
+
+
 def test_heatmaps_are_not_clipped(pair, tmp_path):
     """Of a teacher whose output is a hundred times as large."""
     config, variables, meta = weights.load(pair[0])
