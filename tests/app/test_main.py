@@ -33,7 +33,8 @@ def _own_address() -> str:
 )
 def test_missing_files_are_reported(directory, capsys, options, reason):
     """Exit with status 2 before anything is served."""
-    assert app.main(["--weights", str(directory), "--port", "0", "--no-browser", *options]) == 2
+    weights = () if "--weights" in options else ("--weights", str(directory))
+    assert app.main([*weights, "--port", "0", "--no-browser", *options]) == 2
     assert reason in capsys.readouterr().err
 
 
