@@ -88,14 +88,20 @@ def open_web_page(browser, address):
     assert requested and not foreign and not errors, (foreign, errors)
 
 
-@pytest.fixture
-def web_page(folder, open_web_page):
-    """Open the page with its network."""
+@pytest.fixture(scope="module")
+def runtime():
+    """Return the folder of onnxruntime-web's files; skip what needs them where there are none."""
     if not all((RUNTIME / name).exists() for name in FILES):
         pytest.skip(f"needs onnxruntime-web's files in {RUNTIME}: docs/web/README.md says which")
+    return RUNTIME
+
+
+@pytest.fixture
+def web_page(runtime, folder, open_web_page):
+    """Open the page with its network."""
     (folder / "ort").mkdir(exist_ok=True)
     for name in FILES:
-        shutil.copyfile(RUNTIME / name, folder / "ort" / name)
+        shutil.copyfile(runtime / name, folder / "ort" / name)
     page = open_web_page()
     page.locator("body[data-ready]").wait_for()
     yield page
