@@ -4,6 +4,7 @@ matter, and Ctrl-C works."""
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure() -> None:
     """Remove the compiled programs; those of a run that was killed are removed when the next one begins."""
     _folder.close()
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a weights directory of a tiny network for DISFA's AUs."""
+    # Here: a conftest of everything should not load JAX for tests that do without.
+    from fgnet_jax.aus import CORPUS_AUS
+    from fgnet_jax.models import fgnet, weights
+    from fgnet_jax.models.config import TINY
+
+    path = tmp_path_factory.mktemp("weights") / "tiny"
+    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=CORPUS_AUS["disfa"], corpus="disfa"))
+    return path

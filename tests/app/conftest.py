@@ -18,22 +18,12 @@ from fgnet_jax import aus
 from fgnet_jax.app import analysis
 from fgnet_jax.app.view import FileView
 from fgnet_jax.media import sources
-from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import TINY
 from fgnet_jax.predict.pipeline import PredictOptions
 from tests.miniature import write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TIMEOUT = 60_000  # milliseconds; CI's machines are busy
 AUS = aus.CORPUS_AUS["disfa"]
-
-
-@pytest.fixture(scope="session")
-def directory(tmp_path_factory):
-    """Return a weights directory of a tiny network."""
-    path = tmp_path_factory.mktemp("weights") / "tiny"
-    weights.save(path, TINY, fgnet.init(TINY), weights.WeightsMeta(aus=AUS, corpus="disfa"))
-    return path
 
 
 @pytest.fixture(scope="session")
