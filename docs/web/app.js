@@ -10,9 +10,14 @@ const [stage, face, bars] = [get("stage"), get("face"), get("bars")];
 const video = document.createElement("video");
 [video.muted, video.playsInline] = [true, true];
 
+const POINTS_ONTO_FACE = "Drag the three points onto both eyes and the mouth: before, the scores are of no face.";
+const FACE_INTO_OVAL = "Bring your face into the oval, eyes and mouth under the points, or drag these onto them.";
+const RENDERED_ONLY = "rendered faces only"; // as fgnet_jax/models/lineage.py has it
+
 let network = null;
 let source = null; // the image or the video, and its size
 let points = null; // left eye, right eye and mouth in it; null for an aligned face
+let placed = false; // whether anyone has dragged them since
 let result = null; // of the last face
 let chosen = null; // the place of the AU whose heatmap is shown; null for all that are present
 let [busy, waiting] = [false, false];
@@ -68,7 +73,9 @@ function drawResult() {
   drawing.face(face, rgb, side, heatmaps, size, aus, chosen === null ? present : [chosen]);
   drawing.updateBars(bars, aus, scores, chosen);
   const threads = network.threads === 1 ? "one thread" : `${network.threads} threads`;
-  say(`${present.length} of ${aus.length} action units present. ${milliseconds.toFixed(1)} ms for this face, on ${threads}.`);
+  const pace = `${milliseconds.toFixed(1)} ms for this face, on ${threads}.`;
+  const found = `${present.length} of ${aus.length} action units present. ${pace}`;
+  say(!points || placed ? found : `${source.mirrored ? FACE_INTO_OVAL : POINTS_ONTO_FACE} ${pace}`);
   document.body.dataset.results = Number(document.body.dataset.results ?? 0) + 1;
 }
 
@@ -90,6 +97,7 @@ async function open(file) {
 
 function setAligned() {
   points = get("aligned").checked ? null : pixels.middle(source.width, source.height);
+  placed = false;
   update();
 }
 
@@ -104,6 +112,7 @@ async function startCamera() {
   show(video, video.videoWidth, video.videoHeight, true);
   [video.width, video.height] = [video.videoWidth, video.videoHeight];
   points = pixels.middle(source.width, source.height);
+  placed = false;
   get("aligned-row").hidden = true;
   get("camera").textContent = "Stop the camera";
   nextFrame();
@@ -146,6 +155,7 @@ function grab(event) {
 function drag(event) {
   if (dragged === null || !points) return;
   points[dragged] = at(event);
+  placed = true;
   update();
 }
 
@@ -159,8 +169,9 @@ function choose(k) {
 async function start() {
   const name = new URLSearchParams(location.search).get("network") ?? "student.onnx";
   network = await load(name);
-  const { aus, names, corpus } = network.description;
-  get("about").textContent = `A student of FG-Net for ${aus.length} action units${corpus ? `, from ${corpus}` : ""}. Nothing leaves this device.`;
+  const { aus, names, corpus, learnt_from: learntFrom } = network.description;
+  const warning = learntFrom === RENDERED_ONLY ? ` It has learnt from ${RENDERED_ONLY}: scores of real faces mean nothing.` : "";
+  get("about").textContent = `A student of FG-Net for ${aus.length} action units${corpus ? `, from ${corpus}` : ""}.${warning} Nothing leaves this device.`;
   drawing.createBars(bars, aus, names, choose);
   say("Open an aligned face or a photo, or start the camera.");
   document.body.dataset.ready = "yes";

@@ -10,6 +10,7 @@ from PIL import Image
 network, *paths = sys.argv[1:]
 with open(f"{network}.json") as file:
     described = json.load(file)
+print(f"AUs learnt from: {described['learnt_from']}", file=sys.stderr)
 side = described["image_size"]
 session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
 for path in paths:

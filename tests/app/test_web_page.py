@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from PIL import Image
 
 import fgnet_jax
 from fgnet_jax.export import onnx as export
-from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import TINY_STUDENT
 from fgnet_jax.visualization import painting
 from tests.app.conftest import AUS, TIMEOUT
@@ -128,7 +129,7 @@ def drawn_face(page) -> np.ndarray:
 
 
 def test_scores_are_jaxs_and_heatmaps_are_drawn(web_page, student, tmp_path):
-    """Of an aligned face of the network's size to 1e-3; of twice its size, shrunk as by Pillow, to 1e-2."""
+    """Of an aligned face of the network's size to 1e-3; and of twice its size, shrunk as by Pillow."""
     faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     large = np.asarray(Image.fromarray(faces[1]).resize((64, 64), Image.Resampling.BICUBIC))
     shrunk = np.asarray(Image.fromarray(large).resize((32, 32), Image.Resampling.LANCZOS))
@@ -151,6 +152,8 @@ def test_a_face_in_a_photo_is_aligned_by_three_points(web_page, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     drop_image(web_page, tmp_path / "photo.png", image)
     before = shown_scores(web_page, 1)
+    hint = web_page.locator("#status", has_text="the scores are of no face")
+    hint.wait_for()
     stage = web_page.locator("#stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
@@ -159,6 +162,7 @@ def test_a_face_in_a_photo_is_aligned_by_three_points(web_page, tmp_path):
     web_page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"], steps=3)
     web_page.mouse.up()
     assert shown_scores(web_page, 3) != before
+    assert hint.count() == 0 and "action units present" in web_page.locator("#status").inner_text()
     (tmp_path / "notes.png").write_text("milk, eggs, bread")
     web_page.locator("#file").set_input_files(str(tmp_path / "notes.png"))
     web_page.locator("#status.problem", has_text="notes.png is no image").wait_for()
@@ -170,6 +174,16 @@ def test_the_camera_runs_until_it_is_stopped(web_page):
     shown_scores(web_page, 3)
     web_page.locator("#camera", has_text="Stop").click()
     web_page.locator("#camera", has_text="Start").wait_for()
+
+
+def test_what_has_learnt_from_rendered_faces_only_says_so(web_page, folder, open_web_page):
+    """As every command of the package does."""
+    assert "mean nothing" not in web_page.locator("#about").inner_text()
+    described = json.loads((folder / "student.onnx.json").read_text())
+    shutil.copyfile(folder / "student.onnx", folder / "rendered.onnx")
+    (folder / "rendered.onnx.json").write_text(json.dumps(described | {"learnt_from": lineage.RENDERED_ONLY}))
+    page = open_web_page("?network=rendered.onnx")
+    page.locator("#about", has_text="rendered faces only: scores of real faces mean nothing").wait_for()
 
 
 def test_it_fits_a_phone(web_page, tmp_path):
