@@ -101,7 +101,7 @@ def begin(folder: Path, settings: Mapping[str, Any], sizes: Mapping[str, int] | 
             raise CacheError(f"{folder}: has shards, but no {INDEX}; remove the folder, and start again")
         _write_index(folder, settings, sizes=dict(sizes or {}))
         return False
-    lines = _differences(stored["settings"], json.loads(json.dumps(settings)))
+    lines = settings_differences(stored["settings"], settings)
     if stored.get(_COMPLETE) is None:  # afterwards, the files are not needed any more
         then, now = stored.get(_SIZES) or {}, sizes or {}
         lines += [
@@ -118,9 +118,9 @@ def begin(folder: Path, settings: Mapping[str, Any], sizes: Mapping[str, int] | 
     return stored.get(_COMPLETE) is not None
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List what differs between two settings, of lists the first difference alone."""
-    return differences(_by_place(old), _by_place(new))
+def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List what differs between settings that were stored as JSON and new ones, of long lists by entry."""
+    return differences(_by_place(old), _by_place(json.loads(json.dumps(new))))
 
 
 def _by_place(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +173,14 @@ def _write_index(
 def finish(folder: Path, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
     """Record that a cache is complete, and how much it has seen."""
     _write_index(folder, settings, complete=counts)
+
+
+def discard_empty(folder: Path) -> None:
+    """Remove a cache without a shard, so that other faces can be given for it."""
+    if not any(folder.glob("shard_*.npz")):
+        (folder / INDEX).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def shard_files(folder: Path) -> list[Path]:

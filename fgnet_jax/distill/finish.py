@@ -11,6 +11,7 @@ from fgnet_jax.distill.agreement import Agreement
 from fgnet_jax.distill.batches import StudentFaces
 from fgnet_jax.distill.record import face_counts
 from fgnet_jax.distill.run import DistillRun
+from fgnet_jax.distill.teachers import STUDENT
 from fgnet_jax.metrics import f1_table
 from fgnet_jax.metrics.f1_table import F1Row
 from fgnet_jax.models import fgnet, lineage, weights
@@ -22,9 +23,6 @@ from fgnet_jax.train import workdirs
 from fgnet_jax.train.evaluator import compile_eval_steps, score
 from fgnet_jax.train.metrics_writer import MetricsWriter
 from fgnet_jax.train.splits import FaceSubset
-
-STUDENT = "student"
-"""The student's name in tables."""
 
 
 def finish(run: DistillRun, faces: StudentFaces, writer: MetricsWriter) -> dict[str, Any]:

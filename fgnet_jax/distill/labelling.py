@@ -73,6 +73,7 @@ def label(
         if signal:
             return signal
     if not filling.faces:
+        cache.discard_empty(folder)
         why = f" ({filling.left_out} faces have heatmaps that are not finite)" if filling.left_out else ""
         raise NoFacesError(f"no face in all {len(inputs.names)} inputs{why}")
     cache.finish(folder, settings, {"faces": filling.faces, "left_out": filling.left_out})

@@ -16,7 +16,7 @@ from fgnet_jax.distill import batches, cache, labelling, record, steps
 from fgnet_jax.distill.agreement import Agreement
 from fgnet_jax.distill.batches import StudentFaces
 from fgnet_jax.distill.finish import finish
-from fgnet_jax.distill.run import DistillRequest, DistillRun, prepare
+from fgnet_jax.distill.run import DistillRequest, DistillRun, check_inputs, prepare
 from fgnet_jax.distill.teachers import Teachers
 from fgnet_jax.models import fgnet
 from fgnet_jax.runtime import files, sharding, signals
@@ -60,8 +60,9 @@ def _end(stopped_by: str) -> NoReturn:
 
 def fill_cache(run: DistillRun, stop: signals.StopSignal) -> str:
     """Let the teachers see every face, unless they have; return the name of a signal that stopped it, or ""."""
-    run.cache.mkdir(parents=True, exist_ok=True)
     settings = run.cache_settings()
+    check_inputs(run.workdir, settings)
+    run.cache.mkdir(parents=True, exist_ok=True)
     if cache.begin(run.cache, settings, run.file_sizes()):
         return ""
     status(COMMAND, announcement(run))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from fgnet_jax.distill.batches import StudentFaces
-from fgnet_jax.distill.run import DistillRun
+from fgnet_jax.distill.run import INPUTS, DistillRun
 from fgnet_jax.models import lineage
 from fgnet_jax.models.lineage import Link
 from fgnet_jax.models.weights import WeightsMeta
@@ -13,10 +13,11 @@ from fgnet_jax.train import workdirs
 
 
 def write_begin(run: DistillRun) -> None:
-    """Write configuration, provenance, corpora and lineage into the workdir; the configuration last."""
+    """Write configuration, inputs, provenance, corpora and lineage into the workdir; the configuration last."""
     workdirs.write_record(run.workdir / workdirs.LINEAGE, [link.to_dict() for link in chain(run, 0, None)])
     workdirs.write_record(run.workdir / workdirs.CORPORA, corpora(run))
-    contents = {workdirs.PROVENANCE: provenance.provenance(), workdirs.CONFIG: run.config.to_dict()}
+    contents = {INPUTS: run.cache_settings(), workdirs.PROVENANCE: provenance.provenance()}
+    contents[workdirs.CONFIG] = run.config.to_dict()
     for name, content in contents.items():
         files.write_text(run.workdir / name, json.dumps(content, indent=2) + "\n")
 

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from fgnet_jax.aus import label as au_label
-from fgnet_jax.distill import settings, steps
+from fgnet_jax.distill import cache, settings, steps
 from fgnet_jax.distill import teachers as teachers_lib
 from fgnet_jax.distill.faces import FaceInputs
 from fgnet_jax.distill.steps import Batch, StepConfig
@@ -29,6 +29,9 @@ from fgnet_jax.train.state import TrainState
 
 FACES = "faces"
 """Folder of the cache in a workdir."""
+
+INPUTS = "inputs.json"
+"""File of a workdir: of which teachers, faces and options its student is; it stays when the cache is deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +171,26 @@ def check_same(config: Config, workdir: Path) -> None:
     if lines:
         text = "\n  ".join(lines)
         raise ConfigError(f"{workdir} was begun with another configuration; give another --output\n  {text}")
+
+
+def check_inputs(workdir: Path, settings: Mapping[str, Any]) -> None:
+    """Check that a student has learnt from the same teachers and faces, whether its cache is still there or not.
+
+    Raises:
+      CacheError: It was begun with others; the message lists what differs.
+      ConfigError: What it recorded is damaged.
+    """
+    stored = workdirs.read_json(workdir / INPUTS)
+    if stored is None:
+        return
+    if not isinstance(stored, dict):
+        raise ConfigError(f"{workdir / INPUTS}: damaged; give another --output")
+    if lines := cache.settings_differences(stored, settings):
+        text = "\n  ".join(lines)
+        raise cache.CacheError(
+            f"{workdir} was begun with other teachers, faces or options; go on with those, or give another --output:"
+            f"\n  {text}"
+        )
 
 
 @functools.lru_cache(maxsize=4)  # several runs of one process compile once

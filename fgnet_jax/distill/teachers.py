@@ -31,6 +31,9 @@ from fgnet_jax.train import ancestry
 RULE = "means of the teachers that have learnt from the face's corpus; of all, if none has"
 """How heatmaps of several teachers are joined, as the cache records it."""
 
+STUDENT = "student"
+"""The student's name in tables of results, which no teacher has."""
+
 HeatmapStep = Callable[[fgnet.Variables, jax.Array], tuple[jax.Array, jax.Array]]
 """Variables and faces (N, S, S, 3) uint8 to heatmaps (N, M, M, K), not clipped, and scores (N, K)."""
 
@@ -40,7 +43,7 @@ class Teacher:
     """A network to learn from, whose weights may not be loaded yet.
 
     Attributes:
-      name: Its name in messages: that of its folder, of a run that of the workdir.
+      name: Its name in messages and results: that of its folder, of a run that of the workdir.
       directory: Its weights directory.
       config: Its sizes.
       meta: Its metadata, with its lineage.
@@ -90,7 +93,24 @@ def open_all(directories: Sequence[str], fold: int = -1) -> tuple[Teacher, ...]:
     Raises:
       WeightsError: One is no weights directory, or its weights detect no AUs.
     """
-    return tuple(_open(directory, fold) for directory in directories)
+    return _with_own_names([_open(directory, fold) for directory in directories])
+
+
+def _with_own_names(teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
+    """Put parent folders before teachers' names, where two have one name, or one the student's; results are by name."""
+    folders = {teacher.directory.resolve() for teacher in teachers}
+    names: dict[Path, str] = {}
+    for parents in range(max(len(folder.parts) for folder in folders)):
+        names = {folder: _name(folder, parents) for folder in folders}
+        if len({*names.values(), STUDENT}) > len(folders):
+            break
+    return tuple(dataclasses.replace(teacher, name=names[teacher.directory.resolve()]) for teacher in teachers)
+
+
+def _name(folder: Path, parents: int = 0) -> str:
+    """Return the name of a weights directory, or of the run that it is the best of, with parent folders before it."""
+    parts = (folder.parent if folder.name == "best" else folder).parts
+    return "_".join(parts[-1 - parents :])
 
 
 def _open(directory: str, fold: int) -> Teacher:
@@ -100,9 +120,7 @@ def _open(directory: str, fold: int) -> Teacher:
     if fold >= 0:
         links = ancestry.with_fold(lineage.links(meta), fold)
         meta = dataclasses.replace(meta, extra=meta.extra | {lineage.KEY: [link.to_dict() for link in links]})
-    resolved = path.resolve()
-    name = resolved.parent.name if resolved.name == "best" else resolved.name
-    return Teacher(name, path, described.config, meta)
+    return Teacher(_name(path.resolve()), path, described.config, meta)
 
 
 def union(teachers: Sequence[Teacher]) -> tuple[int, ...]:

@@ -112,7 +112,7 @@ def left_out(run: EvaluatedRun, corpus: str) -> int:
         of_teachers = [link for link in links if leakage.same_corpus(link.corpus or "", corpus)]
         if not of_teachers:
             raise EvaluationError(f"{run.weights} was trained on {run.meta.corpus}, not on {corpus}")
-        fold = of_teachers[-1].fold
+        fold = run.trained_fold if of_teachers[-1].fold is None else of_teachers[-1].fold
     if fold is None:
         raise EvaluationError(f"{run.weights} does not say which fold was left out of its training: --trained_fold")
     return fold

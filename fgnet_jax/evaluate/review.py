@@ -60,11 +60,16 @@ def _selections(tested: Sequence[TestedRun]) -> Iterator[str]:
     for item in tested:
         run = item.run
         for link in lineage.links(run.meta)[:-1]:
+            began = f"{run.name} {'has learnt from' if lineage.is_student(run.meta) else 'began with'}"
             if link.kind == lineage.UNKNOWN:
-                yield f"{run.name} began with {link.name or 'weights'}: whom these have learnt from is not recorded."
-            if leakage.same_corpus(link.corpus or "", item.corpus) and ON_TEST_FOLD in link.selection:
-                origin = f"{run.name} began with {link.name}"
-                yield f"{origin}, whose epoch was selected on its test fold, so F1 there is too high."
+                yield f"{began} {link.name or 'weights'}: whom these have learnt from is not recorded."
+            if not leakage.same_corpus(link.corpus or "", item.corpus):
+                continue
+            if ON_TEST_FOLD in link.selection:
+                yield f"{began} {link.name}, whose epoch was selected on its test fold, so F1 there is too high."
+            elif link.kind == lineage.CONVERTED:
+                origin = f"{began} published weights of {link.corpus}"
+                yield f"{origin}, whose epochs were selected on the test fold, so F1 there is too high."
         if not leakage.same_corpus(run.meta.corpus or "", item.corpus):
             continue
         if ON_TEST_FOLD in run.selection:

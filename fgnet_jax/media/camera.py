@@ -27,7 +27,7 @@ Device = int | str
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _GRAPH = "lavfi:"
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+_PASSWORD = re.compile(r"(?<=://)[^/?#]*@")  # it may have @ itself: FFmpeg takes the last one
 
 
 def parse(text: str) -> Device:

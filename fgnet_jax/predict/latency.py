@@ -35,13 +35,19 @@ class LatencyMeter:
         self._captured = 0
         self._lock = threading.Lock()
 
+    def capture(self, frame: Frame) -> None:
+        """Count a frame that the camera gave, whether it will have a result or be dropped."""
+        if frame.image is not None:
+            with self._lock:
+                self._captured = max(self._captured, (frame.number - 1) // self._every + 1)
+
     def add(self, frame: Frame, faces: int) -> None:
         """Count a frame whose result is there now."""
         if frame.captured is None or frame.image is None:
             return
+        self.capture(frame)
         now = time.monotonic()
         with self._lock:
-            self._captured = (frame.number - 1) // self._every + 1
             self._latencies.append(now - frame.captured)
             self._lately.append(_Result(now, frame.number, faces, now - frame.captured))
             while now - self._lately[0].at > _LATELY:
@@ -64,11 +70,10 @@ class LatencyMeter:
         """Return the whole run's numbers, for its JSON: frames captured, predicted and dropped, latency in ms."""
         with self._lock:
             latencies, captured = [*self._latencies], self._captured
-        if not latencies:
-            return {"captured": 0, "predicted": 0, "dropped": 0, "latency_ms": None}
-        median, worst = _percentiles(latencies)
-        latency = {"median": round(median, 1), "99th": round(worst, 1), "most": round(1000 * max(latencies), 1)}
-        count = len(latencies)
+        count, latency = len(latencies), None
+        if latencies:
+            median, worst = _percentiles(latencies)
+            latency = {"median": round(median, 1), "99th": round(worst, 1), "most": round(1000 * max(latencies), 1)}
         return {"captured": captured, "predicted": count, "dropped": captured - count, "latency_ms": latency}
 
 

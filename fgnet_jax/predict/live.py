@@ -88,7 +88,10 @@ class LiveCamera:
     def _captured(self) -> Iterator[Frame]:
         """Yield the camera's frames, but for those that get no result."""
         with closing(read := frames.read([self._source], self._options.every)):
-            yield from (frame for frame in read if not frame.is_done)
+            for frame in read:
+                if not frame.is_done:
+                    self.meter.capture(frame)
+                    yield frame
 
     def _newest(self) -> Iterator[Frame]:
         """Yield the newest frame, again and again."""

@@ -1,5 +1,7 @@
 """A student of a corpus' training faces: labels beside heatmaps, the test at the end, and whom it is not tested on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from fgnet_jax.evaluate import inspected, leakage, protocols, runs
 from fgnet_jax.evaluate.leakage import LeakageError
 from fgnet_jax.evaluate.runs import EvaluationError
 from fgnet_jax.models import lineage
+from fgnet_jax.models.weights import WeightsMeta
 from fgnet_jax.train.defaults import ConfigError
 from fgnet_jax.train.metrics_writer import read_metrics
 from tests.distill import small
@@ -97,6 +100,15 @@ def test_protocols_take_it_for_the_corpora_of_its_teachers(run):
     assert protocols.by_fold([opened], "bp4d", needed=[2]).keys() == {2}
     with pytest.raises(EvaluationError, match="was trained on synthetic_disfa, not on disfa"):
         protocols.by_fold([opened], "disfa")
+
+
+def test_a_fold_that_is_said_counts_for_every_teacher():
+    """Of published files, which do not record it: also of those of the second corpus."""
+    chain = [lineage.Link(kind=lineage.CONVERTED, corpus=corpus, aus=(12,)) for corpus in ("disfa", "bp4d")]
+    chain.append(lineage.Link(kind=lineage.DISTILLED, aus=(12,)))
+    meta = WeightsMeta(aus=(12,), corpus="disfa", extra={lineage.KEY: [link.to_dict() for link in chain]})
+    student = runs.EvaluatedRun("s", Path("s"), meta, config=None, fold=0, trained_fold=0)
+    assert [protocols.left_out(student, corpus) for corpus in ("disfa", "bp4d")] == [0, 0]
 
 
 def test_it_says_what_its_labels_are_from(run, folder):

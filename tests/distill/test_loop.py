@@ -122,11 +122,11 @@ def test_what_teachers_have_seen_they_do_not_see_again(whole, folder, monkeypatc
     """Labelling that SIGTERM stops keeps what is finished; a complete cache needs no teacher."""
     counts, start = [], Teachers.start
 
-    def counted(self, faces):
+    def counted(self, faces, recordings=()):
         counts.append(len(faces[64]))
         if sum(counts) == 10:
             os.kill(os.getpid(), signal.SIGTERM)
-        return start(self, faces)
+        return start(self, faces, recordings)
 
     monkeypatch.setattr(Teachers, "start", counted)
     with pytest.raises(SystemExit):
@@ -170,11 +170,21 @@ def test_another_teacher_is_refused(whole, folder, tmp_path):
         loop.distill(small.request([folder / "teacher"], [tmp_path / "images"], folder / "whole"))
 
 
+def test_another_teacher_is_refused_when_the_cache_is_deleted(whole, folder, tmp_path):
+    """Its results would be those of a student that has never seen this teacher."""
+    shutil.copytree(whole[0], tmp_path / "whole", ignore=shutil.ignore_patterns("faces"))
+    small.teacher(tmp_path / "teacher", corpus="disfa", seed=5)
+    with pytest.raises(ConfigError, match="was begun with other teachers(.|\n)*teachers.0.sha256"):
+        loop.distill(small.request([tmp_path / "teacher"], [folder / "images"], tmp_path / "whole"))
+    assert not (tmp_path / "whole" / "faces").exists()
+
+
 def test_without_a_face_it_ends_with_an_error(folder, tmp_path):
     """Files that cannot be read, and faces whose heatmaps are not finite."""
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(NoFacesError, match="no face in all 1 inputs"):
         loop.distill(small.request([folder / "teacher"], [tmp_path / "a.png"], tmp_path / "run"))
+    assert not (tmp_path / "run").exists(), "so that other faces can be given"
     config, variables, _ = weights.load(folder / "teacher")
     variables.params["interpreter/output/bias"] = np.full_like(variables.params["interpreter/output/bias"], np.nan)
     weights.save(tmp_path / "broken", config, variables, WeightsMeta(aus=small.AUS))

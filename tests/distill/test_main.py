@@ -70,7 +70,9 @@ def test_a_run_that_was_killed_goes_on(folder, tmp_path, monkeypatch, capsys):
     assert "run/faces: 21 faces and their heatmaps will be kept here, about" in killed.stderr
     assert cache.position(tmp_path / "run" / "faces").faces == 8
     counts, start = [], Teachers.start
-    monkeypatch.setattr(Teachers, "start", lambda self, faces: counts.append(len(faces[64])) or start(self, faces))
+    monkeypatch.setattr(
+        Teachers, "start", lambda self, faces, *of: counts.append(len(faces[64])) or start(self, faces, *of)
+    )
     assert distill.main(words) == 0
     assert sum(counts) == 21 - 8 and (tmp_path / "run" / "best").is_dir()
     printed = capsys.readouterr()

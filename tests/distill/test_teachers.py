@@ -86,3 +86,11 @@ def test_a_teacher_of_intensities_is_said_to_be_one(pair, tmp_path):
     small.teacher(tmp_path / "i", aus=(12,), extra={calibration.KEY: fitted.to_dict()})
     (line,) = teachers_lib.remarks(teachers_lib.open_all([str(tmp_path / "i")]))
     assert line == "i knows intensities; the student learns presence alone, and gets no calibration"
+
+
+def test_teachers_of_one_name_and_of_the_students_are_told_apart(tmp_path):
+    """By their parent folders: results and lineage are by name. One that is given twice is the same."""
+    folders = [str(small.teacher(tmp_path / name)) for name in ("a/t", "b/t", "c/student")]
+    assert [teacher.name for teacher in teachers_lib.open_all(folders[:2])] == ["a_t", "b_t"]
+    assert [teacher.name for teacher in teachers_lib.open_all(folders[2:])] == ["c_student"]
+    assert [teacher.name for teacher in teachers_lib.open_all([folders[0], folders[0]])] == ["t", "t"]

@@ -93,6 +93,16 @@ def test_selection_of_an_earlier_step_on_its_test_fold_is_flagged():
         assert len(found) == count and all("began with first" in line for line in found)
 
 
+def test_a_student_of_published_weights_is_flagged_as_they_are():
+    """Their epochs were selected on the test fold, whatever rule the student was selected by."""
+    teacher = Link(kind=lineage.CONVERTED, corpus="disfa", fold=0, aus=(1, 12, 26))
+    own = Link(kind=lineage.DISTILLED, name="student", aus=(1, 12, 26))
+    run = _run(0, **HELD_OUT, lineage=[teacher.to_dict(), own.to_dict()])
+    line = "f0 has learnt from published weights of disfa, whose epochs were selected on the test fold"
+    assert any(warning.startswith(line) for warning in _single(run).warnings)
+    assert not any("published weights" in warning for warning in _single(run, corpus="bp4d").warnings)
+
+
 def test_weights_that_know_rendered_faces_only_are_flagged():
     """Where they are tested on real faces, and not on rendered ones."""
     rendered = _run(0, "synthetic_disfa", trained_on={"corpus": "synthetic_disfa"}, **HELD_OUT)

@@ -61,6 +61,7 @@ def test_what_names_no_camera_is_refused_in_a_line(text, message):
 def test_a_password_is_in_no_name():
     """Results are given to others, and have the name of their input."""
     assert camera.name("rtsp://anna:secret@10.0.0.7/stream?x=1") == "rtsp://10.0.0.7/stream?x=1"
+    assert camera.name("rtsp://anna:s3cr@t@10.0.0.7/stream@1") == "rtsp://10.0.0.7/stream@1"
     assert camera.name(0) == "0"
 
 
