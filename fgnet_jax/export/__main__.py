@@ -102,8 +102,10 @@ def _faces(detector: "Detector", arguments: argparse.Namespace) -> "np.ndarray":
 
 
 def _check_files(arguments: argparse.Namespace) -> None:
-    """Refuse files that cannot be written, before anything is read."""
+    """Refuse files that cannot be written, and flags without their inputs, before anything is read."""
     output = arguments.output
+    if arguments.aligned and not arguments.int8:
+        raise ExportError("--aligned is of the inputs of --int8, which are missing")
     if output.suffix in (".npz", ".json", ""):
         raise ExportError(f"--output {output}: name it .{arguments.format}; .npz and .json are the files beside it")
     for path in written_files(output, arguments.format):

@@ -32,12 +32,15 @@ def write(detector: "Detector", output: Path, batch: int | None = None) -> list[
     Raises:
       OSError: One of them cannot be written.
     """
-    output, data_file, _ = _prepared(output)
+    output, data_file, _ = written_files(output, ONNX)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(detector.config, StudentConfig):
         written = _student(detector, batch)
         with files.replacing(output) as temporary:
             temporary.write_bytes(written.SerializeToString(deterministic=True))
+        data_file.unlink(missing_ok=True)  # of the network that was replaced
         return _with_description(detector, output, batch, {"onnx": version("onnx")})
+    data_file.unlink(missing_ok=True)  # ONNX would append to it
     traced_onnx.write(detector, output, data_file, batch or 1)
     return _with_description(detector, output, batch or 1, {"jax2onnx": version("jax2onnx")})
 
@@ -56,9 +59,11 @@ def write_int8(detector: "Detector", output: Path, faces: np.ndarray) -> tuple[l
     Raises:
       OSError: One of them cannot be written.
     """
-    output, _, _ = _prepared(output)
+    output, data_file, _ = written_files(output, ONNX)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(output) as temporary:
         cost = int8.quantise(_student(detector, None), faces, temporary)
+    data_file.unlink(missing_ok=True)
     more = {"onnxruntime": version("onnxruntime"), "computed_in": "int8", "int8": cost.to_dict()}
     return _with_description(detector, output, None, more), cost
 
@@ -66,14 +71,6 @@ def write_int8(detector: "Detector", output: Path, faces: np.ndarray) -> tuple[l
 def _student(detector: "Detector", batch: int | None) -> "onnx.ModelProto":
     assert isinstance(detector.config, StudentConfig)
     return student_onnx.model(detector.config, detector.variables, len(detector.aus), batch)
-
-
-def _prepared(output: Path) -> list[Path]:
-    """Create the folder, and remove the tensors of a former file; return the names of all files."""
-    paths = written_files(output, ONNX)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    paths[1].unlink(missing_ok=True)
-    return paths
 
 
 def _with_description(detector: "Detector", output: Path, batch: int | None, more: dict[str, Any]) -> list[Path]:

@@ -12,6 +12,7 @@ def test_refusals_write_nothing(directory, tmp_path, capsys):
         ("model.stablehlo", tmp_path / "absent", "no such weights directory"),
         ("taken.stablehlo", directory, "taken.npz exists"),
         ("model.npz", directory, "name it .stablehlo"),
+        ("model.stablehlo", directory, "--aligned is of the inputs of --int8", "--aligned"),
         ("model.onnx", directory, "give its size by --batch N", "--format", "onnx", "--batch", "symbolic"),
     ):
         assert export.main(["--weights", str(where), "--output", str(tmp_path / name), *options]) == 2
