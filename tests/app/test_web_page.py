@@ -3,14 +3,8 @@
 import base64
 import io
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +15,9 @@ from fgnet_jax.export import onnx as export
 from fgnet_jax.models import fgnet, lineage, weights
 from fgnet_jax.models.config import TINY_STUDENT
 from fgnet_jax.visualization import painting
+from tests.app import static_page
 from tests.app.conftest import AUS, TIMEOUT
-
-PAGE = Path(__file__).parents[2] / "docs/web"
-RUNTIME = Path(os.environ.get("FGNET_JAX_ORT_WEB", PAGE / "ort"))
-FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+from tests.app.static_page import PAGE, drop_image, shown_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Playwright's pipes, closed by its own process
 
@@ -44,8 +36,7 @@ def student(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(student, tmp_path_factory):
     """Return a copy of the page's folder with the student, as README.md says; and without ONNX Runtime."""
-    folder = tmp_path_factory.mktemp("web") / "web"
-    shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("ort", "*.onnx*"))
+    folder = static_page.copy_page(tmp_path_factory.mktemp("web") / "web")
     pytest.importorskip("onnx", reason="needs the extra export")
     export.write(student, folder / "student.onnx")
     return folder
@@ -53,19 +44,9 @@ def folder(student, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    """Serve the folder as README.md says; return the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        while server.poll() is None:
-            with socket.socket() as connection:
-                if connection.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/"
-        server.terminate()
+    """Serve the folder; return the address."""
+    with static_page.served(folder) as where:
+        yield where
 
 
 @pytest.fixture
@@ -89,36 +70,14 @@ def open_web_page(browser, address):
     assert requested and not foreign and not errors, (foreign, errors)
 
 
-@pytest.fixture(scope="module")
-def runtime():
-    """Return the folder of onnxruntime-web's files; skip what needs them where there are none."""
-    if not all((RUNTIME / name).exists() for name in FILES):
-        pytest.skip(f"needs onnxruntime-web's files in {RUNTIME}: docs/web/README.md says which")
-    return RUNTIME
-
-
 @pytest.fixture
-def web_page(runtime, folder, open_web_page):
+def web_page(folder, open_web_page):
     """Open the page with its network."""
-    (folder / "ort").mkdir(exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(runtime / name, folder / "ort" / name)
+    static_page.copy_runtime(folder)
     page = open_web_page()
     page.locator("body[data-ready]").wait_for()
     yield page
     shutil.rmtree(folder / "ort")
-
-
-def shown_scores(page, number: int) -> list[float]:
-    """Wait until `number` results have been shown, and return the scores of the bars."""
-    page.wait_for_function("number => document.body.dataset.results >= number", arg=number)
-    return [float(bar.get_attribute("data-score")) for bar in page.locator("#bars button").all()]
-
-
-def drop_image(page, path: Path, image: np.ndarray) -> None:
-    """Write an image, and open it in the page."""
-    Image.fromarray(image).save(path)
-    page.locator("#file").set_input_files(str(path))
 
 
 def drawn_face(page) -> np.ndarray:

@@ -32,6 +32,23 @@ OVERRIDES = {
 }
 """Keys of a student that trains in seconds."""
 
+KILLED = """
+import os, signal, sys
+import numpy as np
+savez, written = np.savez, []
+def killed(stream, **arrays):
+    written.append(1)
+    if len(written) == 3:
+        stream.write(b"PK" + bytes(1000))
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    savez(stream, **arrays)
+np.savez = killed
+from fgnet_jax.distill.__main__ import main
+sys.exit(main())
+"""
+"""The command, killed while it writes the third shard."""
+
 
 def teacher(
     folder: Path,

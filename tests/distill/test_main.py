@@ -20,23 +20,6 @@ from fgnet_jax.train.defaults import ConfigError
 from tests.distill import small
 from tests.miniature import place, write_video
 
-KILLED = """
-import os, signal, sys
-import numpy as np
-savez, written = np.savez, []
-def killed(stream, **arrays):
-    written.append(1)
-    if len(written) == 3:
-        stream.write(b"PK" + bytes(1000))
-        stream.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    savez(stream, **arrays)
-np.savez = killed
-from fgnet_jax.distill.__main__ import main
-sys.exit(main())
-"""
-"""The command, killed while it writes the third shard."""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -65,7 +48,7 @@ def arguments(folder, output, *more):
 def test_a_run_that_was_killed_goes_on(folder, tmp_path, monkeypatch, capsys):
     """With kill -9, in the middle of a shard: what was whole is kept, and no teacher sees it again."""
     words = arguments(folder, tmp_path / "run")
-    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, text=True)
+    killed = subprocess.run([sys.executable, "-c", small.KILLED, *words], capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     assert "run/faces: 21 faces and their heatmaps will be kept here, about" in killed.stderr
     assert cache.position(tmp_path / "run" / "faces").faces == 8

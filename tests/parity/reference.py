@@ -1,10 +1,13 @@
 """The reference weights as our variables, and the golden numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from convert_weights import rules
+from fgnet_jax.models import weights
 from fgnet_jax.models.config import ModelConfig
 from fgnet_jax.models.fgnet import Variables, abstract
 from tests.parity import reference_weights
@@ -32,6 +35,14 @@ def variables(salt: str = "A") -> Variables:
     shapes = abstract(PUBLISHED)
     groups = (shapes.params, shapes.batch_stats, shapes.buffers)
     return Variables(*({path: arrays[path] for path in group} for group in groups))
+
+
+def save(folder: Path, aus: Sequence[int], corpus: str) -> Path:
+    """Write the reference network as a weights directory; return its folder."""
+    # scalars of the reference are arrays of one number
+    values = jax.tree.map(lambda x, shape: np.reshape(x, shape.shape), variables(), abstract(PUBLISHED))
+    weights.save(folder, PUBLISHED, values, weights.WeightsMeta(model={}, aus=tuple(aus), corpus=corpus))
+    return folder
 
 
 def published_names() -> dict[str, str]:

@@ -3,14 +3,11 @@
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from fgnet_jax import aus
-from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import ModelConfig
 from tests.end_to_end.predicting import Predict, astronaut, moving, rows
 from tests.miniature import write_video
 from tests.parity import reference
@@ -26,13 +23,7 @@ BUSY = 0.9
 def predict(tmp_path_factory):
     """The command with weights of the published size."""
     base = tmp_path_factory.mktemp("published")
-    meta = weights.WeightsMeta(model={}, aus=AUS, corpus="disfa")
-    # scalars of the reference are arrays of one number
-    variables = jax.tree.map(
-        lambda x, shape: np.reshape(x, shape.shape), reference.variables(), fgnet.abstract(ModelConfig())
-    )
-    weights.save(base / "weights", ModelConfig(), variables, meta)
-    return Predict(base / "weights", base / "cache", optimised=True)
+    return Predict(reference.save(base / "weights", AUS, "disfa"), base / "cache", optimised=True)
 
 
 def test_a_photograph(predict, tmp_path):
