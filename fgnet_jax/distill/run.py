@@ -217,5 +217,5 @@ def compile_evaluate(
     return jax.jit(
         gathering.traced_as(layout.kernels, layout.images, traced),
         out_shardings=layout.replicated,
-        compiler_options=compiler_options.inference(layout.platform),
+        compiler_options=compiler_options.inference(layout.platform, is_small=True),
     )

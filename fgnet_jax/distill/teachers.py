@@ -245,5 +245,5 @@ def compile_heatmaps(config: NetworkConfig, count: int, size: int, layout: shard
     return jax.jit(
         traced,
         out_shardings=layout.replicated,
-        compiler_options=compiler_options.inference(layout.platform),
+        compiler_options=compiler_options.inference(layout.platform, is_small=config.is_small),
     )

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from fgnet_jax.faces import detectors, dlib_detector, finder, tracking
+from fgnet_jax.faces import detectors, dlib_detector, finder, look_ahead, tracking
 from fgnet_jax.faces.detection import Face, overlap
 from fgnet_jax.faces.finder import DetectedFrame, FinderOptions, StageTimer
 from fgnet_jax.faces.tracking import Track
@@ -75,7 +75,7 @@ class LiveFinder:
         self._largest = detectors.load_largest(options.detector, predictor, options.min_confidence)
         self._largest(np.zeros((240, 320, 3), np.uint8))  # the first one takes longer: not while a frame waits
         self._track = Track()
-        self._pool = ThreadPoolExecutor(1, "fgnet_jax detect")
+        self._pool = ThreadPoolExecutor(1, "fgnet_jax detect", initializer=look_ahead.give_way)
         self._pending: Future[list[Face]] | None = None
         self._since = options.detect_every  # frames since the last search began
         self._rests_until = 0.0

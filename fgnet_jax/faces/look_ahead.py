@@ -5,6 +5,9 @@ the scene changes, and faces must be detected earlier, they are, and what was fo
 """
 
 import collections
+import os
+import sys
+import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -19,6 +22,16 @@ KINDS = ("video", "animation")
 
 _MOST_BYTES = 64_000_000  # of the frames that wait: ten of 1920x1080
 _THREADS = 2
+_NICE = 10  # added to the nice value of threads that detect ahead
+
+
+def give_way() -> None:
+    """Let other threads go before this one, where threads have priorities of their own: on Linux.
+
+    Tracking needs every frame in turn. What is detected ahead is needed some frames later, and takes ten times as long.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
 
 
 class LookAhead:
@@ -39,7 +52,7 @@ class LookAhead:
           detect: Detects all faces, in any thread.
         """
         self._source, self._every, self._detect_now = frames, every, detect
-        self._pool = ThreadPoolExecutor(_THREADS, "fgnet_jax detect ahead")
+        self._pool = ThreadPoolExecutor(_THREADS, "fgnet_jax detect ahead", initializer=give_way)
         self._waiting: collections.deque[Frame] = collections.deque()
         self._current: Frame | None = None
         self._found: list[tuple[np.ndarray, Future[list[Face]]]] = []

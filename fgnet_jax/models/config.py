@@ -103,6 +103,11 @@ class ModelConfig:
         return _matmul_precision(self.dtype, self.precision)
 
     @property
+    def is_small(self) -> bool:
+        """Whether it is a student: CPUs compute its small maps with other kernels."""
+        return False
+
+    @property
     def generator_size(self) -> int:
         """Side of the generated image."""
         return 4 << (len(self.generator_channels) - 1)
@@ -190,6 +195,11 @@ class StudentConfig:
     def map_size(self) -> int:
         """Side that heatmaps are computed at."""
         return self.image_size // STUDENT_STRIDE
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is a student: CPUs compute its small maps with other kernels."""
+        return True
 
     @property
     def matmul_precision(self) -> str:

@@ -96,7 +96,7 @@ def compile_network(config: NetworkConfig, count: int, target: Target, size: int
     images = jax.ShapeDtypeStruct((size, side, side, 3), np.uint8, sharding=layout.batch)
     variables = compiled.placed(fgnet.abstract(config), layout.replicated)
     float32 = config.matmul_precision if config.dtype == "float32" else None
-    options = compiler_options.inference(platform)
+    options = compiler_options.inference(platform, is_small=config.is_small)
     build = functools.partial(compiled.compile_program, target=target, images=size // len(devices), float32=float32)
     if platform == "cpu":
         known = {"arguments": compiled.size_on_device((variables, images)), "options": options}

@@ -198,7 +198,7 @@ class Network:
             prepare, finish = split_forward(self.config, count, platform, images)
             prepared = jax.jit(prepare, out_shardings=self.layout.replicated)(self.variables)
             lowered = jax.jit(finish).lower(prepared, images)
-        compiled = lowered.compile(compiler_options.inference(platform))
+        compiled = lowered.compile(compiler_options.inference(platform, is_small=self.config.is_small))
         compilation_cache.seal()  # at once: not every process ends in order
         return prepared, compiled
 

@@ -69,7 +69,7 @@ def compile_eval_steps(model: NetworkConfig, count: int, layout: Sharding, step:
         return result | {"errors": jnp.square(predicted - batch_targets(step, batch)).mean((1, 2))}
 
     platform = layout.platform
-    options = compiler_options.inference(platform)
+    options = compiler_options.inference(platform, is_small=model.is_small)
     jitted = functools.partial(jax.jit, out_shardings=layout.replicated, compiler_options=options)
     traced = functools.partial(gathering.traced_as, layout.kernels, layout.images)
     return EvalSteps(

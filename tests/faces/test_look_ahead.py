@@ -1,5 +1,7 @@
 """Detection ahead of tracking: the same faces, found while others are tracked."""
 
+import os
+import sys
 import threading
 from typing import Any
 
@@ -123,3 +125,20 @@ def test_a_detectors_error_is_raised_where_the_result_is_needed():
                 ahead.detect(_image(frame))
             ahead.expect(k % 2)
     assert k == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_detection_ahead_gives_way_to_tracking():
+    """Its threads have a lower priority; the caller's, which detects where nothing was found ahead, keeps its own."""
+    own, priorities = os.getpriority(os.PRIO_PROCESS, 0), {}
+
+    def detect(image):
+        priorities[int(image[0, 0, 0])] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return []
+
+    ahead = LookAhead(_frames("video", 12), 10, detect)
+    for k, frame in enumerate(ahead.frames()):
+        if k % 10 == 0:
+            ahead.detect(_image(frame))
+        ahead.expect(k % 10)
+    assert priorities[0] == own < priorities[10] and os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own

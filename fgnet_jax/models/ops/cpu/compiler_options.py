@@ -16,9 +16,15 @@ _WHOLE_MAPS: CompilerOptions = {
 }
 
 
-def inference(platform: str) -> CompilerOptions:
-    """Return options for a forward pass: a schedule that saves memory; the default takes twice as much, and longer."""
-    return _on_cpus(platform, _MEMORY)
+def inference(platform: str, *, is_small: bool = False) -> CompilerOptions:
+    """Return options for a forward pass: a schedule that saves memory; the default takes twice as much, and longer.
+
+    Args:
+      platform: The platform that the program is for.
+      is_small: Whether the network is a student, of maps so small that YNNPACK's kernels take a third longer on CPUs
+        than XLA's others (docs/student.md).
+    """
+    return _on_cpus(platform, _MEMORY | _NO_YNNPACK if is_small else _MEMORY)
 
 
 def training(platform: str) -> CompilerOptions:

@@ -14,6 +14,7 @@ from fgnet_jax.models.ops.cpu import compiler_options
 def test_the_compiler_knows_every_option():
     """This JAX does, on CPUs: without one of them, memory would double, or steps would round otherwise."""
     assert [*compiler_options.inference("cpu")] == ["xla_cpu_scheduler_type"]
+    assert compiler_options.inference("cpu", is_small=True) == compiler_options.training("cpu")
     assert [*compiler_options.training("cpu")] == ["xla_cpu_scheduler_type", "xla_cpu_experimental_ynn_fusion_type"]
 
 
