@@ -69,7 +69,7 @@ def _hold(stack: contextlib.ExitStack, workdir: Path) -> HeldError | None:
     try:
         stack.enter_context(files.locked(workdir / _LOCK))
     except files.LockedError as error:
-        return HeldError(f"{error}: wait until that training ends, or give another --workdir")
+        return HeldError(f"{error}: wait until that training ends, or give another folder")
     return None
 
 
@@ -114,7 +114,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON can hold
 
 
 def _damaged(path: Path, error: object) -> ConfigError:
-    advice = "copy it from where it is intact, or give another --workdir"
+    advice = "copy it from where it is intact, or give another folder"
     return ConfigError(f"{path}: damaged, not the JSON that training wrote ({error}); {advice}")
 
 
@@ -188,7 +188,7 @@ def check_corpora(workdir: Path, corpora: Sequence[CorpusIdentity]) -> str:
         text = "\n  ".join(lines)
         raise ConfigError(
             f"{workdir} was begun with another preparation of its corpora; prepare them as they were, or train anew in "
-            f"another --workdir. What differs:\n  {text}"
+            f"another folder. What differs:\n  {text}"
         )
     return ""
 

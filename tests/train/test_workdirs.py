@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named(tmp_path, text):
     for name in ("config.json", "corpora.json", "lineage.json"):
         (tmp_path / name).write_text(text)
     for read in (workdirs.read_lineage, lambda workdir: workdirs.check_corpora(workdir, [_identity(2)])):
-        with pytest.raises(ConfigError, match=r"^\S*/(corpora|lineage)\.json: damaged.*give another --workdir$"):
+        with pytest.raises(ConfigError, match=r"^\S*/(corpora|lineage)\.json: damaged.*give another folder$"):
             read(tmp_path)
 
 
