@@ -22,7 +22,8 @@ KINDS = ("video", "animation")
 
 _MOST_BYTES = 64_000_000  # of the frames that wait: ten of 1920x1080
 _THREADS = 2
-_NICE = 10  # added to the nice value of threads that detect ahead
+_AHEAD = 2  # detections to which frames are read: with one, tracking often waited for it
+_NICE = 19  # added to the nice value of threads that detect ahead
 
 
 def give_way() -> None:
@@ -101,7 +102,7 @@ class LookAhead:
         return bool(self._waiting)
 
     def _read_ahead(self) -> None:
-        """Read the current video's frames, as far as the next detection, and not too many bytes of them."""
+        """Read the current video's frames, as far as the next detections, and not too many bytes of them."""
         last = self._waiting[-1] if self._waiting else self._current
         while last is not None and self._is_same(last) and last.source.kind in KINDS and self._has_room():
             last = next(self._source, None)
@@ -110,7 +111,7 @@ class LookAhead:
 
     def _has_room(self) -> bool:
         size = sum(frame.image.nbytes for frame in self._waiting if frame.image is not None)
-        return len(self._waiting) < max(self._every, _THREADS) and size < _MOST_BYTES
+        return len(self._waiting) < max(_AHEAD * self._every, _THREADS) and size < _MOST_BYTES
 
     def _forget(self, image: np.ndarray | None) -> None:
         """Forget what was found in an image whose turn is over."""
