@@ -5,6 +5,7 @@ the scene changes, and faces must be detected earlier, they are, and what was fo
 """
 
 import collections
+import contextlib
 import os
 import sys
 import threading
@@ -32,7 +33,8 @@ def give_way() -> None:
     Tracking needs every frame in turn. What is detected ahead is needed some frames later, and takes ten times as long.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+        with contextlib.suppress(OSError):  # a sandbox that forbids it costs pace, no result
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
 
 
 class LookAhead:

@@ -285,7 +285,7 @@ def check_same(config: Config, workdir: Path) -> str:
     if stored is None:
         return ""
     if not isinstance(stored, dict) or not isinstance(stored.get("model", {}), dict):
-        raise ConfigError(f"{workdir / workdirs.CONFIG}: not the configuration of a run; give another --workdir")
+        raise ConfigError(f"{workdir / workdirs.CONFIG}: not the configuration of a run; give another folder")
     if stored.get("model", {}).get("remat") == REMOVED_REMAT:
         raise ConfigError(
             f'{workdir} was begun with model.remat "{REMOVED_REMAT}", which was removed: '
