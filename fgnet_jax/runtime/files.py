@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import fcntl
+import functools
 import glob
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 _LEFTOVER_SECONDS = 600.0  # since a temporary file was written to last
+_WRITER = re.compile(r"(?P<process>\d+)(\.(?P<table>[0-9a-f]{8}))?\.tmp")  # older versions named the process alone
 _HOLDER_SECONDS = 1.0  # within which whoever took a lock has written its name into it
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system that has none
 
@@ -39,7 +42,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield path  # a device or a pipe is written to: in its place, a file would be no use to anybody
         return
     _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{_process_table()}.tmp")
     try:
         yield temporary
         if temporary.exists():
@@ -57,14 +60,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of processes that were killed while they wrote this file.
 
-    A process of another machine may write to the same folder: what was written to lately stays.
+    Of a process that this one would see if it were alive, at once. A process of another machine or container may write
+    to the same folder: what such a one wrote to lately stays.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        process = leftover.name.removesuffix(".tmp").rpartition(".")[2]
+        match = _WRITER.fullmatch(leftover.name[len(path.name) + 2 :])
+        if match is None or _is_alive(int(match["process"])):
+            continue
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
-            is_old = time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS
-            if is_old and process.isdecimal() and not _is_alive(int(process)):
+            if match["table"] == _process_table() or time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
                 leftover.unlink()
+
+
+@functools.cache
+def _process_table() -> str:
+    """Return eight digits that name what process numbers belong to: the running kernel, and a container of it."""
+    table = machine()
+    with contextlib.suppress(OSError):
+        table += os.readlink("/proc/self/ns/pid")  # containers of one machine have numbers of their own
+    return hashlib.sha256(table.encode()).hexdigest()[:8]
+
+
+def machine() -> str:
+    """Return a name of the kernel that this process runs on: machines may have the same host name."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return socket.gethostname()
 
 
 def _is_alive(process: int) -> bool:

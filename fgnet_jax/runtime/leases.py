@@ -47,7 +47,8 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     path = Path(path)
     with files.locked(path):
-        own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+        own = {"machine": files.machine(), "host": socket.gethostname(), "pid": os.getpid()}
+        own["token"] = secrets.token_hex(8)
         _take(path, own)
         ended = threading.Event()
         thread = threading.Thread(target=_touch, args=(path, own, ended), name="lease", daemon=True)
@@ -69,13 +70,6 @@ def holder(path: str | os.PathLike[str]) -> str | None:
     other = _read(path)
     age = _age(path, touch=False)
     return _words(other, age) if other and _is_believed(other, age) else None
-
-
-def machine() -> str:
-    """Return a name of the kernel that this process runs on: machines may have the same host name."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return socket.gethostname()
 
 
 def _lease(path: Path) -> Path:
@@ -112,7 +106,7 @@ def _read(path: Path) -> Holder | None:
 
 
 def _is_believed(other: Holder, age: float) -> bool:
-    return other["machine"] != machine() and age < LEASE_SECONDS
+    return other["machine"] != files.machine() and age < LEASE_SECONDS
 
 
 def _age(path: Path, *, touch: bool) -> float:

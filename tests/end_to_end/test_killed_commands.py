@@ -148,11 +148,7 @@ def _evaluation(train: command.Command, folder: Path) -> Killed:
         return [sys.executable, "-m", "fgnet_jax.evaluate", *given, *more]
 
     def result(work: Path) -> dict[str, object]:
-        # A temporary file of a killed process stays for ten minutes: another machine's may be writing it.
-        return digests(
-            sorted(path for path in work.rglob("*") if not (path.name.startswith(".") and path.name.endswith(".tmp"))),
-            work,
-        )
+        return digests(sorted(work.rglob("*")), work)
 
     def saved(work: Path) -> int:
         return len(list((work / "predictions").glob("*.parquet")))

@@ -60,8 +60,8 @@ def test_a_second_training_in_a_workdir_is_refused(train, tmp_path):
     (tmp_path / "run").mkdir()
     with files.locked(tmp_path / "run/.lock"):
         output = train(tmp_path / "run", f"--config.data.dir={tmp_path / 'data'}", status=2)
-    message = rf"error: {tmp_path}/run is in use by process {os.getpid()} on \S+, since \S+: wait until .* --workdir$"
-    assert re.search(message, output.splitlines()[-1]) and "Traceback" not in output
+    message = rf"error: {tmp_path}/run is in use by process {os.getpid()} on \S+, since \S+: wait until .* ends, or "
+    assert re.search(f"{message}give another folder$", output.splitlines()[-1]) and "Traceback" not in output
     assert os.listdir(tmp_path / "run") == [".lock"] and not (tmp_path / "data").exists()
 
 

@@ -97,19 +97,55 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     assert caught.value.filename == str(path)
 
 
-def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    """What a process that lives, or another machine, may be writing just now stays."""
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    old, recent, alive = (
-        tmp_path / f".table.csv.{process}.tmp" for process in (dead.pid, dead.pid + 10**6, os.getppid())
-    )
-    for leftover in (old, recent, alive):
-        leftover.write_text("half")
-    for leftover in (old, alive):
-        os.utime(leftover, (0, 0))
-    files.write_text(tmp_path / "table.csv", "new")
-    assert sorted(tmp_path.iterdir()) == sorted([recent, alive, tmp_path / "table.csv"])
+_HANG = """
+import sys
+from fgnet_jax.runtime import files
+with files.replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Start a process that is in the middle of writing a file; return it and its temporary file."""
+    command = [sys.executable, "-c", _HANG, str(tmp_path / "table.csv")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, tmp_path / process.stdout.readline().strip()
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_removed_when_the_file_is_written_next(writer, tmp_path):
+    """At once; while that process lives, its file stays, however old."""
+    process, temporary = writer
+    os.utime(temporary, (0, 0))
+    files.write_text(tmp_path / "table.csv", "first")
+    assert temporary.read_text() == "half"
+    process.kill()
+    process.wait()
+    os.utime(temporary)
+    files.write_text(tmp_path / "table.csv", "second")
+    assert os.listdir(tmp_path) == ["table.csv"] and (tmp_path / "table.csv").read_text() == "second"
+
+
+def test_what_another_machine_left_is_removed_after_ten_minutes(writer, tmp_path):
+    """As what older versions left, which did not name the machine; other files' stay."""
+    process, temporary = writer
+    process.kill()
+    process.wait()
+    others = [tmp_path / f".table.csv.{process.pid}{table}.tmp" for table in ("", ".01234567")]
+    unlike = [tmp_path / f".table.csv.{process.pid}{rest}" for rest in (".5.01234567.tmp", "x.tmp", ".tmp.bak")]
+    for path in (*others, *unlike):
+        path.write_text("half")
+    temporary.unlink()
+    files.write_text(tmp_path / "table.csv", "first")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, *unlike, tmp_path / "table.csv"])
+    for path in (*others, *unlike):
+        os.utime(path, (0, 0))
+    files.write_text(tmp_path / "table.csv", "second")
+    assert sorted(tmp_path.iterdir()) == sorted([*unlike, tmp_path / "table.csv"])
 
 
 def test_readers_never_see_part_of_a_file(tmp_path):

@@ -70,7 +70,7 @@ def test_a_lock_of_a_machine_that_died_is_free_after_its_lease(tmp_path, monkeyp
     _other_machine_holds(tmp_path / "run", seconds_ago=leases.LEASE_SECONDS + 1)
     assert leases.holder(tmp_path / "run") is None
     with leases.held(tmp_path / "run"):
-        assert json.loads((tmp_path / "run.alive").read_text())["machine"] == leases.machine()
+        assert json.loads((tmp_path / "run.alive").read_text())["machine"] == files.machine()
     assert os.listdir(tmp_path) == ["run"]
 
 
@@ -92,7 +92,7 @@ def test_a_lease_that_is_not_written_yet_is_another_machines(tmp_path, monkeypat
     assert lease.read_text() == ""
     os.utime(lease, times=(0, time.time() - leases.LEASE_SECONDS - 1))  # killed before it was
     with leases.held(tmp_path / "run"):
-        assert json.loads(lease.read_text())["machine"] == leases.machine()
+        assert json.loads(lease.read_text())["machine"] == files.machine()
 
 
 def test_a_lease_that_another_machine_has_taken_is_said(tmp_path, monkeypatch, caplog):
