@@ -158,8 +158,9 @@ def table(paces: list[Pace]) -> str:
         )
         if pace.live is not None and pace.live["latency_ms"]:
             latency = pace.live["latency_ms"]
+            rare = "" if latency["99th"] is None else f" (99th {latency['99th']:.0f})"
             lines.append(
-                f"{'':26}latency {latency['median']:.0f} ms (99th {latency['99th']:.0f}), {pace.live['dropped']} of"
+                f"{'':26}latency {latency['median']:.0f} ms{rare}, {pace.live['dropped']} of"
                 f" {pace.live['captured']} frames dropped"
             )
     return "\n".join(lines)

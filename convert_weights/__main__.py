@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, help="the weights directory to write")
     add("--weights", type=Path, help="a weights directory to read")
     add("--to-pytorch", type=Path, metavar="FILE", help="the model.pth to write")
-    add("--seed", type=int, default=0, help="seed of the freshly initialised interpreter (default 0)")
+    add("--seed", type=command_line.natural, default=0, help="seed of the freshly initialised interpreter (default 0)")
     add("--config", default="published", help="sizes: published (default), tiny, or a JSON file such as model.json")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     return parser

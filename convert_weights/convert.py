@@ -105,7 +105,7 @@ def check_free(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ConversionError(f"{path} exists; give another --output, or --overwrite to replace it")
-    if not (path / "meta" / "model.json").is_file() or path.is_symlink():
+    if not weights.is_directory(path) or path.is_symlink():
         raise ConversionError(f"{path} exists and is not a weights directory, so it is not replaced")
 
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fgnet_jax.predict.latency import PERCENTILE_COUNT
 from fgnet_jax.runtime import command_line, compilation_cache, devices, files, provenance
 from fgnet_jax.runtime.command_line import positive
 
@@ -42,9 +43,6 @@ SECONDS = 10.0
 
 MIN_CALLS = 5
 """Calls of each measurement at least, however long they take."""
-
-PERCENTILE_CALLS = 100
-"""Calls from which on there is a 99th percentile."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Pace:
     @property
     def percentile_99(self) -> float | None:
         """Latency in seconds that 99 of 100 calls stay below; None where there are too few calls to know."""
-        return float(np.percentile(self.seconds, 99)) if len(self.seconds) >= PERCENTILE_CALLS else None
+        return float(np.percentile(self.seconds, 99)) if len(self.seconds) >= PERCENTILE_COUNT else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures, for JSON."""

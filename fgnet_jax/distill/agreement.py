@@ -69,14 +69,14 @@ class Agreement:
         return np.where(scale > 0, (own * theirs).sum(0) / np.where(scale > 0, scale, 1), np.nan)
 
     def means(self) -> dict[str, float]:
-        """Return means over AUs: `validation_loss`, `agreement` (a share) and `correlation`."""
+        """Return means over AUs: `validation_loss`, `agreement` (a share) and `correlation`.
+
+        The last is the mean over the AUs that have one, and is left out where none has: of a single face, say.
+        """
         correlations = self.correlations
         known = correlations[np.isfinite(correlations)]
-        return {
-            "validation_loss": float(self.losses.mean()),
-            "agreement": float(self.equal.mean()),
-            "correlation": float(known.mean()) if known.size else 0.0,
-        }
+        means = {"validation_loss": float(self.losses.mean()), "agreement": float(self.equal.mean())}
+        return means | ({"correlation": float(known.mean())} if known.size else {})
 
     def by_au(self) -> dict[str, float]:
         """Return the share of equal presences by AU, for the log."""
@@ -100,7 +100,8 @@ class Agreement:
             [au_label(au), f"{loss:.4f}", f"{equal:.1f}", _text(correlation), f"{own:.1f}", f"{theirs:.1f}"]
             for au, loss, equal, correlation, own, theirs in columns
         ]
-        last = [f"{means['validation_loss']:.4f}", f"{100 * means['agreement']:.1f}", f"{means['correlation']:.3f}"]
+        last = [f"{means['validation_loss']:.4f}", f"{100 * means['agreement']:.1f}"]
+        last.append(_text(means.get("correlation", math.nan)))
         last += [f"{values.mean():.1f}" for values in present]
         return f1_table.as_text([head, *rows, ["mean", *last]])
 

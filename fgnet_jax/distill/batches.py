@@ -63,9 +63,11 @@ def divide(
         rules.append(rule)
     train = np.flatnonzero(~held_out)
     if not len(train) or held_out.sum() == 0:
-        raise ValueError(
-            f"{len(cached)} faces are too few to hold out a share of {share} of them (data.held_out): give more faces"
-        )
+        few = f"{len(cached)} faces are too few to hold out a share of {share} of them (data.held_out)"
+        raise ValueError(f"{few}: give more faces, and another --output")
+    if count > len(train):
+        have = f"{len(train):,} are there to train on"
+        raise ValueError(f"distill.faces asks for {count:,} faces, and {have}; 0 is for all")
     if count:
         train = np.sort(np.random.default_rng([seed, 1]).permutation(train)[:count])
     return StudentFaces(cached, train, np.flatnonzero(held_out), " and ".join(rules))

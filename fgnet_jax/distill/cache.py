@@ -30,6 +30,7 @@ INDEX = "index.json"
 FORMAT = 1
 LOCK = ".lock"
 
+_LINES = 10  # of what differs
 _COMPLETE = "complete"  # key of the index: the counts of a cache that is whole
 _SIZES = "sizes"  # key of the index: bytes of each file, until all of them have been read
 _PARTS = ("images", "ends", "heatmaps", "scores", "source", "frame", "face_id", "labels", "landmarks", "left_out")
@@ -120,21 +121,21 @@ def begin(folder: Path, settings: Mapping[str, Any], sizes: Mapping[str, int] | 
 
 def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List what differs between settings that were stored as JSON and new ones, of long lists by entry."""
-    return differences(_by_place(old), _by_place(json.loads(json.dumps(new))))
+    lines = differences(*_by_place(dict(old), json.loads(json.dumps(new))))
+    return [*lines[:_LINES], *([f"and {len(lines) - _LINES:,} more"] if len(lines) > _LINES else [])]
 
 
-def _by_place(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with lists as dictionaries, from the number of each entry."""
-    result = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            result[key] = _by_place(value)
-        elif isinstance(value, list) and (len(value) > 8 or any(isinstance(entry, Mapping) for entry in value)):
-            entries = {str(k): entry for k, entry in enumerate(value)}
-            result[key] = _by_place(entries)
-        else:
-            result[key] = value
-    return result
+def _by_place(old: Any, new: Any) -> tuple[Any, Any]:  # noqa: ANN401 - whatever JSON can hold
+    """Return two settings; a list that is long in one of them is a dictionary in both, by the number of each entry."""
+    if isinstance(old, list) and isinstance(new, list):
+        entries = [*old, *new]
+        if max(len(old), len(new)) > 8 or any(isinstance(entry, Mapping) for entry in entries):
+            old, new = ({str(k): entry for k, entry in enumerate(values)} for values in (old, new))
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return old, new
+    pairs = {key: _by_place(old.get(key), new.get(key)) for key in (*old, *new)}
+    first, second = ({key: pair[k] for key, pair in pairs.items()} for k in (0, 1))
+    return first, second
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ def finish(run: DistillRun, faces: StudentFaces, writer: MetricsWriter) -> dict[
     results = {
         "step": meta.extra["step"],
         "selection": meta.extra["selection"],
-        **agreement.means(),
+        **{"correlation": None, **agreement.means()},
         "by_au": agreement.to_dict(),
         "faces": face_counts(run, faces) | {"held_out": len(faces.held_out), **_left_out(faces)},
         "teachers": [teacher.describe() for teacher in run.teachers],

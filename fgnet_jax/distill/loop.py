@@ -46,11 +46,25 @@ def distill(request: DistillRequest) -> dict[str, Any]:
         run = prepare(request)
         for line in run.remarks:
             status(COMMAND, line)
+        check_inputs(run.workdir, run.cache_settings())
+        if results := _finished(run):
+            status(COMMAND, f"{run.workdir} is finished, its faces were deleted: results.json is what it ended with")
+            return results
         with signals.StopSignal(later=True) as stop:
             stopped_by = fill_cache(run, stop)
             if not stopped_by:
                 return train(run, open_faces(run), stop)
     _end(stopped_by)
+
+
+def _finished(run: DistillRun) -> dict[str, Any] | None:
+    """Return the results of a finished run whose cache is gone: nothing else would need it; else None.
+
+    Raises:
+      ConfigError: The results are damaged.
+    """
+    is_cached = cache.read_index(run.cache) is not None
+    return None if is_cached else workdirs.read_json(run.workdir / workdirs.RESULTS)
 
 
 def _end(stopped_by: str) -> NoReturn:
@@ -61,7 +75,6 @@ def _end(stopped_by: str) -> NoReturn:
 def fill_cache(run: DistillRun, stop: signals.StopSignal) -> str:
     """Let the teachers see every face, unless they have; return the name of a signal that stopped it, or ""."""
     settings = run.cache_settings()
-    check_inputs(run.workdir, settings)
     run.cache.mkdir(parents=True, exist_ok=True)
     if cache.begin(run.cache, settings, run.file_sizes()):
         return ""
@@ -280,8 +293,9 @@ def evaluate(
     following = best.added(Evaluation(-measured["validation_loss"], step), 1)
     progress.say(
         f"step {step}: validation loss {measured['validation_loss']:.4f}, "
-        f"{100 * measured['agreement']:.1f} % of presences as the teachers', "
-        f"correlation {measured['correlation']:.3f}{' (best)' * (following.since == 0)}"
+        f"{100 * measured['agreement']:.1f} % of presences as the teachers'"
+        + (f", correlation {measured['correlation']:.3f}" if "correlation" in measured else "")
+        + " (best)" * (following.since == 0)
     )
     if step in following.steps:
         meta = record.meta(run, faces, step=step, measured=measured)

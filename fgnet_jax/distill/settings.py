@@ -65,11 +65,12 @@ def step_config(config: Config, aus: Sequence[int]) -> StepConfig:
 
 
 def check(config: Config, devices: int, has_files: bool) -> None:
-    """Check counts and shares, that batches divide over the devices, and that there is something to learn from.
+    """Check seeds, counts and shares, that batches divide over the devices, and that there is something to learn from.
 
     Raises:
       ConfigError: One is wrong; the message names the key.
     """
+    config_lib.check_seeds(config)
     for section, key in _COUNTS:
         if config[section][key] < 1:
             raise ConfigError(f"{section}.{key} must be at least 1, got {config[section][key]}")

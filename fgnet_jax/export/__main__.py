@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> list[str]:
     """Carry out a command line, and return the lines to print."""
+    arguments.format = _format(arguments)
     _check_files(arguments)
     from fgnet_jax.export import onnx, stablehlo
     from fgnet_jax.models.weights import WeightsError
@@ -101,6 +102,15 @@ def _faces(detector: "Detector", arguments: argparse.Namespace) -> "np.ndarray":
         raise ExportError(str(error)) from error
 
 
+def _format(arguments: argparse.Namespace) -> str:
+    """Return the format that is asked for, by its name or the file's; refuse two that differ."""
+    by_suffix = {".onnx": ONNX, ".stablehlo": STABLEHLO}.get(arguments.output.suffix)
+    chosen = arguments.format or by_suffix or STABLEHLO
+    if by_suffix not in (None, chosen):
+        raise ExportError(f"--output {arguments.output} has the name of {by_suffix}, --format is {chosen}")
+    return chosen
+
+
 def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse files that cannot be written, and flags without their inputs, before anything is read."""
     output = arguments.output
@@ -119,8 +129,8 @@ def _check_network(arguments: argparse.Namespace, config: "NetworkConfig") -> No
 
     library, extra = "flatbuffers", "export"
     is_student = isinstance(config, StudentConfig)
-    if arguments.int8 and not (is_student and arguments.format == ONNX and arguments.batch in (None, SYMBOLIC)):
-        raise ExportError("--int8 is for students, with --format onnx, and for batches of any size: leave out --batch")
+    if arguments.int8:
+        _check_int8(arguments, is_student)
     if arguments.format == ONNX:
         library, extra = ("onnx", "export") if is_student else ("jax2onnx", "onnx")
         if arguments.batch == SYMBOLIC and not is_student:
@@ -132,12 +142,22 @@ def _check_network(arguments: argparse.Namespace, config: "NetworkConfig") -> No
             raise ExportError(f"{arguments.format} needs {needed}: pip install 'fgnet_jax[{extra}]'")
 
 
+def _check_int8(arguments: argparse.Namespace, is_student: bool) -> None:
+    """Refuse what is not written in int8."""
+    if not is_student:
+        raise ExportError(f"--int8 is for students, {arguments.weights} is an FG-Net")
+    if arguments.format != ONNX:
+        raise ExportError(f"--int8 is written as ONNX, not as {arguments.format}; give --format onnx")
+    if arguments.batch not in (None, SYMBOLIC):
+        raise ExportError(f"--int8 is for batches of any size; leave out --batch {arguments.batch}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(__doc__ or "", command_line.program("export"))
     add = parser.add_argument
     add("--weights", required=True, metavar="DIR", help="weights from convert_weights or training")
     add("--output", required=True, type=Path, metavar="FILE", help="the program's file, .stablehlo or .onnx")
-    add("--format", choices=(STABLEHLO, ONNX), default=STABLEHLO, help="what to write (default stablehlo)")
+    add("--format", choices=(STABLEHLO, ONNX), help="what to write (default by the file's name, else stablehlo)")
     batch = "faces per call, or symbolic: any number (default symbolic; for FG-Net's ONNX 1)"
     add("--batch", type=_batch, metavar="N", help=batch)
     add("--dtype", choices=("float32", "bfloat16"), help="number format to compute in; default as in the weights' JSON")

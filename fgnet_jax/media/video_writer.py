@@ -105,6 +105,7 @@ class VideoWriter:
         self._stream: av.VideoStream | None = None
         self._packets: TimedPackets = iter(())
         self._pending: tuple[float, av.Packet] | None = None
+        self._first: int | None = None  # when the first packet is decoded
         self._last = -1
         self._step = 0
 
@@ -127,15 +128,21 @@ class VideoWriter:
         at = max(round(seconds / _CLOCK), self._last + 1)
         self._step = at - self._last if self._last >= 0 else round(1 / _CLOCK / 25)
         frame.pts, frame.time_base, self._last = at, _CLOCK, at
-        self._container.mux(stream.encode(frame))
+        packets = stream.encode(frame)
+        if packets and self._first is None:
+            self._first = packets[0].dts
+        self._container.mux(packets)
         self._add_sound(float(at * _CLOCK))
 
     def finish(self) -> None:
         """Write what is left: the last frames, and the sound up to the end of the last one."""
         if self._stream is None:
             return
-        self._add_sound(float((self._last + self._step) * _CLOCK))
-        self._container.mux(self._stream.encode())
+        end = self._last + self._step
+        self._add_sound(float(end * _CLOCK))
+        packets = self._stream.encode()
+        _set_end(packets, end, self._first if self._first is not None else packets[0].dts or 0)
+        self._container.mux(packets)
 
     def _begin(self, image: np.ndarray) -> "av.VideoStream":
         """Add the streams, with the first frame's size."""
@@ -165,6 +172,23 @@ class VideoWriter:
             self.sound_problem = f"without sound from {max(until, 0.0):.1f} seconds on: {reason}"
             self._packets, pending = iter(()), None
         self._pending = pending
+
+
+def _set_end(packets: list["av.Packet"], end: int, first: int) -> None:
+    """Let a video end when its last frame does, by the durations of the last packets that are encoded.
+
+    An MP4 lasts as long as its frames, one decoded after the other, and to the end of that which ends last. To FFmpeg a
+    frame takes 1/25 of a second; at uneven times, frames that are not decoded in the order they are shown in would make
+    it too short: players would not show the last ones. Of the durations, the file keeps the one of the last packet.
+
+    Args:
+      packets: In the order of decoding.
+      end: When the last frame ends.
+      first: When the first packet of the video is decoded: before 0.
+    """
+    for packet in packets:
+        packet.duration = end - (packet.pts or 0)
+    packets[-1].duration = max(packets[-1].duration or 0, end + first - (packets[-1].dts or 0))
 
 
 def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:

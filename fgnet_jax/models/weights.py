@@ -193,6 +193,11 @@ def load_meta(directory: str | Path) -> WeightsMeta:
         raise _not_json(directory, error) from error
 
 
+def is_directory(path: Path) -> bool:
+    """Return whether a path is a weights directory itself, intact or not; a run's folder is none, but has some."""
+    return (path / "meta" / _META_FILE).is_file()
+
+
 def _stored_meta(directory: str | Path) -> dict[str, Any]:
     """Read and verify what `meta/model.json` holds."""
     path, name = absolute(directory), f"meta/{_META_FILE}"

@@ -11,6 +11,9 @@ import numpy as np
 
 from fgnet_jax.media.frames import Frame
 
+PERCENTILE_COUNT = 100
+"""Times from which on there is a 99th percentile of them."""
+
 _LATELY = 5.0  # seconds
 
 
@@ -64,7 +67,8 @@ class LatencyMeter:
         captured = (last.number - first.number) / self._every
         median, worst = _percentiles([result.latency for result in lately])
         dropped = max(1 - (len(lately) - 1) / max(captured, 1), 0.0)
-        return f"{rate:.1f} faces/s, latency {median:.0f} ms (99th {worst:.0f}), {dropped:.0%} dropped"
+        rare = "" if worst is None else f" (99th {worst:.0f})"
+        return f"{rate:.1f} faces/s, latency {median:.0f} ms{rare}, {dropped:.0%} dropped"
 
     def summary(self) -> dict[str, Any]:
         """Return the whole run's numbers, for its JSON: frames captured, predicted and dropped, latency in ms."""
@@ -73,11 +77,12 @@ class LatencyMeter:
         count, latency = len(latencies), None
         if latencies:
             median, worst = _percentiles(latencies)
-            latency = {"median": round(median, 1), "99th": round(worst, 1), "most": round(1000 * max(latencies), 1)}
+            rare = None if worst is None else round(worst, 1)
+            latency = {"median": round(median, 1), "99th": rare, "most": round(1000 * max(latencies), 1)}
         return {"captured": captured, "predicted": count, "dropped": captured - count, "latency_ms": latency}
 
 
-def _percentiles(latencies: list[float]) -> tuple[float, float]:
-    """Return median and 99th percentile, in milliseconds."""
+def _percentiles(latencies: list[float]) -> tuple[float, float | None]:
+    """Return median and 99th percentile, in milliseconds; the latter None of too few frames to know it."""
     median, worst = np.percentile(np.asarray(latencies) * 1000, (50, 99))
-    return float(median), float(worst)
+    return float(median), float(worst) if len(latencies) >= PERCENTILE_COUNT else None

@@ -345,7 +345,8 @@ def _end_live(prepared: PredictionRun, camera: LiveCamera) -> None:
     numbers = camera.meter.summary()
     prepared.recorder.add_live(numbers)
     if latency := numbers["latency_ms"]:
+        rare = "" if latency["99th"] is None else f" (99th {latency['99th']:.0f})"
         prepared.request.report(
             f"{numbers['dropped']} of {numbers['captured']} frames were late and dropped; latency"
-            f" {latency['median']:.0f} ms (99th {latency['99th']:.0f}) from capture to result"
+            f" {latency['median']:.0f} ms{rare} from capture to result"
         )

@@ -185,6 +185,17 @@ def _parse_centres(row: Sequence[Any]) -> tuple[int, Centres]:
     return au, centre
 
 
+def check_seeds(config: Config) -> None:
+    """Check that a configuration's seeds are of those that differ: JAX takes numbers modulo 2**32.
+
+    Raises:
+      ConfigError: One is not; the message names the key.
+    """
+    for key, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"{key} must be at least 0 and below 2**32, got {seed}")
+
+
 def check_divides(config: Config, devices: int) -> None:
     """Check that counts are at least 1, and that batches and their accumulated parts divide over the devices.
 

@@ -96,6 +96,7 @@ def prepare_run(config: Config, workdir: Path) -> TrainingRun:
     """Check configuration and workdir, open the data, and set up the steps; nothing is compiled yet."""
     more_epochs = config_lib.check_same(config, workdir)
     layout = sharding.create(config.train.shard_params)
+    config_lib.check_seeds(config)
     config_lib.check_divides(config, layout.mesh.size)
     loggers.check(config.train.loggers)
     earlier = ancestry.earlier_links(config, workdir)

@@ -121,6 +121,7 @@ def _plan(study: Study, name: str, measured: Pace | None) -> RunPlan:
     try:
         if study.is_done(name):
             return RunPlan(name, is_done=True)
+        config_lib.check_seeds(config)
         config_lib.check_divides(config, jax.device_count())
         _check_corpora(config)
         faces = planned.plan(config)

@@ -22,6 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from fgnet_jax.data.identity import CorpusIdentity
+from fgnet_jax.models import weights
 from fgnet_jax.models.lineage import Link
 from fgnet_jax.runtime import files
 from fgnet_jax.train.defaults import ConfigError
@@ -48,7 +49,10 @@ def held(workdir: Path) -> Iterator[None]:
     Raises:
       NotWritableError: It cannot be written to.
       HeldError: Another training holds it; the message names the process.
+      ConfigError: It is a weights directory, whose path would mean the run's weights from then on.
     """
+    if weights.is_directory(workdir):
+        raise ConfigError(f"{workdir} is a weights directory, where no run can be; give another folder")
     new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     files.check_writable(workdir)
     with contextlib.ExitStack() as stack:

@@ -58,7 +58,7 @@ def test_the_page_shows_the_camera_and_moves(browser, served):
     page.goto(served)
     page.locator("#status", has_text="faces/s, latency").wait_for()
     assert re.search(
-        r"frame \d+: [\d.]+ faces/s, latency \d+ ms \(99th \d+\), \d+% dropped", page.inner_text("#status")
+        r"frame \d+: [\d.]+ faces/s, latency \d+ ms( \(99th \d+\))?, \d+% dropped", page.inner_text("#status")
     )
     image = page.locator("#frame")
     page.wait_for_function("document.getElementById('frame').naturalWidth >= 640")

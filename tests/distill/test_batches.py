@@ -64,6 +64,9 @@ def test_fewer_faces_are_the_first_of_one_permutation():
     small, large = (divide(source, frame, count=count) for count in (20, 50))
     assert len(small.train) == 20 and set(small.train.tolist()) < set(large.train.tolist())
     np.testing.assert_array_equal(small.held_out, large.held_out)
+    there = len(divide(source, frame).train)
+    with pytest.raises(ValueError, match=rf"distill\.faces asks for 1,000 faces, and {there} are there to train on"):
+        divide(source, frame, count=1000)
 
 
 def test_a_single_face_is_too_few():

@@ -89,6 +89,11 @@ def test_of_many_files_the_one_that_differs_is_named(tmp_path):
         cache.begin(tmp_path, {"files": {"names": [*names[:50], "other.png", *names[51:]]}})
     assert "files.names.50: '50.png' there, 'other.png' here" in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 2
+    with pytest.raises(CacheError) as refusal:
+        cache.begin(tmp_path, {"files": {"names": names[40:50]}})
+    lines = str(refusal.value).splitlines()
+    assert "files.names.0: '0.png' there, '40.png' here" in lines[1] and lines[-1].strip() == "and 90 more"
+    assert len(lines) == 12, "whatever is as long as the list of files"
 
 
 def test_damage_is_named(filled):

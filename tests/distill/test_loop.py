@@ -179,6 +179,26 @@ def test_another_teacher_is_refused_when_the_cache_is_deleted(whole, folder, tmp
     assert not (tmp_path / "whole" / "faces").exists()
 
 
+def test_a_finished_run_whose_faces_were_deleted_is_not_labelled_again(whole, folder, tmp_path, monkeypatch):
+    """The same command says what it ended with; no teacher is asked."""
+    shutil.copytree(whole[0], tmp_path / "whole", ignore=shutil.ignore_patterns("faces"))
+    monkeypatch.delattr(Teachers, "start")
+    again = loop.distill(small.request([folder / "teacher"], [folder / "images"], tmp_path / "whole"))
+    assert again == json.loads(json.dumps(whole[1])) and not (tmp_path / "whole" / "faces").exists()
+
+
+def test_a_correlation_of_one_face_has_no_value(folder, tmp_path, capsys):
+    """It is not 0, which would say that student and teacher have nothing in common."""
+    small.faces(tmp_path / "images", 6)
+    loop.distill(small.request([folder / "teacher"], [tmp_path / "images"], tmp_path / "run"))
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["faces"]["held_out"] == 1 and results["correlation"] is None
+    assert set(results["by_au"]["correlation"].values()) == {None}
+    assert not any("correlation" in line for line in read_metrics(tmp_path / "run/metrics.jsonl"))
+    mean = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mean"))
+    assert mean.split()[3] == "-"
+
+
 def test_without_a_face_it_ends_with_an_error(folder, tmp_path):
     """Files that cannot be read, and faces whose heatmaps are not finite."""
     (tmp_path / "a.png").write_bytes(b"no image")

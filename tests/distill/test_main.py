@@ -94,6 +94,7 @@ def test_faces_of_images_and_videos_are_aligned_as_predict_does(tmp_path):
         (["--config.train.steps=many"], "--config.train.steps=many: expected a value of type int, such as 20000"),
         (["--config", "demo"], "--config demo: is no student's configuration: `fgnet-jax train` takes it"),
         (["--teacher", "nowhere", "--faces", "."], "nowhere: no such weights directory"),
+        (["--config.seed=-1", "--faces", "."], "seed must be at least 0 and below 2**32, got -1"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_line(words, message, folder, tmp_path, capsys):
@@ -102,6 +103,14 @@ def test_what_cannot_be_done_is_refused_in_a_line(words, message, folder, tmp_pa
     assert distill.main(given) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_teachers_own_folder_is_refused(folder, capsys):
+    """Afterwards, its path would mean the student."""
+    before = sorted((folder / "teacher").rglob("*"))
+    assert distill.main(arguments(folder, folder / "teacher")) == 2
+    assert "teacher is a weights directory, where no run can be" in capsys.readouterr().err.splitlines()[-1]
+    assert sorted((folder / "teacher").rglob("*")) == before
 
 
 def test_overrides_are_spelled_either_way():

@@ -40,6 +40,8 @@ def test_wrong_arguments_are_refused(train, tmp_path):
         "--config.optim.lr=fast": "error: flag --config.optim.lr=fast: could not convert string to float: 'fast'",
     }.items():
         assert train(tmp_path / "run", word, status=2).splitlines() == [f"fgnet_jax.train: {message}"]
+    output = train(tmp_path / "run", "--config.seed=-1", status=2)
+    assert output.splitlines()[-1].endswith("error: seed must be at least 0 and below 2**32, got -1")
     output = train(tmp_path / "run", config="configs/disfa.py:fld=1", status=2)
     expected = "--config …:fld=1: expected key=value with a key of fold, seed, samples, select_on, updates"
     assert output.strip() == f"fgnet_jax.train: error: {expected}"

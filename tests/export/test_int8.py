@@ -61,8 +61,11 @@ def test_int8_is_close_to_float32_and_tells_its_cost(student, folder, tmp_path, 
 def test_what_int8_cannot_do_is_refused(student, directory, folder, tmp_path, capsys):
     """An FG-Net, StableHLO, batches of one size, too few faces, and nothing to read; nothing is written."""
     for words, reason in (
-        (["--weights", str(directory), "--format", "onnx", "--int8", str(folder)], "--int8 is for students"),
-        (["--weights", str(student), "--int8", str(folder)], "with --format onnx"),
+        (
+            ["--weights", str(directory), "--format", "onnx", "--int8", str(folder)],
+            f"students, {directory} is an FG-Net",
+        ),
+        (["--weights", str(student), "--format", "stablehlo", "--int8", str(folder)], "give --format onnx"),
         (["--weights", str(student), "--format", "onnx", "--int8", str(folder), "--batch", "2"], "leave out --batch"),
         (
             ["--weights", str(student), "--format", "onnx", "--aligned", "--int8", str(folder / "00.png")],
@@ -70,6 +73,6 @@ def test_what_int8_cannot_do_is_refused(student, directory, folder, tmp_path, ca
         ),
         (["--weights", str(student), "--format", "onnx", "--aligned", "--int8", "absent"], "found 0; absent: "),
     ):
-        assert export.main([*words, "--output", str(tmp_path / "m.onnx")]) == 2
+        assert export.main([*words, "--output", str(tmp_path / "m.bin")]) == 2
         assert reason in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,9 @@ def test_refusals_write_nothing(directory, tmp_path, capsys):
         ("model.npz", directory, "name it .stablehlo"),
         ("model.stablehlo", directory, "--aligned is of the inputs of --int8", "--aligned"),
         ("model.onnx", directory, "give its size by --batch N", "--format", "onnx", "--batch", "symbolic"),
+        ("model.onnx", directory, "give its size by --batch N", "--batch", "symbolic"),  # the name says what it is
+        ("model.onnx", directory, "has the name of onnx, --format is stablehlo", "--format", "stablehlo"),
+        ("model.stablehlo", directory, "has the name of stablehlo, --format is onnx", "--format", "onnx"),
     ):
         assert export.main(["--weights", str(where), "--output", str(tmp_path / name), *options]) == 2
         assert reason in capsys.readouterr().err

@@ -69,6 +69,34 @@ def test_frames_keep_their_times_and_colours(tmp_path):
     assert all(abs(middle[0] - 40 * k) < 8 for k, middle in enumerate(middles))
 
 
+@pytest.mark.parametrize(
+    ("intervals", "slack"),
+    [
+        ([1 / 30] * 120, 0.0),
+        ([0.1, 0.3, 0.05, 0.2, 0.65, 0.3, 0.35] * 8, 0.0),  # as of a camera whose late frames are dropped
+        ([1 / 30] * 40 + [1.5] * 4, 2.0),
+        ([1.0] * 6 + [1 / 60] * 60, 0.0),
+    ],
+)
+def test_a_video_ends_when_its_last_frame_does(tmp_path, intervals, slack):
+    """Not before, or players would not show it; where frames come much more slowly at the end, at most two later."""
+    import av
+
+    times = np.cumsum([0.0, *intervals])
+    x, y = np.meshgrid(np.arange(96), np.arange(64))
+    with video_writer.open_video_writer(tmp_path / "out.mp4") as writer:
+        for k, seconds in enumerate(times):
+            image = 128 + 100 * np.sin((x + 2 * k) / 9) * np.cos((y - k) / 7)  # moves, so that B-frames are worth it
+            writer.add(np.repeat(image[..., None], 3, 2).astype(np.uint8), float(seconds))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream, end = container.streams.video[0], times[-1] + intervals[-1]
+        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+        assert any(packet.pts != packet.dts for packet in packets), "without B-frames there is nothing to test"
+        assert stream.duration and stream.time_base and container.duration
+        for duration in (float(stream.duration * stream.time_base), container.duration / 1e6):
+            assert end - 1e-3 <= duration <= end + slack + 1e-3
+
+
 @pytest.mark.parametrize(("codec", "name"), [("aac", "in.mp4"), ("pcm_s16le", "in.avi")])
 def test_the_sound_is_added_as_far_as_the_frames_reach(tmp_path, codec, name):
     """Copied where MP4 has it, else encoded; the last frame lasts as long as the one before it."""

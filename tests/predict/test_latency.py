@@ -33,7 +33,10 @@ def _frame(number, captured, image=True):
 
 
 def test_the_line_is_of_the_last_seconds(clock):
-    """Two faces in each second frame of 20 a second, 40 ms late; what was long ago does not count."""
+    """Two faces in each second frame of 20 a second, 40 ms late; what was long ago does not count.
+
+    A hundredth is known of a hundred frames and more.
+    """
     meter = LatencyMeter()
     assert meter.line() == ""
     clock.now = 1.9
@@ -41,7 +44,11 @@ def test_the_line_is_of_the_last_seconds(clock):
     for k in range(51):
         clock.now = 100 + k / 10 + 0.04
         meter.add(_frame(2001 + 2 * k, 100 + k / 10), 2)
-    assert meter.line() == "20.0 faces/s, latency 40 ms (99th 40), 50% dropped"
+    assert meter.line() == "20.0 faces/s, latency 40 ms, 50% dropped"
+    for k in range(150):
+        clock.now = 200 + k / 25 + 0.04
+        meter.add(_frame(3001 + k, 200 + k / 25), 1)
+    assert meter.line() == "25.0 faces/s, latency 40 ms (99th 40), 0% dropped"
 
 
 def test_the_summary_is_of_the_whole_run(clock):
@@ -54,4 +61,11 @@ def test_the_summary_is_of_the_whole_run(clock):
     meter.add(_frame(11, 11.0, image=False), 0)
     numbers = meter.summary()
     assert (numbers["captured"], numbers["predicted"], numbers["dropped"]) == (5, 3, 2)
-    assert numbers["latency_ms"] == {"median": 200.0, "99th": 298.0, "most": 300.0}
+    assert numbers["latency_ms"] == {"median": 200.0, "99th": None, "most": 300.0}
+    for number in range(100):
+        clock.now = 11 + 2 * number + 0.2
+        meter.add(_frame(11 + 2 * number, 11.0 + 2 * number), 1)
+    clock.now = 1000.9
+    meter.add(_frame(1001, 1000.0), 1)
+    latencies = meter.summary()["latency_ms"]
+    assert latencies["median"] == 200.0 and latencies["99th"] == 297.0 and latencies["most"] == 900.0

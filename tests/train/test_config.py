@@ -99,6 +99,14 @@ def test_batches_divide_over_devices(changes, message):
         config_lib.check_divides(tiny.config(**changes), 8)
 
 
+@pytest.mark.parametrize(("key", "seed"), [("seed", -1), ("seed", 2**32), ("data.seed", -1)])
+def test_seeds_that_are_like_others_are_refused(key, seed):
+    """JAX takes 2**32 for 0: two runs that were meant to differ would be the same."""
+    config_lib.check_seeds(tiny.config(**{"seed": 2**32 - 1, "data.seed": 0}))
+    with pytest.raises(ConfigError, match=rf"^{key} must be at least 0 and below 2\*\*32, got {seed}$"):
+        config_lib.check_seeds(tiny.config(**{key: seed}))
+
+
 def test_epochs_are_as_long_as_the_faces_last():
     """The published 500 batches of 16 at most; fewer faces make shorter epochs, and less than a batch is refused."""
     config = defaults.get_config()

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from fgnet_jax.data.identity import CorpusIdentity
+from fgnet_jax.models import fgnet, weights
+from fgnet_jax.models.config import TINY
 from fgnet_jax.models.lineage import TRAINED, Link
 from fgnet_jax.train import workdirs
 from fgnet_jax.train.config import ConfigError
@@ -53,6 +55,15 @@ def test_a_run_that_is_refused_leaves_no_workdir(tmp_path):
         (tmp_path / "run/config.json").write_text("{}")
         raise ConfigError("later")
     assert (tmp_path / "run/config.json").exists()
+
+
+def test_a_weights_directory_is_no_workdir(tmp_path):
+    """Its path would mean the run's weights from then on, and other numbers come of the same command."""
+    weights.save(tmp_path / "teacher", TINY, fgnet.init(TINY), weights.WeightsMeta())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="teacher is a weights directory"), workdirs.held(tmp_path / "teacher"):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def _identity(threshold, aus=(1, 2, 12)):
