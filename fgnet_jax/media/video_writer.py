@@ -179,7 +179,7 @@ def _set_end(packets: list["av.Packet"], end: int, first: int) -> None:
 
     An MP4 lasts as long as its frames, one decoded after the other, and to the end of that which ends last. To FFmpeg a
     frame takes 1/25 of a second; at uneven times, frames that are not decoded in the order they are shown in would make
-    it too short: players would not show the last ones. Of the durations, the file keeps the one of the last packet.
+    it too short: it would be said to end before the last ones. Of the durations, the file keeps that of the last packet.
 
     Args:
       packets: In the order of decoding.

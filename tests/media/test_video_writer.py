@@ -79,7 +79,7 @@ def test_frames_keep_their_times_and_colours(tmp_path):
     ],
 )
 def test_a_video_ends_when_its_last_frame_does(tmp_path, intervals, slack):
-    """Not before, or players would not show it; where frames come much more slowly at the end, at most two later."""
+    """Not before it is shown; where frames come much more slowly at the end, at most two later."""
     import av
 
     times = np.cumsum([0.0, *intervals])
