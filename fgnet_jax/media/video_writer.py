@@ -178,8 +178,8 @@ def _set_end(packets: list["av.Packet"], end: int, first: int) -> None:
     """Let a video end when its last frame does, by the durations of the last packets that are encoded.
 
     An MP4 lasts as long as its frames, one decoded after the other, and to the end of that which ends last. To FFmpeg a
-    frame takes 1/25 of a second; at uneven times, frames that are not decoded in the order they are shown in would make
-    it too short: it would be said to end before the last ones. Of the durations, the file keeps that of the last packet.
+    frame takes 1/25 of a second; at uneven times, frames that are not decoded in the order they are shown in make
+    it end before the last ones are shown. Of the durations, the file keeps that of the last packet.
 
     Args:
       packets: In the order of decoding.
