@@ -34,6 +34,11 @@ REMOVED_REMAT = "twice"
 """A policy of former versions, which weights that were trained with it still name."""
 
 
+def without_removed_remat(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's stored settings with a policy that there still is; its forward pass is the same, bit for bit."""
+    return model | {"remat": "blocks"} if model.get("remat") == REMOVED_REMAT else model
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Sizes and number formats of an FG-Net. Frozen and hashable, so it can be a static argument of `jax.jit`.

@@ -25,7 +25,7 @@ import tensorstore
 from etils import epath
 from jax.experimental import multihost_utils
 
-from fgnet_jax.models.config import REMOVED_REMAT, NetworkConfig, network_config
+from fgnet_jax.models.config import NetworkConfig, network_config, without_removed_remat
 from fgnet_jax.models.fgnet import Arrays, Variables, abstract
 from fgnet_jax.runtime import sums
 from fgnet_jax.runtime.version import __version__
@@ -174,11 +174,6 @@ def load_config(directory: str | Path, meta: WeightsMeta) -> NetworkConfig:
         raise WeightsError(f"{directory}: not a network that this version knows: {error}") from error
 
 
-def _without_removed_remat(model: dict[str, Any]) -> dict[str, Any]:
-    # Weights outlive the policy that saved memory in their training; "blocks" has the same forward pass, bit for bit.
-    return model | {"remat": "blocks"} if model.get("remat") == REMOVED_REMAT else model
-
-
 def load_meta(directory: str | Path) -> WeightsMeta:
     """Load the metadata of a weights directory, without its arrays.
 
@@ -188,7 +183,7 @@ def load_meta(directory: str | Path) -> WeightsMeta:
     values = _stored_meta(directory)
     try:
         meta = WeightsMeta.from_dict(values)
-        return dataclasses.replace(meta, model=_without_removed_remat(meta.model))
+        return dataclasses.replace(meta, model=without_removed_remat(meta.model))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _not_json(directory, error) from error
 
