@@ -35,7 +35,7 @@ REMOVED_REMAT = "twice"
 
 
 def without_removed_remat(model: dict[str, Any]) -> dict[str, Any]:
-    """Return stored settings of a network with a policy that there still is; its forward pass is the same, bit by bit."""
+    """Return stored settings of a network with a policy that there still is; its forward pass is the same bits."""
     return model | {"remat": "blocks"} if model.get("remat") == REMOVED_REMAT else model
 
 
