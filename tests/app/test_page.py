@@ -205,7 +205,8 @@ def test_the_last_file_is_the_one_that_is_shown(page, clips, photograph):
     page.locator("#progress", has_text="of 700").wait_for()
     page.get_by_label("Clear").click()
     page.locator("#caption", has_text="Drop an image").wait_for()
-    assert not page.locator("#progress", has_text="long").count() and not page.locator("#stop").is_visible()
+    page.locator("#progress", has_text="long").wait_for(state="hidden")  # by an event of its own, after the caption
+    page.locator("#stop").wait_for(state="hidden")
     drop(page, photograph)
     page.locator("#caption", has_text="astronaut.png").wait_for()
     drop(page, clips / "long.mp4")  # beside the photograph
