@@ -141,7 +141,8 @@ class VideoWriter:
         end = self._last + self._step
         self._add_sound(float(end * _CLOCK))
         packets = self._stream.encode()
-        _set_end(packets, end, self._first if self._first is not None else packets[0].dts or 0)
+        if packets:
+            _set_end(packets, end, self._first if self._first is not None else packets[0].dts or 0)
         self._container.mux(packets)
 
     def _begin(self, image: np.ndarray) -> "av.VideoStream":
