@@ -101,7 +101,7 @@ def test_batches_divide_over_devices(changes, message):
 
 @pytest.mark.parametrize(("key", "seed"), [("seed", -1), ("seed", 2**32), ("data.seed", -1)])
 def test_seeds_that_are_like_others_are_refused(key, seed):
-    """JAX takes 2**32 for 0: two runs that were meant to differ would be the same."""
+    """JAX takes 2**32 for 0: two runs that were meant to differ would drop out and augment alike."""
     config_lib.check_seeds(tiny.config(**{"seed": 2**32 - 1, "data.seed": 0}))
     with pytest.raises(ConfigError, match=rf"^{key} must be at least 0 and below 2\*\*32, got {seed}$"):
         config_lib.check_seeds(tiny.config(**{key: seed}))
