@@ -24,7 +24,7 @@ from fgnet_jax.models.ops.cpu import compiler_options
 from fgnet_jax.train import losses, optimizer, state
 from tests.parity import reference, reference_weights
 
-pytestmark = pytest.mark.full_size
+pytestmark = [pytest.mark.full_size, pytest.mark.slow]  # slow ones come first: this process is still small then
 
 OPTIM = optimizer.OptimConfig()
 RATE_ENDS = 7500
@@ -75,17 +75,22 @@ def train(config: ModelConfig, steps: int):
     return metrics, {path: np.linalg.norm((np.asarray(after[path]) - before[path]).ravel()) for path in before}
 
 
+def train_apart(config: ModelConfig, steps: int):
+    """Train in a separate process, which frees its memory at its end; see `train`."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(train, config, steps).result()
+
+
 @pytest.fixture(scope="module")
 def exact():
-    """The three steps in float64 with rematerialisation; in a separate process, which frees its memory at its end."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(train, network("float64", "blocks"), 3).result()
+    """The three steps in float64 with rematerialisation."""
+    return train_apart(network("float64", "blocks"), 3)
 
 
 @pytest.fixture(scope="module")
 def run():
     """The three steps as in training, in float32."""
-    return train(network("float32", "none"), 3)
+    return train_apart(network("float32", "none"), 3)
 
 
 @pytest.fixture(scope="module")
