@@ -62,7 +62,7 @@ def load(predictor: Path) -> FaceDetector:
       predictor: See `dlib_detector.find_predictor`.
 
     Raises:
-      DetectorError: OpenCV or dlib is not installed, or the file cannot be read.
+      DetectorError: ONNX Runtime, OpenCV or dlib is not installed, or the file cannot be read.
     """
     yunet.check()
     return functools.partial(_detect, dlib_detector.load_predictor(predictor))
@@ -184,7 +184,7 @@ def _turned(image: np.ndarray, box: np.ndarray, angle: float) -> Upright | None:
     half = max(float(np.sqrt(box[2] * box[3])), 1.0) / 2 * _CROPPED
     x = half * np.array((math.cos(math.radians(angle)), math.sin(math.radians(angle))))
     square = alignment.square(box[:2] + box[2:] / 2 - 0.5, x, _CROP)
-    best = _nearest(yunet.propose(alignment.sample(image, square), is_crop=True), _EXPECTED)
+    best = _nearest(yunet.propose(alignment.sample(image, square)), _EXPECTED)
     return (square, best) if best else None
 
 

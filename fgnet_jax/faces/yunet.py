@@ -1,14 +1,13 @@
-"""YuNet: a small convolutional network that proposes faces, each with a box and five points; run by OpenCV.
+"""YuNet: a small convolutional network that proposes faces, each with a box and five points; run by ONNX Runtime.
 
 Its file (0.2 MB, MIT licence) lies beside this one; where it is from is in the text file beside it. It was trained on
-WIDER FACE.
+WIDER FACE. How its outputs become faces is the same as in OpenCV's `FaceDetectorYN`, whose results these are, but for
+rounding; ONNX Runtime needs about half of the time.
 """
 
-import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,14 @@ LEAST_SCORE = 0.3
 
 _SUPPRESSED = 0.3  # intersection over union from which on the weaker of two proposals is dropped
 _MOST = 1000  # proposals before suppression
+_STRIDES = (8, 16, 32)  # pixels from one place where faces are proposed to the next
+_OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
 
-_IDLE: dict[bool, list[Any]] = {False: [], True: []}  # networks that no thread uses; for crops, and for whole images
+# The published file is for images of 640x640 (here, its last two sizes as ONNX has them: each a number), though nothing
+# in the network is. With names in the place of these numbers, it takes images of any size.
+_SIZE, _ANY_SIZE = b"\x0a\x03\x08\x80\x05" * 2, b"\x0a\x03\x12\x01h\x0a\x03\x12\x01w"
+
+_MISSING = "which is not installed: pip install 'fgnet_jax[faces]'"
 _CREATING = threading.Lock()
 
 
@@ -73,38 +78,74 @@ class Proposals:
 
 def together(proposals: list[Proposals]) -> Proposals:
     """Join the proposals of several searches of one image, the weaker of two that overlap dropped."""
-    import cv2
-
     boxes = np.concatenate([each.boxes for each in proposals])
     points = np.concatenate([each.points for each in proposals])
     every = Proposals(boxes, points, np.concatenate([each.scores for each in proposals]))
-    best = cv2.dnn.NMSBoxes(boxes.tolist(), every.scores.tolist(), LEAST_SCORE, _SUPPRESSED)
-    return every.chosen([int(k) for k in np.ravel(best)])
+    return every.chosen(_strongest(boxes, every.scores))
 
 
-def propose(image: np.ndarray, *, is_crop: bool = False) -> Proposals:
+def propose(image: np.ndarray) -> Proposals:
     """Propose faces; in any thread.
 
     Args:
       image: (height, width, 3) uint8 RGB.
-      is_crop: Whether it is one of many small images of one size, for which a network is set apart.
 
     Raises:
-      DetectorError: OpenCV is not installed or cannot read the file.
+      DetectorError: ONNX Runtime or OpenCV is not installed, or the file cannot be read.
     """
-    cv2 = _library()
-    try:
-        network = _IDLE[is_crop].pop()
-    except IndexError:
-        network = _create()
-    network.setInputSize(image.shape[1::-1])
-    found = network.detect(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR))[1]
-    _IDLE[is_crop].append(network)
-    values = np.zeros((0, 15)) if found is None else np.asarray(found, np.float64)
-    values = values[np.isfinite(values).all(1)]  # OpenCV 4 gives others, in images of a few pixels
+    height, width = (-(-side // _STRIDES[-1]) * _STRIDES[-1] for side in image.shape[:2])
+    padded = np.zeros((1, 3, height, width), np.float32)
+    padded[0, :, : image.shape[0], : image.shape[1]] = image[:, :, ::-1].transpose(2, 0, 1)  # the network takes BGR
+    outputs = _network().run(_OUTPUTS, {"input": padded})
+    count = len(_STRIDES)
+    face, fit, box, points = (np.concatenate(outputs[k : k + count], 1)[0] for k in range(0, len(outputs), count))
+    boxes, points, scores = _decode(face, fit, box, points, *_places(height, width))
+    best = _strongest(boxes.astype(int), scores, _MOST)  # in whole pixels, as OpenCV does
     # the network's coordinates are those of pixels' edges
-    corners, points = values[:, :2] - 0.5, values[:, 4:14].reshape(-1, 5, 2) - 0.5
-    return Proposals(np.concatenate([corners, values[:, 2:4]], 1), points, values[:, 14])
+    corners = boxes[best, :2] - 0.5
+    return Proposals(np.concatenate([corners, boxes[best, 2:]], 1), points[best] - 0.5, scores[best])
+
+
+@functools.lru_cache(maxsize=16)
+def _places(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the P places where faces are proposed in an image, row by row: (P, 2) in strides, and (P, 1) their stride."""
+    grids = [np.indices((height // stride, width // stride))[::-1].reshape(2, -1).T for stride in _STRIDES]
+    return np.concatenate(grids), np.repeat(_STRIDES, [len(grid) for grid in grids])[:, None]
+
+
+def _decode(
+    face: np.ndarray, fit: np.ndarray, box: np.ndarray, points: np.ndarray, places: np.ndarray, strides: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the boxes, points and scores, as `Proposals` has them, that the network's outputs propose.
+
+    Args:
+      face: (P, 1), the probability of a face at each place.
+      fit: (P, 1), by how much its box will overlap it.
+      box: (P, 4): the box's middle from the place, in strides, and the logarithm of its size in strides.
+      points: (P, 10), from the place, in strides.
+      places: See `_places`.
+      strides: The same.
+    """
+    scores = np.sqrt(face.clip(0, 1) * fit.clip(0, 1))[:, 0]
+    (chosen,) = np.nonzero(scores >= LEAST_SCORE)
+    box, points, place, stride = (each[chosen].astype(np.float64) for each in (box, points, places, strides))
+    size = np.exp(box[:, 2:]) * stride
+    corners = (place + box[:, :2]) * stride - size / 2
+    found = (place[:, None] + points.reshape(-1, 5, 2)) * stride[:, None]
+    return np.concatenate([corners, size], 1), found, scores[chosen].astype(np.float64)
+
+
+def _strongest(boxes: np.ndarray, scores: np.ndarray, most: int = 0) -> list[int]:
+    """Return which of N proposals are kept, the most certain first: of two that overlap, the weaker one is dropped.
+
+    Args:
+      boxes: (N, 4), as `Proposals` has them.
+      scores: (N,).
+      most: How many of the most certain ones are looked at; 0 for all.
+    """
+    cv2 = _opencv()
+    best = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), LEAST_SCORE, _SUPPRESSED, top_k=most)
+    return [int(k) for k in np.ravel(best)]
 
 
 def _turned_back(xy: np.ndarray, quarters: int, width: int, height: int) -> np.ndarray:
@@ -118,42 +159,49 @@ def check() -> None:
     """Check that the network can be run.
 
     Raises:
-      DetectorError: OpenCV is not installed, or the file is missing.
+      DetectorError: ONNX Runtime or OpenCV is not installed, or the file is missing.
     """
+    _opencv()
     _library()
     if not FILE.is_file():
         raise DetectorError(f"no {FILE}: the installation of fgnet_jax is not complete")
 
 
-@functools.cache
-def _library() -> Any:  # noqa: ANN401 - a module, whose types are incomplete
+def _opencv() -> Any:  # noqa: ANN401 - a module, whose types are incomplete
     """Import OpenCV."""
     try:
         import cv2
     except ImportError as error:
-        message = "faces are detected with OpenCV, which is not installed: pip install 'fgnet_jax[faces]'"
-        raise DetectorError(message) from error
+        raise DetectorError(f"faces are aligned with OpenCV, {_MISSING}") from error
     return cv2
 
 
-def _create() -> Any:  # noqa: ANN401 - OpenCV's detector
-    """Load the network, without the warning of OpenCV 5 that it sets no target."""
-    cv2 = _library()
-    check()
-    with _CREATING, _errors_only(cv2):
-        try:
-            return cv2.FaceDetectorYN.create(str(FILE), "", (320, 320), LEAST_SCORE, _SUPPRESSED, _MOST)
-        except cv2.error as error:
-            raise DetectorError(f"OpenCV {cv2.__version__} cannot read {FILE}: {error}") from error
-
-
-@contextlib.contextmanager
-def _errors_only(cv2: Any) -> Iterator[None]:  # noqa: ANN401 - a module
-    """Let OpenCV print errors alone; OpenCV 4 has no such switch, nor the warning."""
-    logging = getattr(cv2.utils, "logging", None)
-    level = logging.setLogLevel(logging.LOG_LEVEL_ERROR) if logging else None
+def _library() -> Any:  # noqa: ANN401 - a module without types
+    """Import ONNX Runtime."""
     try:
-        yield
-    finally:
-        if logging:
-            logging.setLogLevel(level)
+        import onnxruntime
+    except ImportError as error:
+        raise DetectorError(f"faces are detected with ONNX Runtime, {_MISSING}") from error
+    return onnxruntime
+
+
+def _network() -> Any:  # noqa: ANN401 - ONNX Runtime's session
+    """Return the network, which threads may share."""
+    with _CREATING:
+        return _loaded(FILE)
+
+
+@functools.cache
+def _loaded(file: Path) -> Any:  # noqa: ANN401 - ONNX Runtime's session
+    """Load the network, to be run on the thread that asks: others are busy with other faces."""
+    runtime = _library()
+    check()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # which would remember every size of image
+    options.log_severity_level = 3  # errors: the sizes of the outputs, too, are named for 640x640
+    content = file.read_bytes().replace(_SIZE, _ANY_SIZE)
+    try:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of the runtime's own, which have no common class
+        raise DetectorError(f"ONNX Runtime {runtime.__version__} cannot read {file}: {error}") from error

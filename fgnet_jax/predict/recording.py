@@ -32,6 +32,7 @@ PACKAGES = {
     "pillow": ("pillow",),
     "av": ("av",),
     "dlib": ("dlib-bin", "dlib"),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
 }
 """Packages that read images and find faces, by the name that is recorded: of several, one is installed."""

@@ -334,6 +334,6 @@ def _check_libraries(request: PredictionRequest) -> None:
         if not request.options.aligned:
             dlib_detector.find_predictor(request.options.predictor)
             dlib_detector.library()
-            yunet.check()  # OpenCV, which aligns faces, too
+            yunet.check()  # ONNX Runtime, and OpenCV, which aligns faces, too
     except (video_writer.VideoWriterError, DetectorError) as error:
         raise RequestError(str(error)) from error

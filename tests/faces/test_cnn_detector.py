@@ -184,12 +184,11 @@ def test_the_network_is_the_recorded_one(monkeypatch, tmp_path):
     assert hashlib.sha256(content).hexdigest() == yunet.SHA256 and len(content) < 8e6
     terms = yunet.FILE.with_suffix(".txt").read_text()
     assert yunet.SHA256 in terms and "MIT License" in terms
-    monkeypatch.setattr(yunet, "_IDLE", {False: [], True: []})
     monkeypatch.setattr(yunet, "FILE", tmp_path / "broken.onnx")
     with pytest.raises(DetectorError, match=r"no .*broken\.onnx: the installation of fgnet_jax is not complete"):
         yunet.propose(empty().image)
     yunet.FILE.write_bytes(b"no network")
-    with pytest.raises(DetectorError, match=r"OpenCV .* cannot read .*broken\.onnx"):
+    with pytest.raises(DetectorError, match=r"ONNX Runtime .* cannot read .*broken\.onnx"):
         yunet.propose(empty().image)
 
 
