@@ -108,7 +108,7 @@ def propose(image: np.ndarray) -> Proposals:
 
 @functools.lru_cache(maxsize=16)
 def _places(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the P places where faces are proposed in an image, row by row: (P, 2) in strides, and (P, 1) their stride."""
+    """Return the P places where faces are proposed, row by row: (P, 2) in strides, and (P, 1) their stride."""
     grids = [np.indices((height // stride, width // stride))[::-1].reshape(2, -1).T for stride in _STRIDES]
     return np.concatenate(grids), np.repeat(_STRIDES, [len(grid) for grid in grids])[:, None]
 
