@@ -62,7 +62,7 @@ def measure(count: int, *, is_tiny: bool) -> list[Pace]:
     with tempfile.TemporaryDirectory() as folder:
         network, clip = _network(Path(folder), is_tiny=is_tiny), Path(folder) / "clip.mp4"
         miniature.write_video(clip, [*media.videos(count)[0].images], "libx264", _RATE)
-        rows = [_file(network, clip, largest=largest) for largest in (False, True)]
+        rows = [_file(network.for_video_files(), clip, largest=largest) for largest in (False, True)]
         return [*rows, _camera(network, clip)]
 
 
@@ -77,6 +77,7 @@ def _network(folder: Path, *, is_tiny: bool) -> Detector:
 
 def _file(network: Detector, clip: Path, *, largest: bool) -> Pace:
     """Measure a file's way to its table."""
+    network.compile()
     (source,), stages, options = sources.find([str(clip)]), Stages(), PredictOptions(largest=largest)
     watch = DeviceWatch(stages, "network")
     detected = finder.find(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from fgnet_jax.faces import finder
+from fgnet_jax.faces import finder, look_ahead
 from fgnet_jax.faces.detection import DetectorError
 from fgnet_jax.faces.finder import DetectedFrame
 from fgnet_jax.media import video_writer
@@ -183,6 +183,8 @@ def _load(request: PredictionRequest) -> "Detector":
     if request.options.aligned and all(source.kind not in SEVERAL_KINDS for source in request.whole):
         # no padding where there are fewer images
         detector = detector.with_batch_size(min(detector.batch_size, len(request.whole)))
+    elif arguments.batch_size is None and any(source.kind in look_ahead.KINDS for source in request.whole):
+        detector = detector.for_video_files()
     request.report(f"loaded in {time.perf_counter() - start:.1f} s")
     if notice := lineage.notice(detector.meta):
         status("predict", notice)

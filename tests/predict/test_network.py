@@ -1,5 +1,9 @@
 """The network on its devices: one shape for the compiler, and the same as a pure function."""
 
+import csv
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -7,11 +11,15 @@ import pytest
 import fgnet_jax
 from fgnet_jax.aus import CORPUS_AUS
 from fgnet_jax.models import fgnet, weights
-from fgnet_jax.models.config import TINY
+from fgnet_jax.models.config import TINY, TINY_STUDENT
+from fgnet_jax.predict import __main__ as predict
+from fgnet_jax.predict import run_record
 from fgnet_jax.runtime.sharding import Sharding
+from tests import miniature
 
 AUS = CORPUS_AUS["disfa"]
 FACES = np.random.default_rng(0).integers(0, 256, (5, TINY.image_size, TINY.image_size, 3), np.uint8)
+SMALL_FACES = FACES[:, : TINY_STUDENT.image_size, : TINY_STUDENT.image_size].copy()
 
 
 def test_apply_is_the_same_as_a_pure_function(detector):
@@ -75,3 +83,42 @@ def test_a_batch_size_for_fewer_faces(detector):
     single = detector.with_batch_size(1)
     assert single.batch_size == 1 and single.variables is detector.variables
     np.testing.assert_allclose(single.predict(FACES[:1]).scores, detector.predict(FACES[:1]).scores, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory) -> Path:
+    """Return a weights directory of a tiny student."""
+    folder = tmp_path_factory.mktemp("student") / "weights"
+    meta = weights.WeightsMeta(aus=CORPUS_AUS["bp4d"][: TINY_STUDENT.num_heatmaps])
+    weights.save(folder, TINY_STUDENT, fgnet.init(TINY_STUDENT), meta)
+    return folder
+
+
+def test_a_student_takes_faces_of_video_files_by_four(student, detector, monkeypatch):
+    """Four faces take as long as three one by one: on CPUs. FG-Net gains nothing."""
+    single = fgnet_jax.Detector.load(student)
+    several = single.for_video_files()
+    assert (single.batch_size, several.batch_size) == (1, 4)
+    np.testing.assert_allclose(several.predict(SMALL_FACES).scores, single.predict(SMALL_FACES).scores, atol=1e-6)
+    assert detector.for_video_files() is detector
+    monkeypatch.setattr(Sharding, "platform", property(lambda self: "gpu"))
+    assert single.for_video_files() is single
+
+
+def test_the_command_takes_faces_of_video_files_by_four(student, tmp_path):
+    """Where no batch size is given: not photographs, and not a camera, whose frames wait for no others."""
+    clip = tmp_path / "clip.avi"
+    miniature.write_video(clip, [*np.repeat(SMALL_FACES, 2, 0)])
+
+    def predicted(name: str, *words: object) -> tuple[int, list[dict[str, str]]]:
+        """Return the batch size that was recorded, and the table."""
+        given = ["--weights", student, "--aligned", "--csv", tmp_path / f"{name}.csv", *words]
+        assert predict.main([str(word) for word in given]) == 0
+        record = json.loads(run_record.path_of(tmp_path / f"{name}.csv").read_text())
+        with (tmp_path / f"{name}.csv").open() as file:
+            return record["batch_size"], list(csv.DictReader(file))
+
+    size, table = predicted("file", clip)
+    assert size == 4 and len(table) == 10
+    assert predicted("single", "--batch_size", "1", clip) == (1, table)
+    assert predicted("camera", "--webcam", clip)[0] == 1
