@@ -72,6 +72,7 @@ def _yunet() -> dict[str, Any]:
     return {
         "detector": f"YuNet ({yunet.FILE.name}), each face looked at again, upright",
         "detector_sha256": yunet.SHA256,
+        "detector_run_by": yunet.RUN_BY,
         "detector_licence": yunet.LICENCE,
         "confidence": _logistic(cnn_detector.MIDDLE, cnn_detector.WIDTH),
         "enlarged": "twice, half of that in the other three orientations; images above 2 megapixels less",

@@ -196,5 +196,6 @@ def test_detectors_are_described():
     """What finds faces, what its confidence means and the least one, the licence."""
     default, dlib = detectors.describe("yunet"), detectors.describe("dlib", 0.3)
     assert default["detector_sha256"] == yunet.SHA256 and "WIDER FACE" in default["detector_licence"]
+    assert default["detector_run_by"] == "ONNX Runtime"  # so that no table that OpenCV began is resumed
     assert dlib["detector"] == "dlib's frontal face detector" and dlib["min_confidence"] == 0.3
     assert all(each["confidence"].startswith("probability of a face: 1 / (1 + exp((") for each in (default, dlib))
