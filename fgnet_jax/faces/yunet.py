@@ -203,7 +203,11 @@ def _loaded(file: Path) -> Any:  # noqa: ANN401 - ONNX Runtime's session
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # which would remember every size of image
+    options.add_session_config_entry("session.use_env_allocators", "1")  # the memory below
     options.log_severity_level = 3  # errors: the sizes of the outputs, too, are named for 640x640
+    where = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    # Memory grows by what is asked for. By default it doubles: where two threads meet late in a long video, too.
+    runtime.create_and_register_allocator(where, runtime.OrtArenaCfg({"arena_extend_strategy": 1}))
     content = file.read_bytes().replace(_SIZE, _ANY_SIZE)
     try:
         return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
