@@ -106,7 +106,7 @@ def test_a_student_takes_faces_of_video_files_by_four(student, detector, monkeyp
 
 
 def test_the_command_takes_faces_of_video_files_by_four(student, tmp_path):
-    """Where no batch size is given: not photographs, and not a camera, whose frames wait for no others."""
+    """Where no batch size is given, and not a camera's, whose frames wait for no others."""
     clip = tmp_path / "clip.avi"
     miniature.write_video(clip, [*np.repeat(SMALL_FACES, 2, 0)])
 
